@@ -1,0 +1,1 @@
+"""Statements, signing and trust: keys, DSSE, Sigstore bundles, policy."""

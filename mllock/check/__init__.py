@@ -1,0 +1,2 @@
+"""Checking: targets are read, claims are decided, findings are reported. Imports no resolver and
+no builder."""

@@ -1,0 +1,149 @@
+"""The `mllock` command: finds commands lazily, renders errors, decides the exit code.
+
+Commands are imported when they are named, so that `mllock --version` stays quick. Exit codes are
+those of docs/reference/exit-codes.md; an exception that is not ours is a bug and says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import sys
+from pathlib import Path
+
+import click
+
+from mllock import __version__
+from mllock.cli.app import App
+from mllock.errors import MllockError, SurroundingsError
+
+__all__ = ["cli", "main"]
+
+# name -> (module in mllock.cli, one line for --help); a command appears when it works.
+COMMANDS = {
+    "init": ("init", "Start a project: a spec, a small program, its tests."),
+    "lock": ("lock", "Pin everything that mlproject.toml declares."),
+    "build": ("build", "Make identical images for training and serving."),
+    "train": ("train", "Train from the lock and sign what went in and came out."),
+    "runs": ("runs", "List the runs of this project."),
+    "show": ("show", "Show one run: inputs, outputs, metrics, signature."),
+    "check": ("check", "Prove that what is deployed is what was trained."),
+    "demo": ("demo", "Watch the whole line work on a small real project."),
+}
+
+
+class LazyGroup(click.Group):
+    """Commands by name, imported on use; `--help` lists them without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"mllock.cli.{COMMANDS[cmd_name][0]}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            import difflib
+
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f'did you mean "{near[0]}"?' if near else 'see "mllock --help"'
+            raise click.UsageError(f'no command "{name}"\nhint: {hint}', ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: mllock demo",
+)
+@click.version_option(__version__, prog_name="mllock", message="%(prog)s %(version)s")
+@click.option(
+    "--project",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="The folder of mlproject.toml; default: this one, or the nearest above it.",
+)
+@click.option("-q", "--quiet", count=True, help="Say less.")
+@click.option("-v", "--verbose", count=True, help="Say more.")
+@click.pass_context
+def cli(ctx: click.Context, project: Path | None, quiet: int, verbose: int) -> None:
+    """One spec, one lock, and signed evidence: is the model in production the one we trained?"""
+    ctx.obj = App(project=project, verbosity=verbose - quiet)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: list[str]) -> int:
+    """Run the command line; answer the exit code. Commands return theirs, None is 0."""
+    try:
+        code = cli.main(args=argv, prog_name="mllock", standalone_mode=False)
+    except click.exceptions.Abort:
+        return _interrupted()
+    except KeyboardInterrupt:
+        return _interrupted()
+    except click.ClickException as error:
+        _usage(error)
+        return 2
+    except MllockError as error:
+        _fail(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output left: not an error of ours, and nothing more can be said.
+        sys.stderr.close()
+        return 141
+    except OSError as error:
+        translated = surroundings(error)
+        if translated is None:
+            raise
+        _fail(translated)
+        return translated.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def surroundings(error: OSError) -> SurroundingsError | None:
+    """The failures of a machine that any write can meet, as ours; None for anything else."""
+    name = str(error.filename) if error.filename else None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SurroundingsError(
+            "no space left on the disk",
+            file=name,
+            hint="free some space and run the same command again: nothing was half-written",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return SurroundingsError(
+            f"cannot write or read: {error.strerror}",
+            file=name,
+            hint="check the owner and mode of the file and of its folder",
+        )
+    return None
+
+
+def _fail(error: MllockError) -> None:
+    click.echo(click.style("error: ", fg="red") + str(error), err=True)
+
+
+def _usage(error: click.ClickException) -> None:
+    context = getattr(error, "ctx", None)
+    click.echo(click.style("error: ", fg="red") + error.format_message(), err=True)
+    if context is not None and "hint:" not in error.format_message():
+        click.echo(f'hint: see "{context.command_path} --help"', err=True)
+
+
+def _interrupted() -> int:
+    click.echo("interrupted: nothing was half-written", err=True)
+    return 130

@@ -1,0 +1,1 @@
+"""Values without IO: digests, canonical JSON, safe paths, tree manifests, platforms, ports."""

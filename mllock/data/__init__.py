@@ -1,0 +1,1 @@
+"""Data sources: scanning and hashing with all cores, the stat cache."""

@@ -1,0 +1,65 @@
+"""Trees of nodes: what a layer's tar will hold, resolved before a byte is written.
+
+Makers (`mllock.image.wheel`, `mllock.image.debian`, `mllock.image.folder`) produce nodes;
+`mllock.image.tar` writes them. Metadata is data here, never taken from stat: mode, uid and gid are
+given, the time is always 0. Paths are relative, without leading "./" or slash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["Content", "Deflated", "Node", "OnDisk", "Stored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Bytes that are at hand."""
+
+    data: bytes | memoryview
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deflated:
+    """A raw deflate stream inside of a zip: copied into the layer's gzip as it is.
+
+    `offset` and `compressed` locate the stream in `archive` (bytes); `size` and `crc` are of the
+    uncompressed content as the zip states them, and are verified while the diff_id is made.
+    """
+
+    archive: Path
+    offset: int
+    compressed: int
+    size: int
+    crc: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnDisk:
+    """A file of the project's or of a run's, whose digest is known and verified while reading."""
+
+    path: Path
+    size: int
+    digest: str
+
+
+Content = Stored | Deflated | OnDisk
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """One member of a layer. `target` is for symbolic and hard links, `content` for files."""
+
+    path: str
+    kind: Literal["file", "folder", "symlink", "hardlink"]
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    content: Content | None = None
+    target: str | None = None

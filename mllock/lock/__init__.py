@@ -1,0 +1,1 @@
+"""mlproject.lock: types, format, comparing, and resolving behind ports."""

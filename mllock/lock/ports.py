@@ -1,0 +1,94 @@
+"""What locking asks of the outside: two resolvers and a data scanner, handed in by the caller.
+
+The pure part of locking (`mllock.lock.make`) combines their answers with the previous lock. The
+real ones are `mllock.lock.python`, `mllock.lock.debian` and `mllock.data`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from mllock.lock.types import Base, DataPin, DebianPackage, PythonPackage
+from mllock.spec.types import DataSource
+
+__all__ = [
+    "DataPinner",
+    "PythonRequest",
+    "PythonResolver",
+    "SystemRequest",
+    "SystemResolution",
+    "SystemResolver",
+    "Upgrade",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Upgrade:
+    """Which pins may move: none by default, `names`, or all."""
+
+    all: bool = False
+    names: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PythonRequest:
+    """What to resolve. Requirements and constraints are PEP 508 texts, files already read.
+
+    `python` is the full version of the image's interpreter ("3.11.2"), `platform` an OCI platform,
+    `glibc` what the base has (major, minor). `pins` are the previous lock's name -> version.
+    """
+
+    requirements: tuple[str, ...]
+    constraints: tuple[str, ...]
+    python: str
+    platform: str
+    glibc: tuple[int, int]
+    pins: Mapping[str, str]
+    upgrade: Upgrade
+
+
+class PythonResolver(Protocol):
+    """Resolves requirements to wheels. Raises ResolutionError or OfflineError."""
+
+    name: str
+
+    def version(self) -> str: ...
+
+    def resolve(self, request: PythonRequest) -> tuple[PythonPackage, ...]:
+        """One package for each name, sorted, one wheel each; the wheels are in the blob store."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SystemRequest:
+    """`base` is "debian:SUITE"; `packages` are what the spec asks beyond the base."""
+
+    base: str
+    python: str
+    packages: tuple[str, ...]
+    platform: str
+    mirror: str | None
+    pins: Mapping[str, str]
+    upgrade: Upgrade
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SystemResolution:
+    base: Base
+    packages: tuple[DebianPackage, ...]
+
+
+class SystemResolver(Protocol):
+    """Resolves base and system packages from signed indexes.
+
+    Raises ResolutionError, OfflineError or IntegrityError.
+    """
+
+    def resolve(self, request: SystemRequest) -> SystemResolution: ...
+
+
+class DataPinner(Protocol):
+    """Hashes one data source. Raises DataError."""
+
+    def pin(self, name: str, source: DataSource) -> DataPin: ...

@@ -1,0 +1,160 @@
+"""The types of mlproject.lock, in the order in which they are written.
+
+Goals of the format, each with a test: complete; readable in a diff; byte-stable (same inputs, same
+bytes, one writer, sorted); checkable against the spec offline by meaning; old versions readable
+for ever; a newer version refused with one clear error. No credentials, no absolute path of a
+machine, no wall-clock time. `content-digest` covers everything but itself and `[tool]`, so an
+edit by hand or a bad merge is seen. Specified in docs/reference/mlproject-lock.md.
+
+A record that exists is valid: the reader checks what the types alone cannot say.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+__all__ = [
+    "LOCK_VERSION",
+    "Base",
+    "DataPin",
+    "DebianPackage",
+    "Inputs",
+    "LayerGroup",
+    "Layers",
+    "Lock",
+    "PythonPackage",
+    "PythonPins",
+    "ReleaseIndex",
+    "Tool",
+    "Wheel",
+]
+
+LOCK_VERSION = 1
+
+DigestText = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
+NonEmpty = Annotated[str, Meta(min_length=1)]
+Size = Annotated[int, Meta(ge=0)]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """A TOML table: unknown keys are errors."""
+
+
+class Tool(_Table, frozen=True, kw_only=True):
+    """What made the lock. Outside of the content digest: two versions may write one content."""
+
+    mllock: NonEmpty
+    resolver: NonEmpty
+    resolver_version: NonEmpty
+
+
+class Inputs(_Table, frozen=True, kw_only=True):
+    """The meaning of the spec that this lock pins: `mllock.spec.meaning.meaning(spec)`.
+
+    `digest` is sha256 over canonical JSON of the other three, which are kept in full so that
+    `lock --check` can say what changed, not only that something did.
+    """
+
+    digest: DigestText
+    environment: dict[str, Any]
+    data: dict[str, Any]
+    builder: dict[str, Any]
+
+
+class ReleaseIndex(_Table, frozen=True, kw_only=True):
+    """One signed InRelease that packages were chosen from."""
+
+    suite: NonEmpty
+    inrelease: DigestText
+    date: NonEmpty
+    signed_by: tuple[NonEmpty, ...]
+
+
+class Base(_Table, frozen=True, kw_only=True):
+    """What the images stand on. `python` is the full version of the base's own interpreter."""
+
+    kind: Literal["debian"]
+    suite: NonEmpty
+    python: NonEmpty
+    interpreter: NonEmpty
+    indexes: tuple[ReleaseIndex, ...]
+
+
+class DebianPackage(_Table, frozen=True, kw_only=True):
+    """One .deb. `layer` says whether the base needs it or [environment] system-packages asked."""
+
+    name: NonEmpty
+    version: NonEmpty
+    architecture: NonEmpty
+    filename: NonEmpty
+    size: Size
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    layer: Literal["base", "system"]
+
+
+class Wheel(_Table, frozen=True, kw_only=True):
+    """PEP 751 packages.wheels. `path` is where `mllock vendor` would put it: artifacts are found
+    by name and hash in whatever index, mirror, folder or cache is configured."""
+
+    name: NonEmpty
+    path: NonEmpty
+    size: Size
+    hashes: dict[Literal["sha256"], Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]]
+
+
+class PythonPackage(_Table, frozen=True, kw_only=True):
+    """PEP 751 packages: normalised name, version, exactly one wheel for each platform."""
+
+    name: NonEmpty
+    version: NonEmpty
+    wheels: Annotated[tuple[Wheel, ...], Meta(min_length=1)]
+
+
+class PythonPins(_Table, frozen=True, kw_only=True):
+    """A valid PEP 751 document, as a table: `packaging.pylock.Pylock.from_dict` reads it."""
+
+    lock_version: Literal["1.0"] = "1.0"
+    environments: tuple[NonEmpty, ...]
+    requires_python: NonEmpty
+    created_by: Literal["mllock"] = "mllock"
+    packages: tuple[PythonPackage, ...] = ()
+
+
+class DataPin(_Table, frozen=True, kw_only=True):
+    """What a data source was: `tree` is its tree digest, `files` and `size` (bytes) are for people
+    and for a check by stat."""
+
+    source: NonEmpty
+    path: NonEmpty
+    kind: Literal["file", "folder"]
+    files: Size
+    size: Size
+    tree: DigestText
+
+
+class LayerGroup(_Table, frozen=True, kw_only=True):
+    """One Python layer: the packages in it. Sticky, so that one update moves one layer."""
+
+    packages: tuple[NonEmpty, ...]
+
+
+class Layers(_Table, frozen=True, kw_only=True):
+    builder_format: Annotated[int, Meta(ge=0)]
+    python: tuple[LayerGroup, ...] = ()
+
+
+class Lock(_Table, frozen=True, kw_only=True):
+    """A whole mlproject.lock."""
+
+    lock_version: Literal[1] = 1
+    content_digest: DigestText
+    tool: Tool
+    inputs: Inputs
+    base: Base
+    system: tuple[DebianPackage, ...] = ()
+    python: PythonPins
+    data: dict[str, DataPin] = {}
+    layers: Layers

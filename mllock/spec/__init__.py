@@ -1,0 +1,1 @@
+"""mlproject.toml: types, reading with places, meaning, JSON Schema. No effect but reading files."""

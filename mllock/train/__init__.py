@@ -1,0 +1,1 @@
+"""Training: plans, runtimes, records, run folders."""

@@ -1,0 +1,1 @@
+"""One module for each verb: rooms wired together, values in, values out, nothing printed."""

@@ -1,0 +1,67 @@
+"""The real ports, made once for a command and handed to the workflows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mllock.core.ports import Fetcher, Reporter
+from mllock.store.cache import Cache
+
+__all__ = ["Context", "make_context"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """Where things are and who does the effects.
+
+    `project` is the folder that holds mlproject.toml; `environ` is the caller's environment, the
+    only place where settings (MLLOCK_*, XDG_*) are read from.
+    """
+
+    project: Path
+    environ: Mapping[str, str]
+    reporter: Reporter
+    cache: Cache
+    fetcher: Fetcher
+
+    @property
+    def state(self) -> Path:
+        """`.mllock` of the project: runs, images, the stat cache."""
+        return self.project / ".mllock"
+
+    @property
+    def runs(self) -> Path:
+        return self.state / "runs"
+
+    @property
+    def config_dir(self) -> Path:
+        """`$XDG_CONFIG_HOME/mllock`: keys and policy of this user."""
+        return _xdg(self.environ, "XDG_CONFIG_HOME", ".config") / "mllock"
+
+
+def make_context(project: Path, reporter: Reporter, environ: Mapping[str, str]) -> Context:
+    from mllock.store.fetch import HttpFetcher
+
+    if environ.get("MLLOCK_CACHE"):
+        root = Path(environ["MLLOCK_CACHE"])
+    else:
+        root = _xdg(environ, "XDG_CACHE_HOME", ".cache") / "mllock"
+    cache = Cache(root, reporter)
+    return Context(
+        project=project,
+        environ=environ,
+        reporter=reporter,
+        cache=cache,
+        fetcher=HttpFetcher(cache, reporter),
+    )
+
+
+def _xdg(environ: Mapping[str, str], name: str, default: str) -> Path:
+    value = environ.get(name, "")
+    # XDG Base Directory Specification: relative paths are invalid and ignored.
+    if value and os.path.isabs(value):
+        return Path(value)
+    return Path(environ.get("HOME") or Path.home()) / default
