@@ -25,12 +25,16 @@ __all__ = ["App", "TerminalReporter", "json_option"]
 SPEC_NAME = "mlproject.toml"
 
 
+def _colour_wanted() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+
 @dataclass(slots=True)
 class TerminalReporter:
     """Writes to standard error: steps when verbose or by default, warnings always."""
 
     verbosity: int = 0
-    colour: bool = field(default_factory=lambda: _colour_wanted())
+    colour: bool = field(default_factory=_colour_wanted)
 
     def step(self, text: str) -> None:
         if self.verbosity >= 0:
@@ -102,7 +106,3 @@ class App:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-
-
-def _colour_wanted() -> bool:
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
