@@ -1,0 +1,78 @@
+"""What the format has and this version does not do yet: validated, then refused by name.
+
+One table of questions, so that building a feature means deleting its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mllock.errors import NotAvailableError
+from mllock.spec.loaded import LoadedSpec
+from mllock.spec.places import Part
+
+__all__ = ["AVAILABLE_BASE", "is_remote", "refuse_unavailable"]
+
+AVAILABLE_BASE = "debian:bookworm"
+
+_MESSAGE = "not available in this version"
+
+
+def refuse_unavailable(loaded: LoadedSpec, host_platform: str) -> None:
+    """Raises NotAvailableError at the first key whose feature is not built yet."""
+    for parts, found, hint in _asked_for(loaded, host_platform):
+        raise loaded.error_of(NotAvailableError, _MESSAGE, *parts, found=found, hint=hint)
+
+
+def is_remote(source: str) -> bool:
+    """Whether a data source is a URL (RFC 3986: scheme, "://")."""
+    scheme, separator, _ = source.partition("://")
+    return bool(separator) and scheme.replace("+", "").replace("-", "").isalnum()
+
+
+_Asked = tuple[tuple[Part, ...], str | None, str | None]
+
+
+def _asked_for(loaded: LoadedSpec, host: str) -> Iterator[_Asked]:
+    spec, environment = loaded.spec, loaded.spec.environment
+    if environment.base != AVAILABLE_BASE:
+        hint = f'write base = "{AVAILABLE_BASE}"'
+        yield ("environment", "base"), f'"{environment.base}"', hint
+    if environment.platforms != (host,):
+        found = ", ".join(f'"{name}"' for name in environment.platforms)
+        yield (
+            ("environment", "platforms"),
+            found,
+            f'write platforms = ["{host}"], the platform of this machine',
+        )
+    if environment.resolver != "pip-tools":
+        yield ("environment", "resolver"), f'"{environment.resolver}"', 'write "pip-tools"'
+    if environment.exclude_newer is not None:
+        yield ("environment", "exclude-newer"), None, "leave it out"
+    if environment.bytecode:
+        yield ("environment", "bytecode"), "true", "write false, or leave it out"
+    if environment.overlaps:
+        yield ("environment", "overlaps"), None, "leave it out"
+    if environment.indexes:
+        hint = "name other indexes in pip's own settings (PIP_EXTRA_INDEX_URL or pip.conf)"
+        yield ("environment", "indexes"), None, hint
+    for name, source in spec.data.items():
+        if is_remote(source.source):
+            hint = "copy the data into the project, and name its path"
+            yield ("data", name, "source"), f'"{source.source}"', hint
+    if spec.train is not None:
+        if spec.train.network:
+            yield ("train", "network"), "true", "write false, or leave it out"
+        if spec.train.gpus:
+            yield ("train", "gpus"), str(spec.train.gpus), "leave it out"
+        if spec.train.memory is not None:
+            yield ("train", "memory"), f'"{spec.train.memory}"', "leave it out"
+    if spec.evaluate is not None:
+        hint = "call your evaluation from the training program, and leave this table out"
+        yield ("evaluate",), None, hint
+    if spec.serve is not None and spec.serve.probes is not None:
+        yield ("serve", "probes"), f'"{spec.serve.probes}"', "leave it out"
+    if spec.gates is not None:
+        yield ("gates",), None, "leave this table out"
+    if spec.builder.kind != "native":
+        yield ("builder", "kind"), f'"{spec.builder.kind}"', 'write "native", or leave it out'

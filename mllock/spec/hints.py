@@ -1,0 +1,173 @@
+"""What people write instead of what mlproject.toml calls it: the tables behind "did you mean".
+
+Words of other tools and usual slips, as data. A suggestion is only made where the suggested word
+is allowed; the reader (`mllock.spec.explain`) sees to that.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+__all__ = ["FORMATS", "KEY_ALIASES", "VALUE_ALIASES", "normalised_name", "suggest"]
+
+KEY_ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "accept-until": ("until",),
+        "apt": ("system-packages",),
+        "apt-packages": ("system-packages",),
+        "arch": ("platforms",),
+        "args": ("params",),
+        "artifact": ("model",),
+        "base-image": ("base",),
+        "cmd": ("command",),
+        "columns": ("label",),
+        "conda": ("dependencies",),
+        "container": ("environment", "builder"),
+        "cuda": ("gpus",),
+        "dataset": ("data",),
+        "datasets": ("data",),
+        "debian-packages": ("system-packages",),
+        "dependency": ("dependencies",),
+        "deploy": ("serve",),
+        "deps": ("dependencies",),
+        "description-file": ("description",),
+        "destination": ("path",),
+        "docker": ("builder",),
+        "entrypoint": ("command",),
+        "env": ("variables", "environment"),
+        "env-vars": ("variables", "runtime-variables"),
+        "environ": ("variables",),
+        "eval": ("evaluate",),
+        "evaluation": ("evaluate",),
+        "exclude-newer-than": ("exclude-newer",),
+        "expires": ("until",),
+        "file": ("source",),
+        "files": ("include", "code"),
+        "from": ("base", "source"),
+        "gate": ("gates",),
+        "glob": ("include",),
+        "gpu": ("gpus",),
+        "healthcheck": ("health",),
+        "host-port": ("port",),
+        "hyperparameters": ("params",),
+        "id": ("key", "name"),
+        "ignore": ("exclude",),
+        "image": ("base",),
+        "index": ("indexes",),
+        "inference": ("serve",),
+        "installer": ("resolver",),
+        "internet": ("network",),
+        "keys": ("key",),
+        "labels": ("label",),
+        "location": ("source", "url"),
+        "mem": ("memory",),
+        "metric": ("metrics",),
+        "mirror": ("debian-mirror",),
+        "model-path": ("model",),
+        "models": ("model",),
+        "mount": ("path",),
+        "os-packages": ("system-packages",),
+        "output": ("model",),
+        "outputs": ("model",),
+        "package": ("project", "packages"),
+        "packages": ("dependencies", "system-packages"),
+        "parameters": ("params",),
+        "pip": ("dependencies",),
+        "platform": ("platforms",),
+        "ports": ("port",),
+        "prediction": ("predictions",),
+        "predict": ("serve",),
+        "pypi": ("indexes",),
+        "python-packages": ("dependencies",),
+        "python-version": ("python",),
+        "ram": ("memory",),
+        "require": ("requirements",),
+        "requires": ("dependencies",),
+        "requires-python": ("python",),
+        "run": ("command", "train"),
+        "script": ("command",),
+        "secrets": ("runtime-variables",),
+        "serving": ("serve",),
+        "split": ("role",),
+        "src": ("source",),
+        "system": ("system-packages",),
+        "tables": ("data",),
+        "target": ("label", "path"),
+        "title": ("name",),
+        "training": ("train",),
+        "type": ("role", "kind"),
+        "uri": ("source", "url"),
+        "url": ("source",),
+        "vars": ("variables",),
+    }
+)
+
+VALUE_ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "aarch64": ("linux/arm64",),
+        "amd64": ("linux/amd64",),
+        "arm64": ("linux/arm64",),
+        "buildkit": ("docker",),
+        "daemonless": ("native",),
+        "dev": ("validation",),
+        "error": ("block",),
+        "eval": ("validation",),
+        "fail": ("block",),
+        "holdout": ("test",),
+        "linux": ("linux/amd64",),
+        "linux/aarch64": ("linux/arm64",),
+        "linux/x86_64": ("linux/amd64",),
+        "mllock": ("native",),
+        "pip": ("pip-tools",),
+        "pip-compile": ("pip-tools",),
+        "podman": ("docker",),
+        "training": ("train",),
+        "val": ("validation",),
+        "valid": ("validation",),
+        "warning": ("warn",),
+        "x86-64": ("linux/amd64",),
+        "x86_64": ("linux/amd64",),
+    }
+)
+
+# What a pattern of mllock.spec.types asks for, in words; a test finds patterns without them.
+FORMATS: Mapping[str, str] = MappingProxyType(
+    {
+        r"^[a-z0-9]+(-[a-z0-9]+)*$": "lower-case letters, digits and single hyphens",
+        r"^3\.[0-9]{1,2}$": 'a Python minor version, e.g. "3.11"',
+        r"^[a-z0-9][a-z0-9+.-]+$": "the name of a Debian package, without version",
+        r"^[A-Za-z_][A-Za-z0-9_]*$": "letters, digits and underscores, not starting with a digit",
+        r"^[a-z][a-z0-9_-]*$": "a lower-case letter, then letters, digits, hyphens, underscores",
+        r"^(https?|file)://.+$": "a URL that starts with https://, http:// or file://",
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$": (
+            'a time in UTC in quotes, e.g. "2026-11-01T00:00:00Z"'
+        ),
+        r"^[1-9][0-9]*(KiB|MiB|GiB|TiB)$": 'a size in KiB, MiB, GiB or TiB, e.g. "8GiB"',
+        r"^/.*$": 'a path that starts with "/", e.g. "/healthz"',
+    }
+)
+
+
+def suggest(
+    word: str, allowed: Iterable[str], aliases: Mapping[str, tuple[str, ...]] = KEY_ALIASES
+) -> str | None:
+    """The allowed word that was probably meant, or None."""
+    allowed = list(allowed)
+    plain = word.strip().lower()
+    for form in (plain, plain.replace("_", "-")):
+        if form in allowed and form != word:
+            return form
+        for alias in aliases.get(form, ()):
+            if alias in allowed:
+                return alias
+    near = difflib.get_close_matches(plain.replace("_", "-"), allowed, n=1, cutoff=0.7)
+    return near[0] if near else None
+
+
+def normalised_name(text: str) -> str:
+    """PEP 503, and anything else that is not a letter or digit becomes a hyphen; "" if no such
+    character is left."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -1,0 +1,201 @@
+"""Python requirements: PEP 508 text in one canonical form, and the files that hold more of it.
+
+A requirements or constraints file is read as pip reads one, limited to what means the same to
+every resolver: PEP 508 lines, comments, continuation lines, and `-r`/`-c` of files inside of the
+project. Every other option of pip's is an error at its line. Which index answers is a matter of
+pip's own settings, not of these files.
+
+Law: `canonical(canonical(text)) == canonical(text)`; order and layout never change `declared`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mllock.errors import SpecError
+from mllock.spec.loaded import LoadedSpec
+
+__all__ = ["Declared", "canonical", "declared", "parts_of"]
+
+MAX_FILE = 1024 * 1024
+
+_INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s+|(?<=-[rc]))(\S.*)")
+_COMMENT = re.compile(r"(^|\s+)#.*$")
+_OPTIONS = {
+    "-e": "make a wheel of it, publish it on an index of yours, and name it here",
+    "--editable": "make a wheel of it, publish it on an index of yours, and name it here",
+    "--hash": "mlproject.lock holds the hashes; leave them out here",
+    "-i": "say it in pip's settings (PIP_INDEX_URL or pip.conf): an index is not part of the lock",
+    "-f": "say it in pip's settings (PIP_FIND_LINKS or pip.conf)",
+}
+_OPTIONS |= {"--index-url": _OPTIONS["-i"], "--extra-index-url": _OPTIONS["-i"]}
+_OPTIONS |= {"--find-links": _OPTIONS["-f"], "--no-index": _OPTIONS["-i"]}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Declared:
+    """Canonical PEP 508 texts, each sorted and without duplicates."""
+
+    requirements: tuple[str, ...]
+    constraints: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Line:
+    file: str
+    number: int
+    text: str
+    constraint: bool
+
+
+def canonical(text: str) -> str:
+    """PEP 508 with the name normalised, extras and specifiers sorted, spaces as PEP 508 shows.
+
+    Raises ValueError with the reason, also for direct references (`name @ URL`).
+    """
+    name, extras, specifier, marker = parts_of(text)
+    out = name + (f"[{','.join(extras)}]" if extras else "") + specifier
+    return f"{out}; {marker}" if marker else out
+
+
+def parts_of(text: str) -> tuple[str, tuple[str, ...], str, str]:
+    """Normalised name, sorted extras, sorted specifier, marker. Raises ValueError."""
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise ValueError(str(error).splitlines()[0]) from None
+    if requirement.url is not None:
+        raise ValueError("a direct reference (name @ URL) cannot be locked by name and version")
+    return (
+        str(canonicalize_name(requirement.name)),
+        tuple(sorted(str(canonicalize_name(extra)) for extra in requirement.extras)),
+        ",".join(sorted(str(item) for item in requirement.specifier)),
+        str(requirement.marker) if requirement.marker else "",
+    )
+
+
+def declared(project: Path, loaded: LoadedSpec) -> Declared:
+    """All requirements and constraints of the spec and of the files that it names.
+
+    Raises SpecError at the line of the spec or of the file.
+    """
+    environment = loaded.spec.environment
+    lines: list[_Line] = []
+    seen: set[tuple[str, bool]] = set()
+    for key, names in (
+        ("requirements", environment.requirements),
+        ("constraints", environment.constraints),
+    ):
+        for index, name in enumerate(names):
+            problem = _problem(project, name)
+            if problem:
+                raise loaded.error(problem, "environment", key, index, found=name)
+            lines += _read(project, name, constraint=key == "constraints", seen=seen)
+    requirements = {canonical(text) for text in environment.dependencies}
+    requirements |= {_canonical_line(line) for line in lines if not line.constraint}
+    constraints = {_canonical_line(line) for line in lines if line.constraint}
+    return Declared(
+        requirements=tuple(sorted(requirements)), constraints=tuple(sorted(constraints))
+    )
+
+
+def _canonical_line(line: _Line) -> str:
+    option = re.search(r"(?:^|\s)(--?[a-z][a-z-]*)", line.text)
+    if option:
+        raise SpecError(
+            "this option of pip's is not read here",
+            file=line.file,
+            line=line.number,
+            expected="PEP 508 requirements, comments, -r FILE and -c FILE",
+            found=option[1],
+            hint=_OPTIONS.get(option[1]),
+        )
+    try:
+        name, extras, _, _ = parts_of(line.text)
+        text = canonical(line.text)
+    except ValueError as error:
+        raise SpecError(
+            f"not a requirement: {error}",
+            file=line.file,
+            line=line.number,
+            expected='PEP 508, e.g. "pandas>=2,<3"',
+            found=line.text,
+        ) from None
+    if line.constraint and extras:
+        raise SpecError(
+            "a constraint cannot have extras",
+            file=line.file,
+            line=line.number,
+            found=line.text,
+            hint=f'write "{name}" without them',
+        )
+    return text
+
+
+def _read(
+    project: Path, name: str, *, constraint: bool, seen: set[tuple[str, bool]]
+) -> Iterator[_Line]:
+    name = posixpath.normpath(name)
+    if (name, constraint) in seen:
+        return
+    seen.add((name, constraint))
+    for number, text in _logical_lines(_text(project, name)):
+        include = _INCLUDE.fullmatch(text)
+        if include is None:
+            yield _Line(file=name, number=number, text=text, constraint=constraint)
+            continue
+        target = posixpath.join(posixpath.dirname(name), include[2].strip("\"'"))
+        problem = _problem(project, target)
+        if problem:
+            raise SpecError(problem, file=name, line=number, found=include[2])
+        narrower = constraint or include[1] in ("-c", "--constraint")
+        yield from _read(project, target, constraint=narrower, seen=seen)
+
+
+def _problem(project: Path, name: str) -> str | None:
+    """Why the file `name` cannot be read as part of the project."""
+    root = project.resolve()
+    path = (root / name).resolve()
+    if not path.is_relative_to(root):
+        return "this file is outside of the project"
+    if path.is_dir():
+        return "this is a folder, not a file"
+    return None if path.is_file() else "no such file"
+
+
+def _text(project: Path, name: str) -> str:
+    data = (project / name).read_bytes()
+    if len(data) > MAX_FILE:
+        raise SpecError(f"more than {MAX_FILE} bytes of requirements", file=name)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SpecError("not UTF-8", file=name, line=line) from None
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines as pip sees them: joined at a last backslash, without comments, none empty."""
+    joined, first = "", 1
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not joined:
+            first = number
+        comment_only = line.lstrip().startswith("#")
+        if line.endswith("\\") and not comment_only:
+            joined += line[:-1]
+            continue
+        joined += "" if comment_only and joined else line
+        stripped = _COMMENT.sub("", joined).strip()
+        joined = ""
+        if stripped:
+            yield first, stripped
+    stripped = _COMMENT.sub("", joined).strip()
+    if stripped:
+        yield first, stripped

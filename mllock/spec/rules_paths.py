@@ -1,0 +1,173 @@
+"""Rules for paths and globs of mlproject.toml: relative, inside of the project, none in the way
+of another. Nothing here looks at the disk; links that leave the project are found when data is
+read.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+
+from mllock.core import safepath
+from mllock.spec.available import is_remote
+from mllock.spec.loaded import LoadedSpec
+from mllock.spec.places import Part, dotted
+
+__all__ = ["check_glob", "check_paths"]
+
+# Names in a project that belong to mllock or to git.
+RESERVED = (".mllock", ".git", "mlproject.toml", "mlproject.lock", ".mllockignore")
+
+_Named = tuple[tuple[Part, ...], str]
+
+
+def check_paths(loaded: LoadedSpec) -> None:
+    """Raises SpecError."""
+    spec = loaded.spec
+    for key in ("requirements", "constraints"):
+        for index, name in enumerate(getattr(spec.environment, key)):
+            _path(loaded, name, "environment", key, index)
+    for name, source in spec.data.items():
+        if is_remote(source.source):
+            if source.path is None:
+                raise loaded.error(
+                    "missing key",
+                    "data",
+                    name,
+                    "path",
+                    expected="where the program finds the data, relative to the project",
+                )
+        else:
+            _path(loaded, source.source, "data", name, "source", what="data")
+        for key in ("include", "exclude"):
+            for index, pattern in enumerate(getattr(source, key)):
+                check_glob(loaded, pattern, "data", name, key, index)
+    for parts, path in (*_data(loaded), *_outputs(loaded)):
+        _path(loaded, path, *parts)
+        _not_reserved(loaded, path, parts)
+    if spec.serve is not None and spec.serve.probes is not None:
+        _path(loaded, spec.serve.probes, "serve", "probes")
+    for table in ("train", "serve"):
+        program = getattr(spec, table)
+        for index, pattern in enumerate((program.code if program else None) or ()):
+            check_glob(loaded, pattern, table, "code", index)
+    _apart(loaded)
+
+
+def check_glob(loaded: LoadedSpec, pattern: str, *parts: Part) -> None:
+    reason = _glob_problem(pattern)
+    if reason is not None:
+        raise loaded.error(
+            reason,
+            *parts,
+            found=f'"{pattern}"',
+            expected='a pattern relative to the folder, e.g. "**/*.csv"',
+        )
+
+
+def _glob_problem(pattern: str) -> str | None:
+    if pattern.startswith("/"):
+        return "a pattern cannot be absolute"
+    if pattern.startswith("!"):
+        return 'a pattern cannot start with "!"'
+    if "\\" in pattern:
+        return "backslash in a pattern"
+    for part in pattern.rstrip("/").split("/"):
+        if part in ("", ".", ".."):
+            return f'"{part}" in a pattern' if part else "empty name in a pattern"
+        if "**" in part and part != "**":
+            return '"**" stands for whole names only'
+    at = 0
+    while at < len(pattern):
+        if pattern[at] == "[":
+            # A "]" that comes first, or first after "!", is a member of the set.
+            end = pattern.find("]", at + 2 + (pattern[at + 1 : at + 2] == "!"))
+            if end < 0 or "/" in pattern[at:end]:
+                return '"[" without "]" in a pattern'
+            at = end
+        at += 1
+    return None
+
+
+def _path(loaded: LoadedSpec, path: str, *parts: Part, what: str = "this path") -> None:
+    reason = safepath.problem(path)
+    if reason is None:
+        return
+    plain = posixpath.normpath(path)
+    outside = path.startswith(("/", "~")) or plain == ".." or plain.startswith("../")
+    if outside:
+        raise loaded.error(
+            f"{what} is outside of the project" if what == "data" else "outside of the project",
+            *parts,
+            found=f'"{path}"',
+            expected="a path relative to the folder of the spec",
+            hint="copy or move it into the project" if what == "data" else None,
+        )
+    hint = None
+    if plain != path and safepath.problem(plain) is None:
+        hint = f'write "{plain}"'
+    elif "\\" in path and safepath.problem(path.replace("\\", "/")) is None:
+        hint = f'write "{path.replace(chr(92), "/")}"'
+    raise loaded.error(
+        reason,
+        *parts,
+        found=f'"{path}"',
+        hint=hint,
+        expected="a path relative to the folder of the spec",
+    )
+
+
+def _not_reserved(loaded: LoadedSpec, path: str, parts: tuple[Part, ...]) -> None:
+    first = safepath.fold(path.split("/", maxsplit=1)[0])
+    for name in RESERVED:
+        if first == name:
+            raise loaded.error(f"{name} is not for data or outputs", *parts, found=f'"{path}"')
+
+
+def _data(loaded: LoadedSpec) -> Iterator[_Named]:
+    for name, source in loaded.spec.data.items():
+        key = "path" if source.path is not None else "source"
+        yield ("data", name, key), source.path or source.source
+
+
+def _outputs(loaded: LoadedSpec) -> Iterator[_Named]:
+    train, evaluate = loaded.spec.train, loaded.spec.evaluate
+    if train is not None:
+        yield ("train", "model"), train.model
+        if train.metrics is not None:
+            yield ("train", "metrics"), train.metrics
+    if evaluate is not None:
+        yield ("evaluate", "metrics"), evaluate.metrics
+        if evaluate.predictions is not None:
+            yield ("evaluate", "predictions"), evaluate.predictions
+
+
+def _apart(loaded: LoadedSpec) -> None:
+    """Nothing that the program finds or writes is, or lies in, another such thing, and no output
+    is a source, on any file system. Two sources may share files: they are only read."""
+    outputs = list(_outputs(loaded))
+    named = [*_data(loaded), *outputs]
+    for index, (parts, path) in enumerate(named):
+        for other_parts, other in named[:index]:
+            _not_within(loaded, parts, path, other_parts, other)
+    for name, source in loaded.spec.data.items():
+        if not is_remote(source.source):
+            for parts, path in outputs:
+                _not_within(loaded, parts, path, ("data", name, "source"), source.source)
+
+
+def _not_within(
+    loaded: LoadedSpec,
+    parts: tuple[Part, ...],
+    path: str,
+    other_parts: tuple[Part, ...],
+    other: str,
+) -> None:
+    mine, theirs = safepath.fold(path), safepath.fold(other)
+    if mine == theirs or mine.startswith(f"{theirs}/") or theirs.startswith(f"{mine}/"):
+        raise loaded.error(
+            f"in the way of {dotted(other_parts)}",
+            *parts,
+            found=f'"{path}" and "{other}"',
+            hint="give each its own file or folder",
+        )
