@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Content", "Deflated", "Node", "OnDisk", "Stored"]
+__all__ = ["Content", "Deflated", "Node", "OnDisk", "Packed", "Stored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class Deflated:
     """A raw deflate stream inside of a zip: copied into the layer's gzip as it is.
 
     `offset` and `compressed` locate the stream in `archive` (bytes); `size` and `crc` are of the
-    uncompressed content as the zip states them, and are verified while the diff_id is made.
+    uncompressed content as the zip states them, and are verified while the diff_id is made; so is
+    `digest` (`sha256:HEX`, of the uncompressed content as RECORD states it) where there is one.
     """
 
     archive: Path
@@ -38,6 +39,18 @@ class Deflated:
     compressed: int
     size: int
     crc: int
+    digest: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Packed:
+    """Bytes that lie in a zip uncompressed; `crc` and `digest` are verified while reading."""
+
+    archive: Path
+    offset: int
+    size: int
+    crc: int
+    digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +62,7 @@ class OnDisk:
     digest: str
 
 
-Content = Stored | Deflated | OnDisk
+Content = Stored | Deflated | Packed | OnDisk
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,164 @@
+"""Reading the content of nodes, verified: the bytes that come out are the bytes that were promised.
+
+For every kind of content the size, and the CRC and digest where they are known, are checked before
+the last bytes are handed on; a mismatch is an error, never a shorter file. Memory is bounded by
+`CHUNK`, whatever an archive claims about itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from mllock.errors import ArchiveError, IntegrityError
+from mllock.image.tree import Deflated, Node, OnDisk, Packed, Stored
+
+__all__ = ["CHUNK", "Sources"]
+
+CHUNK = 1 << 20
+
+
+class Sources:
+    """Open files, each once; closes them at the end. Used by one thread."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, int] = {}
+
+    def __enter__(self) -> Sources:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
+    def read(self, node: Node) -> Iterator[bytes | memoryview]:
+        """The uncompressed content of a file node. Raises ArchiveError or IntegrityError."""
+        match node.content:
+            case Stored(data):
+                return iter((data,))
+            case Deflated() as content:
+                return (plain for _, plain in self.inflate(node, content))
+            case Packed() as content:
+                return self._packed(node, content)
+            case OnDisk() as content:
+                return self._on_disk(content)
+            case None:
+                return iter(())
+
+    def inflate(self, node: Node, content: Deflated) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs of (raw deflate bytes, what they inflate to); either may be empty.
+
+        The stream must end exactly where the archive says: bytes after its end would be taken for
+        another gzip member in a layer.
+        """
+        stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        check = _Check(node, content.archive, content.size, content.crc, content.digest)
+        for raw in self._slice(content.archive, content.offset, content.compressed):
+            if stream.eof:
+                raise check.error("bytes after the end of its deflate stream")
+            plain = _inflate(stream, raw)
+            check.update(plain)
+            yield raw, plain
+            while stream.unconsumed_tail:
+                plain = _inflate(stream, stream.unconsumed_tail)
+                check.update(plain)
+                yield b"", plain
+        if not stream.eof:
+            # What the decoder still holds may be more than a chunk.
+            while plain := _inflate(stream, b""):
+                check.update(plain)
+                yield b"", plain
+        if not stream.eof or stream.unused_data:
+            raise check.error("its deflate stream does not end where the archive says")
+        check.finish()
+
+    def _packed(self, node: Node, content: Packed) -> Iterator[bytes]:
+        check = _Check(node, content.archive, content.size, content.crc, content.digest)
+        for data in self._slice(content.archive, content.offset, content.size):
+            check.update(data)
+            yield data
+        check.finish()
+
+    def _on_disk(self, content: OnDisk) -> Iterator[bytes]:
+        descriptor = os.open(content.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            hasher = hashlib.sha256()
+            left = content.size
+            while data := os.read(descriptor, CHUNK):
+                left -= len(data)
+                if left < 0:
+                    break
+                hasher.update(data)
+                yield data
+        finally:
+            os.close(descriptor)
+        if left or f"sha256:{hasher.hexdigest()}" != content.digest:
+            raise IntegrityError(
+                "the file is not what it was when it was hashed",
+                file=str(content.path),
+                expected=f"{content.size} bytes, {content.digest}",
+                hint="something changed it meanwhile: run the same command again",
+            )
+
+    def _slice(self, path: Path, offset: int, size: int) -> Iterator[bytes]:
+        descriptor = self._open.get(path)
+        if descriptor is None:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._open[path] = descriptor
+        end = offset + size
+        while offset < end:
+            data = os.pread(descriptor, min(CHUNK, end - offset), offset)
+            if not data:
+                raise ArchiveError("the archive ends within an entry", file=path.name)
+            offset += len(data)
+            yield data
+
+
+def _inflate(stream: zlib._Decompress, data: bytes) -> bytes:
+    try:
+        return stream.decompress(data, 4 * CHUNK)
+    except zlib.error:
+        raise ArchiveError("an entry is not a deflate stream") from None
+
+
+class _Check:
+    """Size, CRC and digest of one archive entry, while it passes."""
+
+    def __init__(self, node: Node, archive: Path, size: int, crc: int, digest: str | None) -> None:
+        self._place = (archive.name, node.path)
+        self._size = size
+        self._crc = crc
+        self._digest = digest
+        self._seen = 0
+        self._running = 0
+        self._hasher = hashlib.sha256() if digest is not None else None
+
+    def update(self, data: bytes) -> None:
+        self._seen += len(data)
+        if self._seen > self._size:
+            raise self.error("it is larger than the archive says")
+        self._running = zlib.crc32(data, self._running)
+        if self._hasher is not None:
+            self._hasher.update(data)
+
+    def finish(self) -> None:
+        if self._seen != self._size:
+            raise self.error("it is smaller than the archive says")
+        if self._running != self._crc:
+            raise self.error("its CRC is not what the archive says")
+        if self._hasher is not None and f"sha256:{self._hasher.hexdigest()}" != self._digest:
+            raise self.error("its sha256 is not what RECORD says")
+
+    def error(self, message: str) -> ArchiveError:
+        file, key = self._place
+        return ArchiveError(message, file=file, key=key)

@@ -1,0 +1,169 @@
+"""The tar of a layer: canonical ustar, written from nodes and never from stat.
+
+The same nodes in any order give the same bytes: sorted by the bytes of the path, hard links after
+everything else, time 0, no names of users or devices, PAX records only for what ustar cannot say.
+Nodes are complete: every parent folder is a node (see `mllock.image.resolve`). Specified in
+docs/reference/builder-format.md; a change here is a new builder format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from mllock.errors import ArchiveError
+from mllock.image.content import Sources
+from mllock.image.gzip import GzipSink
+from mllock.image.tree import Deflated, Node, OnDisk, Packed, Stored
+
+__all__ = ["PASS_THROUGH", "header", "sort_nodes", "write_tar"]
+
+# Deflate streams of files of this size and more are copied; smaller files are compressed anew.
+PASS_THROUGH = 16 * 1024
+
+BLOCK = 512
+_TYPES = {"file": b"0", "hardlink": b"1", "symlink": b"2", "folder": b"5"}
+_OCTAL_7 = 0o7777777
+_OCTAL_11 = 0o77777777777
+
+
+class _Sink(Protocol):
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+
+
+def sort_nodes(nodes: Iterable[Node]) -> tuple[Node, ...]:
+    """The order of a layer. Raises ArchiveError where a path occurs twice."""
+    ordered = tuple(sorted(nodes, key=lambda n: (n.kind == "hardlink", n.path.encode())))
+    seen: set[str] = set()
+    for node in ordered:
+        if node.path in seen:
+            raise ArchiveError("a layer holds this path twice", key=node.path)
+        seen.add(node.path)
+    return ordered
+
+
+def write_tar(nodes: Iterable[Node], sink: GzipSink) -> None:
+    """Write all nodes and the end of the archive. Raises what reading their content raises."""
+    with Sources() as sources:
+        for node in sort_nodes(nodes):
+            sink.write(header(node))
+            if node.kind != "file":
+                continue
+            size = _size(node)
+            content = node.content
+            if isinstance(content, Deflated) and size >= PASS_THROUGH:
+                sink.copy(sources.inflate(node, content), content.size, content.crc)
+            else:
+                for data in sources.read(node):
+                    sink.write(data)
+            sink.write(bytes(-size % BLOCK))
+    sink.write(bytes(2 * BLOCK))
+
+
+def header(node: Node) -> bytes:
+    """The header blocks of one node: a PAX header first where ustar is not enough."""
+    path = node.path + "/" if node.kind == "folder" else node.path
+    target = node.target or ""
+    size = _size(node)
+    prefix, name = _split(path)
+    records: dict[str, str] = {}
+    if name is None:
+        records["path"] = path
+    if not target.isascii() or len(target) > 100:
+        records["linkpath"] = target
+    for key, value, limit in (
+        ("size", size, _OCTAL_11),
+        ("uid", node.uid, _OCTAL_7),
+        ("gid", node.gid, _OCTAL_7),
+    ):
+        if value > limit:
+            records[key] = str(value)
+    block = _block(
+        name=_ascii(path) if name is None else name,
+        prefix=prefix,
+        mode=node.mode & 0o7777,
+        uid=0 if "uid" in records else node.uid,
+        gid=0 if "gid" in records else node.gid,
+        size=0 if "size" in records else size,
+        kind=_TYPES[node.kind],
+        target=_ascii(target) if "linkpath" in records else target.encode(),
+    )
+    return _pax(records) + block if records else block
+
+
+def _size(node: Node) -> int:
+    match node.content:
+        case Stored() | Deflated() | Packed() | OnDisk() as content:
+            return content.size
+        case None:
+            return 0
+
+
+def _split(path: str) -> tuple[bytes, bytes | None]:
+    """(prefix, name) of POSIX ustar, split at the last slash that fits; name None if none does."""
+    if not path.isascii():
+        return b"", None
+    raw = path.encode()
+    if len(raw) <= 100:
+        return b"", raw
+    at = raw.rfind(b"/", 0, min(156, len(raw) - 1))
+    if at <= 0 or len(raw) - at - 1 > 100:
+        return b"", None
+    return raw[:at], raw[at + 1 :]
+
+
+def _ascii(text: str) -> bytes:
+    """What readers without PAX see: the first 100 bytes, those that are not ASCII replaced."""
+    return bytes(byte if byte < 0x80 else 0x3F for byte in text.encode())[:100]
+
+
+def _pax(records: dict[str, str]) -> bytes:
+    body = b"".join(_record(key, value) for key, value in sorted(records.items()))
+    block = _block(
+        name=b"PaxHeader",
+        prefix=b"",
+        mode=0o644,
+        uid=0,
+        gid=0,
+        size=len(body),
+        kind=b"x",
+        target=b"",
+    )
+    return block + body + bytes(-len(body) % BLOCK)
+
+
+def _record(key: str, value: str) -> bytes:
+    # POSIX pax: "LENGTH KEY=VALUE\n", where LENGTH counts itself.
+    rest = f" {key}={value}\n".encode()
+    length = len(rest)
+    while len(str(length)) + len(rest) != length:
+        length = len(str(length)) + len(rest)
+    return str(length).encode() + rest
+
+
+def _block(
+    *,
+    name: bytes,
+    prefix: bytes,
+    mode: int,
+    uid: int,
+    gid: int,
+    size: int,
+    kind: bytes,
+    target: bytes,
+) -> bytes:
+    parts = b"".join(
+        (
+            name.ljust(100, b"\0"),
+            b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, uid, gid, size, 0),
+            b"        ",
+            kind,
+            target.ljust(100, b"\0"),
+            b"ustar\x0000",
+            bytes(64),
+            b"0000000\x000000000\0",
+            prefix.ljust(155, b"\0"),
+            bytes(12),
+        )
+    )
+    return parts[:148] + b"%06o\0 " % sum(parts) + parts[156:]
