@@ -1,0 +1,232 @@
+"""Trust: which keys the verifier believes, for which projects, and when.
+
+Trust comes from the verifier's side only: `--policy FILE`, else `policy.toml` in the user's
+configuration, never anything beside the target. With no policy, this machine's own key is trusted
+("own key") and any other key is unknown. With a policy, only its keys count. A revoked key is
+never trusted. Dates are compared with today: nothing in a bundle proves when it was signed.
+Order: revoked, then the signature, then the dates. Specified in docs/reference/keys-and-policy.md.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from mllock.attest.bundle import Bundle, verify_bundle
+from mllock.attest.keys import PublicKey, load_key
+from mllock.errors import RunError
+
+__all__ = ["POLICY_FILE", "Entry", "Policy", "Trust", "load_policy", "parse_policy"]
+
+POLICY_FILE = "policy.toml"
+
+Status = Literal[
+    "trusted", "own key", "unknown", "not yet valid", "expired", "revoked", "bad signature"
+]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """A TOML table: unknown keys are errors."""
+
+
+class _TrustTable(_Table, frozen=True, kw_only=True):
+    project: Annotated[str, Meta(pattern=r"^(\*|[a-z0-9]+(-[a-z0-9]+)*)\Z")]
+    public_key: str
+    valid_from: dt.date | None = None
+    valid_until: dt.date | None = None
+
+
+class _RevokedTable(_Table, frozen=True, kw_only=True):
+    fingerprint: Annotated[str, Meta(pattern=r"^SHA256:[A-Za-z0-9+/]{43}\Z")]
+    reason: str = ""
+
+
+class _PolicyFile(_Table, frozen=True, kw_only=True):
+    trust: tuple[_TrustTable, ...] = ()
+    revoked: tuple[_RevokedTable, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One trusted key. `project` is a name, or "*" for all; both days are included."""
+
+    project: str
+    key: PublicKey
+    valid_from: dt.date | None = None
+    valid_until: dt.date | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trust:
+    """What a policy says about one bundle.
+
+    `payload` is the verified bytes, and is None unless the signature was checked and fits: it is
+    there for an expired key too, but only `trusted` says that it may be believed. `refuted` tells
+    a no from a "cannot tell": True for a bad signature, a revoked or expired key, and a key that
+    the policy does not name. `fingerprint` is the bundle's own claim unless `payload` is there.
+    """
+
+    status: Status
+    fingerprint: str
+    reason: str
+    payload: bytes | None = None
+    refuted: bool = False
+    hint: str | None = None
+
+    @property
+    def trusted(self) -> bool:
+        return self.status in ("trusted", "own key") and self.payload is not None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """`source` is the policy file, None if there is none; then `own` is what is trusted."""
+
+    source: str | None
+    entries: tuple[Entry, ...] = ()
+    revoked: Mapping[str, str]
+    own: PublicKey | None = None
+
+    def decide(self, project: str, bundle: Bundle, *, today: dt.date | None = None) -> Trust:
+        """Whether `bundle` is signed by a key that is trusted for `project` (its name)."""
+        claimed = bundle.claimed_fingerprint
+        if claimed in self.revoked:
+            why = f": {self.revoked[claimed]}" if self.revoked[claimed] else ""
+            return Trust(
+                status="revoked",
+                fingerprint=claimed,
+                reason=f"{self.source} revokes this key{why}",
+                refuted=True,
+            )
+        keys = [entry.key for entry in self.entries] if self.source else [self.own]
+        key = next((key for key in keys if key is not None and key.hint == bundle.hint), None)
+        if key is None:
+            return self._unknown(claimed)
+        try:
+            payload = verify_bundle(bundle, key)
+        except RunError as error:
+            return Trust(
+                status="bad signature", fingerprint=claimed, reason=error.message, refuted=True
+            )
+        if self.source is None:
+            return Trust(
+                status="own key",
+                fingerprint=claimed,
+                reason="signed by this machine's own key",
+                payload=payload,
+            )
+        return self._by_entries(project, key, payload, today or _today())
+
+    def _unknown(self, claimed: str) -> Trust:
+        if self.source is None:
+            own = "this machine's own key" if self.own else "no key, for this machine has none yet"
+            return Trust(
+                status="unknown",
+                fingerprint=claimed,
+                reason=f"signed by a key that nothing here trusts; without a policy, {own} is",
+                hint="name the signer's public key in a policy: --policy FILE",
+            )
+        return Trust(
+            status="unknown",
+            fingerprint=claimed,
+            reason=f"{self.source} does not name the key that signed this",
+            refuted=True,
+        )
+
+    def _by_entries(self, project: str, key: PublicKey, payload: bytes, today: dt.date) -> Trust:
+        mine = [e for e in self.entries if e.key == key and e.project in ("*", project)]
+        if not mine:
+            return Trust(
+                status="unknown",
+                fingerprint=key.fingerprint,
+                reason=f'{self.source} does not trust this key for project "{project}"',
+                payload=payload,
+                refuted=True,
+            )
+        answers = [self._by_dates(entry, key, payload, today) for entry in mine]
+        return next((answer for answer in answers if answer.trusted), answers[0])
+
+    def _by_dates(self, entry: Entry, key: PublicKey, payload: bytes, today: dt.date) -> Trust:
+        if entry.valid_from is not None and today < entry.valid_from:
+            status: Status = "not yet valid"
+            reason = f"{self.source} trusts this key from {entry.valid_from} on, today is {today}"
+        elif entry.valid_until is not None and today > entry.valid_until:
+            status = "expired"
+            reason = f"{self.source} trusted this key until {entry.valid_until}, today is {today}"
+        else:
+            status = "trusted"
+            reason = f'trusted by {self.source} for project "{entry.project}"'
+        return Trust(
+            status=status,
+            fingerprint=key.fingerprint,
+            reason=reason,
+            payload=payload,
+            refuted=status != "trusted",
+        )
+
+
+def load_policy(path: Path | None, config_dir: Path, environ: Mapping[str, str]) -> Policy:
+    """The policy in `path`, else the user's, else "no policy". Raises RunError."""
+    chosen = path if path is not None else config_dir / POLICY_FILE
+    try:
+        data = chosen.read_bytes()
+    except FileNotFoundError:
+        if path is not None:
+            raise RunError("no such policy file", file=str(path)) from None
+        own = load_key(config_dir, environ)
+        return Policy(source=None, revoked={}, own=None if own is None else own.public)
+    except OSError as error:
+        raise RunError(
+            f"cannot read the policy: {(error.strerror or str(error)).lower()}", file=str(chosen)
+        ) from error
+    return parse_policy(data, str(chosen))
+
+
+def parse_policy(data: bytes, source: str) -> Policy:
+    """Read a policy strictly; `source` is what errors and answers call it. Raises RunError."""
+    try:
+        raw = msgspec.convert(tomllib.loads(data.decode("utf-8")), _PolicyFile)
+    except ValueError as error:  # tomllib's, UTF-8's and msgspec's errors are ValueErrors
+        raise RunError(
+            f"not a policy: {str(error).rstrip('.')}",
+            file=source,
+            hint="see docs/reference/keys-and-policy.md",
+        ) from None
+    if not raw.trust and not raw.revoked:
+        raise RunError(
+            "the policy is empty",
+            file=source,
+            expected="at least one [[trust]] table",
+            hint="remove the file to trust this machine's own key only",
+        )
+    return Policy(
+        source=source,
+        entries=tuple(_entry(number, table, source) for number, table in enumerate(raw.trust)),
+        revoked={table.fingerprint: table.reason for table in raw.revoked},
+    )
+
+
+def _entry(number: int, table: _TrustTable, source: str) -> Entry:
+    key = f"trust[{number}]"
+    for when in (table.valid_from, table.valid_until):
+        if isinstance(when, dt.datetime):
+            raise RunError("a date without a time is expected", file=source, key=key)
+    if table.valid_from and table.valid_until and table.valid_from > table.valid_until:
+        raise RunError("valid-from is after valid-until", file=source, key=key)
+    return Entry(
+        project=table.project,
+        key=PublicKey.from_pem(table.public_key, name=f"{source}: {key}.public-key"),
+        valid_from=table.valid_from,
+        valid_until=table.valid_until,
+    )
+
+
+def _today() -> dt.date:
+    return dt.datetime.now(dt.UTC).date()
