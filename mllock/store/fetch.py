@@ -1,0 +1,173 @@
+"""Fetching from archives over http, https and file, verified while the bytes come in.
+
+Implements `mllock.core.ports.Fetcher`. Invariants: nothing longer than announced is read; bytes
+are hashed before they get a name in the cache; a redirect leads to http(s) only and never from
+https to http; no message holds credentials (user info and query strings are left out). Transient
+failures are tried again three times, then the next URL. Not for package indexes: pip does those.
+Every call has its own connections and closes them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+from mllock.core.ports import Reporter, Want
+from mllock.errors import IntegrityError, OfflineError
+from mllock.store.cache import Cache
+from mllock.store.transport import (
+    PermanentError,
+    TransientError,
+    Transport,
+    file_name,
+    host_of,
+)
+
+__all__ = ["HttpFetcher"]
+
+_CHUNK = 256 * 1024
+_RETRIES = 3
+_THREADS = 8
+
+T = TypeVar("T")
+
+
+class _StoppedError(Exception):
+    """Another fetch of the same call failed: this one ends early."""
+
+
+class HttpFetcher:
+    """Reads small documents, and fetches files into `blobs`. `backoff` is the first pause in
+    seconds; every further one is four times as long."""
+
+    def __init__(self, blobs: Cache, reporter: Reporter, *, backoff: float = 0.25) -> None:
+        self._blobs = blobs
+        self._reporter = reporter
+        self._backoff = backoff
+
+    def read(self, url: str, *, max_bytes: int) -> bytes:
+        with Transport() as transport:
+
+            def attempt() -> bytes:
+                with transport.open(url, max_bytes) as source:
+                    chunks = []
+                    size = 0
+                    while chunk := source.read(_CHUNK):
+                        size += len(chunk)
+                        if size > max_bytes:
+                            raise PermanentError(f"answered with more than {max_bytes} bytes")
+                        chunks.append(chunk)
+                    return b"".join(chunks)
+
+            try:
+                return self._again(attempt, threading.Event())
+            except (TransientError, PermanentError) as error:
+                raise _offline(file_name(url), [(url, str(error))]) from error
+
+    def fetch(self, wants: Sequence[Want]) -> None:
+        unique = {want.digest: want for want in wants}
+        there = self._blobs.get_all(unique)
+        missing = [want for digest, want in unique.items() if there[digest] is None]
+        if not missing:
+            return
+        stop = threading.Event()
+        with Transport() as transport, ThreadPoolExecutor(_THREADS, "mllock-fetch") as pool:
+            futures = [pool.submit(self._fetch_one, transport, want, stop) for want in missing]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                # After Ctrl-C or a failure the others end at their next chunk.
+                stop.set()
+                for future in futures:
+                    future.cancel()
+        # In the order of `wants`, so that the same failures give the same message.
+        for future in futures:
+            failure = None if future.cancelled() else future.exception()
+            if failure is not None and not isinstance(failure, _StoppedError):
+                raise failure
+
+    def _fetch_one(self, transport: Transport, want: Want, stop: threading.Event) -> None:
+        problems: list[tuple[str, str]] = []
+        wrong: IntegrityError | None = None
+        for url in want.urls:
+            try:
+                self._again(_Download(self._blobs, transport, want, url, stop).run, stop)
+                return
+            except FileNotFoundError:
+                problems.append((url, "not found"))
+            except (TransientError, PermanentError) as error:
+                problems.append((url, str(error)))
+            except IntegrityError as error:
+                wrong = wrong or error
+                self._reporter.warn(f"{host_of(url)} has wrong bytes for {want.name}")
+        if wrong is not None:
+            raise wrong
+        raise _offline(want.name, problems)
+
+    def _again(self, attempt: Callable[[], T], stop: threading.Event) -> T:
+        """Call `attempt` until it does not fail, or fails for good, or was tried enough."""
+        pause = self._backoff
+        for _ in range(_RETRIES):
+            try:
+                return attempt()
+            except TransientError as error:
+                if stop.wait(max(pause, error.wait)):
+                    raise _StoppedError from None
+                pause *= 4
+        return attempt()
+
+
+class _Download:
+    """One file from one URL into the cache."""
+
+    def __init__(
+        self, blobs: Cache, transport: Transport, want: Want, url: str, stop: threading.Event
+    ) -> None:
+        self._blobs = blobs
+        self._transport = transport
+        self._want = want
+        self._url = url
+        self._stop = stop
+
+    def run(self) -> None:
+        want = self._want
+        with (
+            self._transport.open(self._url, None) as source,
+            self._blobs.writer() as writer,
+        ):
+            # One byte more than wanted is enough to know that it is wrong.
+            while chunk := source.read(min(_CHUNK, want.size - writer.size + 1)):
+                if self._stop.is_set():
+                    raise _StoppedError
+                if writer.size + len(chunk) > want.size:
+                    raise self._wrong(f"{want.size} bytes", f"more than {want.size} bytes")
+                writer.write(chunk)
+            if writer.size != want.size:
+                raise self._wrong(f"{want.size} bytes", f"{writer.size} bytes")
+            if writer.digest != want.digest:
+                raise self._wrong(want.digest, writer.digest)
+            writer.commit()
+
+    def _wrong(self, expected: str, found: str) -> IntegrityError:
+        return IntegrityError(
+            f"{host_of(self._url)} has other bytes than expected",
+            file=self._want.name,
+            expected=expected,
+            found=found,
+            hint="ask another mirror, or lock again if the archive was changed on purpose",
+        )
+
+
+def _offline(name: str, problems: Sequence[tuple[str, str]]) -> OfflineError:
+    if not problems:
+        return OfflineError(
+            f"cannot fetch {name}: there is nowhere to ask for it",
+            hint="configure a mirror or an index that has it",
+        )
+    reasons = dict.fromkeys(f"{host_of(url)}: {reason}" for url, reason in problems)
+    return OfflineError(
+        f"cannot fetch {name}: {'; '.join(reasons)}",
+        hint="check the network, the proxy and the mirror, then run the same command again",
+    )
