@@ -44,17 +44,23 @@ class RunPlan:
     data: Mapping[str, TreeManifest]
     environment: Digest
     environment_document: Mapping[str, Any]
+    runtime: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What a runtime saw. Times are RFC 3339 in UTC; `facts` are internalParameters."""
+    """What a runtime saw. Times are RFC 3339 in UTC; `facts` are internalParameters.
+
+    `exit_code` is negative for a program that a signal ended; `interrupted` says that the user
+    asked for it.
+    """
 
     exit_code: int
     started: str
     finished: str
     facts: Mapping[str, Any]
     wheels_verified: int
+    interrupted: bool = False
 
 
 class Runtime(Protocol):
