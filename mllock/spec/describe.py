@@ -1,0 +1,111 @@
+"""One sentence for each key of mlproject.toml, for the JSON Schema and so for editors.
+
+Beside the types and not in them, so that the types can be read at a glance; a test finds keys
+without a sentence and sentences without a key. Keys are `Record.key`, as `mllock.spec.types` names
+the record and the file writes the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+__all__ = ["DESCRIPTIONS"]
+
+DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "Project.name": "Names images and runs.",
+        "Project.version": "The version of the project, as you count it.",
+        "Project.description": "One line about the project.",
+        "Index.name": "What errors call the index.",
+        "Index.url": (
+            "The simple repository API (PEP 503). Credentials come from netrc, or as "
+            "${NAME} from the environment."
+        ),
+        "Index.packages": "The packages that are looked for here, and nowhere else.",
+        "Overlap.path": "A pattern of paths in site-packages.",
+        "Overlap.keep": "The package whose file is kept.",
+        "Environment.python": "The Python of both images, which is the base's own.",
+        "Environment.base": (
+            '"debian:SUITE", assembled from signed Debian packages, or the reference of an image.'
+        ),
+        "Environment.debian-mirror": (
+            "Where Debian packages are fetched from; default: MLLOCK_DEBIAN_MIRROR, else "
+            "this machine's apt sources."
+        ),
+        "Environment.dependencies": "Python packages, as PEP 508 requirements.",
+        "Environment.requirements": "Files with more requirements.",
+        "Environment.constraints": "Files with limits for packages that other packages need.",
+        "Environment.system-packages": "Debian packages, by name.",
+        "Environment.platforms": "What the images are for; not the machine you sit at.",
+        "Environment.resolver": "What chooses the versions of Python packages.",
+        "Environment.exclude-newer": (
+            "Leave out packages that were published later than this time, in UTC."
+        ),
+        "Environment.bytecode": "Ship compiled Python files, for fast starts.",
+        "Environment.overlaps": "Which wheel wins where two write one file with different bytes.",
+        "Environment.variables": "Environment variables of both images.",
+        "Environment.indexes": "Package indexes beside the default one, by priority.",
+        "DataSource.source": "A file or folder of the project, or a URL.",
+        "DataSource.role": "What the data is for.",
+        "DataSource.include": "Patterns of the files of a folder that count.",
+        "DataSource.exclude": "Patterns of the files of a folder that do not count.",
+        "DataSource.path": (
+            "Where the program finds the data, relative to the project; default: source."
+        ),
+        "DataSource.label": "The column with the truth.",
+        "DataSource.key": "The columns that identify a row.",
+        "DataSource.group": "The columns that name what rows belong together.",
+        "DataSource.time": "The column that says when a row was observed.",
+        "Train.command": "The training program; {params.NAME} and {params_file} are replaced.",
+        "Train.code": (
+            "Patterns of the files that the program sees; default: what git tracks, less "
+            "the data and .mllockignore."
+        ),
+        "Train.model": "The file or folder that the program writes.",
+        "Train.metrics": "A JSON object of numbers that the program writes.",
+        "Train.params": "Parameters, also in the JSON file that MLLOCK_PARAMS names.",
+        "Train.network": "Whether the program may use the network.",
+        "Train.gpus": "How many GPUs the program needs.",
+        "Train.memory": "How much memory the program may use.",
+        "Evaluate.command": 'The evaluation program, run once for each source with role "test".',
+        "Evaluate.metrics": "A JSON object of numbers that the program writes.",
+        "Evaluate.predictions": "A CSV or Parquet file of predictions that the program writes.",
+        "Serve.command": "The serving program.",
+        "Serve.code": "Patterns of the files of the serving program; default: those of [train].",
+        "Serve.port": "The port that the program listens on.",
+        "Serve.health": "The path that answers when the program is ready.",
+        "Serve.probes": (
+            "Requests whose answers are recorded after the training, and compared by check."
+        ),
+        "Serve.runtime-variables": (
+            "Variables that may be set at deployment; they are outside of the proof."
+        ),
+        "LeakageGate.between": "The data sources that may share no row, key or group.",
+        "LeakageGate.severity": "Whether a finding stops a release.",
+        "SlicesGate.by": "The columns whose values make the slices.",
+        "SlicesGate.metric": "The metric that is compared.",
+        "SlicesGate.max-difference": "The largest difference between two slices.",
+        "SlicesGate.severity": "Whether a finding stops a release.",
+        "Accepted.gate": "The gate that may fail.",
+        "Accepted.until": "The last day of the exception.",
+        "Accepted.reason": "Why, for those who come later.",
+        "Gates.metrics": 'Conditions, e.g. "accuracy >= 0.9".',
+        "Gates.no-worse-than": "The stage whose released run is the measure.",
+        "Gates.accept": "Exceptions, each with a reason and an end.",
+        "Gates.leakage": "No data of one split in another.",
+        "Gates.slices": "No part of the data served worse than another.",
+        "Builder.kind": (
+            "native: bit-identical layers, no engine; docker: an engine builds a Dockerfile."
+        ),
+        "Builder.layers": "At most so many layers in an image.",
+        "Spec.project": "What the project is called.",
+        "Spec.environment": "What both images have in common.",
+        "Spec.data": "One table for each data source.",
+        "Spec.train": "The training program.",
+        "Spec.evaluate": "The evaluation program.",
+        "Spec.serve": "The serving program.",
+        "Spec.gates": "What must hold for a run to be releasable.",
+        "Spec.builder": "How images are made.",
+    }
+)
