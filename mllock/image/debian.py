@@ -1,0 +1,126 @@
+"""Nodes of the base and system layers, from .debs whose bytes were verified.
+
+Order: merged-/usr links first, then the packages (base-files, then by name), then what maintainer
+scripts would have done and alternatives, then dpkg's metadata. Every path goes through the links
+that are there, of the layers below too, so that `lib -> usr/lib` is never replaced by a folder.
+Modes, owners and links are the package's; times are 0 (by `Node`); setuid and setgid bits of
+files are dropped and listed in /var/lib/dpkg/statoverride. Specified in
+docs/reference/debian-base.md. Nothing here touches the disk except to read the .debs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mllock.errors import ArchiveError
+from mllock.image.debian_effects import after_unpacking
+from mllock.image.debian_tree import MERGED, DebianTree
+from mllock.image.tree import Node, Stored
+from mllock.lock.debian.deb import Deb, Entry, open_deb
+from mllock.lock.debian.scripts import examine
+from mllock.lock.types import DebianPackage
+
+__all__ = ["base_nodes", "system_nodes"]
+
+# What an image has no use for, as Debian's own "slim" images leave it out; licences stay.
+_LEFT_OUT = ("usr/share/man/", "usr/share/info/", "usr/share/locale/", "usr/share/groff/")
+_LEFT_OUT += ("usr/share/lintian/", "usr/share/linda/")
+
+
+def base_nodes(debs: Sequence[tuple[DebianPackage, Path]]) -> tuple[Node, ...]:
+    """The base layer: sorted by path, parents explicit. Raises ArchiveError."""
+    tree = DebianTree({})
+    for name in MERGED:
+        tree.folder(f"usr/{name}")
+        tree.link(name, f"usr/{name}")
+    # base-files migrates these: /run is the one place for what does not outlive a boot.
+    for name, target in (("var/run", "/run"), ("var/lock", "/run/lock")):
+        tree.folder(target.lstrip("/"), 0o1777 if name == "var/lock" else 0o755)
+        tree.link(name, target)
+    return _nodes(tree, debs)
+
+
+def system_nodes(
+    debs: Sequence[tuple[DebianPackage, Path]], below: Mapping[str, Node]
+) -> tuple[Node, ...]:
+    """The layer of system packages: only what is new or different above `below` (the base)."""
+    return _nodes(DebianTree(below), debs)
+
+
+def _nodes(tree: DebianTree, debs: Sequence[tuple[DebianPackage, Path]]) -> tuple[Node, ...]:
+    # base-files decides the modes of the top folders; the rest has no order but its names.
+    ordered = sorted(debs, key=lambda item: (item[0].name != "base-files", item[0].name))
+    with ThreadPoolExecutor() as pool:
+        opened = list(pool.map(_open, ordered))
+    tree.accounts(_masters(opened))
+    alternatives = []
+    for (package, _), (deb, entries) in zip(ordered, opened, strict=True):
+        tree.replaces(package.name, deb.control["control"].decode("utf-8", "replace"))
+        _unpack(tree, package.name, entries)
+        alternatives += examine(deb)
+    after_unpacking(tree, frozenset(package.name for package, _ in ordered), alternatives)
+    for (package, _), (deb, _entries) in zip(ordered, opened, strict=True):
+        folder = "var/lib/dpkg/status.d"
+        tree.file(f"{folder}/{package.name}", deb.control["control"])
+        if "md5sums" in deb.control:
+            tree.file(f"{folder}/{package.name}.md5sums", deb.control["md5sums"])
+    return tree.nodes()
+
+
+def _open(item: tuple[DebianPackage, Path]) -> tuple[Deb, tuple[Entry, ...]]:
+    package, path = item
+    deb = open_deb(path, package.filename)
+    return deb, tuple(deb.entries())
+
+
+def _masters(opened: Iterable[tuple[Deb, tuple[Entry, ...]]]) -> dict[str, bytes]:
+    wanted = {f"usr/share/base-passwd/{name}.master": name for name in ("passwd", "group")}
+    return {
+        wanted[entry.path]: bytes(entry.data)
+        for _, entries in opened
+        for entry in entries
+        if entry.path in wanted
+    }
+
+
+def _unpack(tree: DebianTree, package: str, entries: Sequence[Entry]) -> None:
+    files = {entry.path: entry for entry in entries if entry.kind == "file"}
+    for entry in entries:
+        if not entry.path or _is_left_out(entry):
+            continue
+        if entry.kind == "hardlink":
+            first = files.get(entry.target or "")
+            if first is None:
+                raise ArchiveError(
+                    "hard link to a file that is not in the package",
+                    file=package,
+                    key=entry.path,
+                    found=entry.target,
+                )
+            if not _is_left_out(first):
+                tree.hardlink(package, entry.path, first.path)
+                continue
+            entry = Entry(
+                path=entry.path,
+                kind="file",
+                mode=first.mode,
+                uid=first.uid,
+                gid=first.gid,
+                user=first.user,
+                group=first.group,
+                data=first.data,
+            )
+        tree.unpack(package, entry, None if entry.kind != "file" else Stored(entry.data))
+
+
+def _is_left_out(entry: Entry) -> bool:
+    path = entry.path + ("/" if entry.kind == "folder" else "")
+    if path.startswith(_LEFT_OUT):
+        return entry.path + "/" not in _LEFT_OUT
+    if path.startswith("usr/share/doc/"):
+        depth = entry.path.count("/")
+        # usr/share/doc, usr/share/doc/NAME (a folder or a link), usr/share/doc/NAME/copyright
+        return not (depth <= 3 and entry.kind != "file") and not path.endswith("/copyright")
+    return False

@@ -1,0 +1,76 @@
+"""Getting .debs into the blob store: from the cache if they are there, else from the mirrors.
+
+A cached .deb is hashed when it is asked for (`Blobs.get`), so a damaged one is fetched again. The
+lock has no URL: a package is found by its file name under every mirror that is configured, and
+believed by its sha256. With everything in the cache no mirror has to be configured at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mllock.core.digest import from_hex
+from mllock.core.ports import Blobs, Fetcher, Want
+from mllock.errors import IntegrityError, OfflineError
+from mllock.lock.debian.mirror import APT, Archive, find_archives
+from mllock.lock.types import DebianPackage
+
+__all__ = ["fetch_debs"]
+
+
+def fetch_debs(
+    packages: Sequence[DebianPackage],
+    *,
+    suite: str,
+    mirror: str | None,
+    environ: Mapping[str, str],
+    fetcher: Fetcher,
+    blobs: Blobs,
+    apt: Path = APT,
+) -> dict[str, Path]:
+    """The verified files of `packages`, by `DebianPackage.filename`.
+
+    Raises InputError (no mirror is configured), OfflineError or IntegrityError.
+    """
+    found = {package.filename: blobs.get(from_hex(package.sha256)) for package in packages}
+    missing = [package for package in packages if found[package.filename] is None]
+    if missing:
+        archives = find_archives(suite, mirror, environ, apt)
+        try:
+            fetcher.fetch([_want(package, archives) for package in missing])
+        except OfflineError as error:
+            raise OfflineError(
+                f"cannot fetch {_named(missing)}: {error.message}", hint=error.hint
+            ) from error
+        for package in missing:
+            found[package.filename] = blobs.get(from_hex(package.sha256))
+    result: dict[str, Path] = {}
+    for package in packages:
+        path = found[package.filename]
+        if path is None:
+            raise IntegrityError("fetched, and not in the cache any more", file=package.filename)
+        result[package.filename] = path
+    return result
+
+
+def _want(package: DebianPackage, archives: Sequence[Archive]) -> Want:
+    urls = dict.fromkeys(archive.at(package.filename) for archive in _likely(package, archives))
+    return Want(
+        name=f"{package.name} {package.version}",
+        urls=tuple(urls),
+        size=package.size,
+        digest=from_hex(package.sha256),
+    )
+
+
+def _likely(package: DebianPackage, archives: Sequence[Archive]) -> Sequence[Archive]:
+    # The security archive keeps its packages under pool/updates, the others under pool/main.
+    security = package.filename.startswith("pool/updates/")
+    return sorted(archives, key=lambda archive: archive.suite.endswith("-security") != security)
+
+
+def _named(packages: Sequence[DebianPackage]) -> str:
+    names = [package.name for package in packages]
+    more = f" and {len(names) - 3} more packages" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
