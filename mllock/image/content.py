@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from mllock.errors import ArchiveError, IntegrityError
 from mllock.image.tree import Deflated, Node, OnDisk, Packed, Stored
@@ -28,7 +29,7 @@ class Sources:
     def __init__(self) -> None:
         self._open: dict[Path, int] = {}
 
-    def __enter__(self) -> Sources:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

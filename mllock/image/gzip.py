@@ -3,8 +3,8 @@
 RFC 1952 lets a gzip file be many members. The uncompressed tar is divided into runs of bytes and,
 between them, large deflate streams that a wheel already holds. A run is cut into pieces of `PIECE`
 bytes, each a member compressed by libdeflate at `LEVEL`; a deflate stream is a member that wraps
-the wheel's own bytes, with the CRC and size that were verified while it was inflated. Both digests
-are taken on the way: `diff_id` of the tar, `digest` of the blob. See
+the wheel's own bytes, with the CRC and size that were verified while it was inflated. The diff_id
+is taken on the way; whoever writes the blob takes its digest. See
 docs/reference/builder-format.md; a change here is a new builder format.
 """
 
@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Protocol
 
 import deflate
 
@@ -35,10 +35,13 @@ _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 class Written:
     """What was written: sizes in bytes, of the blob (`size`) and of the tar (`unpacked`)."""
 
-    digest: Digest
     diff_id: Digest
     size: int
     unpacked: int
+
+
+class Output(Protocol):
+    def write(self, data: bytes, /) -> object: ...
 
 
 class GzipSink:
@@ -47,14 +50,13 @@ class GzipSink:
     With a `pool` pieces are compressed in parallel; the bytes are the same.
     """
 
-    def __init__(self, file: BinaryIO, pool: Executor | None = None, ahead: int = 8) -> None:
+    def __init__(self, file: Output, pool: Executor | None = None, ahead: int = 8) -> None:
         self._file = file
         self._pool = pool
         self._ahead = ahead
         self._waiting: deque[Future[bytes]] = deque()
         self._run = bytearray()
         self._diff = hashlib.sha256()
-        self._blob = hashlib.sha256()
         self._size = 0
         self._unpacked = 0
 
@@ -90,7 +92,6 @@ class GzipSink:
         self._flush()
         self._settle(0)
         return Written(
-            digest=Digest(f"sha256:{self._blob.hexdigest()}"),
             diff_id=Digest(f"sha256:{self._diff.hexdigest()}"),
             size=self._size,
             unpacked=self._unpacked,
@@ -116,7 +117,6 @@ class GzipSink:
 
     def _emit(self, data: bytes) -> None:
         self._file.write(data)
-        self._blob.update(data)
         self._size += len(data)
 
 

@@ -9,7 +9,6 @@ docs/reference/builder-format.md; a change here is a new builder format.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from mllock.errors import ArchiveError
 from mllock.image.content import Sources
@@ -25,10 +24,6 @@ BLOCK = 512
 _TYPES = {"file": b"0", "hardlink": b"1", "symlink": b"2", "folder": b"5"}
 _OCTAL_7 = 0o7777777
 _OCTAL_11 = 0o77777777777
-
-
-class _Sink(Protocol):
-    def write(self, data: bytes | bytearray | memoryview) -> None: ...
 
 
 def sort_nodes(nodes: Iterable[Node]) -> tuple[Node, ...]:

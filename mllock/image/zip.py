@@ -149,7 +149,9 @@ class _Reader:
             if fields[0] != b"PK\x01\x02" or at > len(data):
                 self._refuse("its central directory is damaged")
             found.append(
-                self._central(fields, data[name_at:extra_at], data[extra_at : extra_at + fields[11]])
+                self._central(
+                    fields, data[name_at:extra_at], data[extra_at : extra_at + fields[11]]
+                )
             )
         if len(found) != count:
             self._refuse(f"{len(found)} entries, its end says {count}")

@@ -1,0 +1,130 @@
+"""The native builder: a lock in, the layers of its environment out. No daemon, no root.
+
+Order: every layer is looked up by its key first; only what is missing is made, and only then are
+packages asked for. Python layers are resolved all together (paths of two owners, `check_conflicts`)
+before the first is written. Several layers are made at a time; what was written when one fails,
+or at Ctrl-C, is whole or gone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from mllock.core.ports import Reporter
+from mllock.image.layers import cached_layer, find_layer
+from mllock.image.python import (
+    PythonGroup,
+    check_conflicts,
+    group_nodes,
+    merge,
+    python_groups,
+)
+from mllock.image.resolve import refuse_reserved
+from mllock.image.tree import Node
+from mllock.image.types import Layer
+from mllock.lock.types import DebianPackage, Lock, PythonPackage
+from mllock.store.cache import Cache
+
+__all__ = ["Packages", "build_environment"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Packages:
+    """Where packages come from when a layer has to be made: verified files, by their names."""
+
+    wheels: Callable[[Sequence[PythonPackage]], Mapping[str, Path]]
+    debs: Callable[[Sequence[DebianPackage]], Mapping[str, Path]]
+
+
+def build_environment(
+    lock: Lock, packages: Packages, cache: Cache, reporter: Reporter
+) -> tuple[Layer, ...]:
+    """Base, system and Python layers of `lock`, bottom up, blobs in the cache.
+
+    Raises LockError, ArchiveError, and what `packages` raises.
+    """
+    return (
+        *_system_layers(lock, packages, cache, reporter),
+        *_python_layers(lock, packages, cache, reporter),
+    )
+
+
+def _system_layers(
+    lock: Lock, packages: Packages, cache: Cache, reporter: Reporter
+) -> tuple[Layer, ...]:
+    base = tuple(deb for deb in lock.system if deb.layer == "base")
+    system = tuple(deb for deb in lock.system if deb.layer == "system")
+    base_key = {"suite": lock.base.suite, "debs": _digests(base)}
+    system_key = base_key | {"system": _digests(system)}
+    base_title = f"debian:{lock.base.suite}"
+    system_title = ", ".join(deb.name for deb in system)
+    found = find_layer(cache, "base", base_title, base_key)
+    above = find_layer(cache, "system", system_title, system_key) if system else None
+    if found is not None and (above is not None or not system):
+        return (found, above) if above is not None else (found,)
+
+    from mllock.image.debian import base_nodes, system_nodes
+
+    reporter.step(f"making the base from {len(base)} Debian packages")
+    wanted = lock.system if above is None else base
+    debs = packages.debs(wanted)
+    below = base_nodes([(deb, debs[deb.filename]) for deb in base])
+    refuse_reserved(below)
+    with _pool() as pool:
+        layers = [cached_layer(cache, "base", base_title, base_key, lambda: below, pool)]
+        if system and above is None:
+            nodes = system_nodes(
+                [(deb, debs[deb.filename]) for deb in system], {node.path: node for node in below}
+            )
+            refuse_reserved(nodes)
+            above = cached_layer(cache, "system", system_title, system_key, lambda: nodes, pool)
+    return (*layers, above) if above is not None else tuple(layers)
+
+
+def _python_layers(
+    lock: Lock, packages: Packages, cache: Cache, reporter: Reporter
+) -> tuple[Layer, ...]:
+    groups = python_groups(lock)
+    found = [find_layer(cache, "python", group.title, group.key) for group in groups]
+    missing = [position for position, layer in enumerate(found) if layer is None]
+    if missing:
+        count = sum(len(groups[position].packages) for position in missing)
+        reporter.step(f"making {len(missing)} Python layers from {count} wheels")
+        wheels = packages.wheels(lock.python.packages)
+        owned = [group_nodes(group, wheels) for group in groups]
+        check_conflicts([owner for owners in owned for owner in owners])
+        made = _in_parallel(
+            [_layer_maker(cache, groups[position], merge(owned[position])) for position in missing]
+        )
+        for position, layer in zip(missing, made, strict=True):
+            found[position] = layer
+    return tuple(layer for layer in found if layer is not None)
+
+
+def _layer_maker(cache: Cache, group: PythonGroup, nodes: tuple[Node, ...]) -> Callable[[], Layer]:
+    return lambda: cached_layer(cache, "python", group.title, group.key, lambda: nodes)
+
+
+def _in_parallel(tasks: Sequence[Callable[[], _T]]) -> list[_T]:
+    """All answers in order. The first failure stops what has not begun."""
+    pool = _pool()
+    try:
+        running: list[Future[_T]] = [pool.submit(task) for task in tasks]
+        return [future.result() for future in running]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="mllock-layer")
+
+
+def _digests(debs: Sequence[DebianPackage]) -> list[str]:
+    return [f"sha256:{deb.sha256}" for deb in debs]

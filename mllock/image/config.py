@@ -1,0 +1,100 @@
+"""OCI image config and manifest: what a plan becomes, byte for byte the same each time.
+
+OCI image-spec 1.1, config.md and manifest.md, as canonical JSON. Time is the epoch, history has one
+entry for each layer, in the words of the layer; nothing of the machine or the day is in it. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mllock.core import canonical
+from mllock.core.digest import Digest, sha256_of
+from mllock.core.platform import KNOWN
+from mllock.image.environment import environment_document
+from mllock.image.types import (
+    ENVIRONMENT_KINDS,
+    MEDIA_CONFIG,
+    MEDIA_LAYER,
+    MEDIA_MANIFEST,
+    Image,
+    ImageConfig,
+    ImagePlan,
+    Layer,
+)
+
+__all__ = ["CREATED", "assemble", "make_config", "make_manifest", "plan_environment"]
+
+CREATED = "1970-01-01T00:00:00Z"
+
+
+def plan_environment(
+    platform: str, layers: tuple[Layer, ...], config: ImageConfig
+) -> dict[str, Any]:
+    """The environment document of the environment layers among `layers`."""
+    return environment_document(
+        platform=KNOWN[platform],
+        diff_ids=[layer.diff_id for layer in layers if layer.kind in ENVIRONMENT_KINDS],
+        variables=config.variables,
+        user=config.user,
+        workdir=config.workdir,
+    )
+
+
+def assemble(plan: ImagePlan) -> Image:
+    """The image of a plan. Law: equal plans give equal bytes."""
+    config = make_config(plan)
+    config_digest = sha256_of(config)
+    manifest = make_manifest(config_digest, len(config), plan.layers)
+    return Image(
+        kind=plan.kind,
+        platform=plan.platform,
+        layers=plan.layers,
+        config=config,
+        config_digest=config_digest,
+        manifest=manifest,
+        manifest_digest=sha256_of(manifest),
+        environment=canonical.digest_of(plan_environment(plan.platform, plan.layers, plan.config)),
+    )
+
+
+def make_config(plan: ImagePlan) -> bytes:
+    platform = KNOWN[plan.platform]
+    settings = plan.config
+    runtime: dict[str, Any] = {
+        "User": settings.user,
+        "WorkingDir": settings.workdir,
+        "Env": [f"{name}={value}" for name, value in sorted(settings.variables.items())],
+        "Cmd": list(settings.command),
+        "Labels": dict(sorted(settings.labels.items())),
+    }
+    if settings.port is not None:
+        runtime["ExposedPorts"] = {f"{settings.port}/tcp": {}}
+    value: dict[str, Any] = {
+        "created": CREATED,
+        "os": platform.os,
+        "architecture": platform.architecture,
+        "config": runtime,
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in plan.layers]},
+        "history": [
+            {"created": CREATED, "created_by": f"mllock {layer.kind}: {layer.title}"}
+            for layer in plan.layers
+        ],
+    }
+    if platform.variant:
+        value["variant"] = platform.variant
+    return canonical.dumps(value)
+
+
+def make_manifest(config: Digest, config_size: int, layers: tuple[Layer, ...]) -> bytes:
+    return canonical.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": MEDIA_MANIFEST,
+            "config": {"mediaType": MEDIA_CONFIG, "digest": config, "size": config_size},
+            "layers": [
+                {"mediaType": MEDIA_LAYER, "digest": layer.digest, "size": layer.size}
+                for layer in layers
+            ],
+        }
+    )

@@ -1,0 +1,72 @@
+"""The environment digest: what train and serve images must have in common, as one digest.
+
+It is the sha256 of canonical JSON of a small document: platform, diff_ids of the environment's
+layers bottom up, variables, user and working folder. No labels, history, compressed digests or
+references, so that it can be made again from any engine: `document_of_config` takes a parsed OCI
+config. Specified, with a vector, in docs/reference/environment-digest.md. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mllock.core.digest import Digest
+from mllock.core.platform import Platform
+
+__all__ = ["PATH", "document_of_config", "environment_document", "image_variables"]
+
+VERSION = 1
+PATH = "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin"
+
+
+def image_variables(declared: Mapping[str, str]) -> dict[str, str]:
+    """The variables of both images: PATH and what `[environment] variables` declares, sorted."""
+    return dict(sorted({"PATH": PATH, **declared}.items()))
+
+
+def environment_document(
+    *,
+    platform: Platform,
+    diff_ids: Sequence[Digest],
+    variables: Mapping[str, str],
+    user: str,
+    workdir: str,
+) -> dict[str, Any]:
+    return {
+        "v": VERSION,
+        "os": platform.os,
+        "architecture": platform.architecture,
+        "variant": platform.variant,
+        "diff_ids": list(diff_ids),
+        "variables": dict(sorted(variables.items())),
+        "user": user,
+        "workdir": workdir,
+    }
+
+
+def document_of_config(config: Mapping[str, Any], layers: int) -> dict[str, Any]:
+    """The document of an OCI image config whose lowest `layers` layers are the environment.
+
+    Raises ValueError where the config has no such document: fewer layers, a variable twice.
+    """
+    runtime = config.get("config") or {}
+    diff_ids = list(config["rootfs"]["diff_ids"])
+    if not 0 < layers <= len(diff_ids):
+        raise ValueError(f"{len(diff_ids)} layers, expected at least {max(layers, 1)}")
+    variables: dict[str, str] = {}
+    for item in runtime.get("Env") or ():
+        name, equals, value = item.partition("=")
+        if not equals or name in variables:
+            raise ValueError(f"a variable without value, or twice: {name!r}")
+        variables[name] = value
+    return {
+        "v": VERSION,
+        "os": config.get("os", ""),
+        "architecture": config.get("architecture", ""),
+        "variant": config.get("variant", ""),
+        "diff_ids": diff_ids[:layers],
+        "variables": dict(sorted(variables.items())),
+        "user": runtime.get("User", ""),
+        "workdir": runtime.get("WorkingDir", ""),
+    }
