@@ -159,7 +159,7 @@ def _close(folder: Path, model: Path, tampered: Path, seconds: float) -> None:
         f"\nNext:\n"
         f"  cd {name}\n"
         f"  mllock show                      what went into the run and what came out\n"
-        f"  mllock train --set max_depth=8   another run; then: mllock runs\n"
+        f"  mllock train --set depth=8       another run; then: mllock runs\n"
         f"  mllock check {model}\n"
         f"  mllock check {tampered}   the changed copy\n"
         f"  $EDITOR {SPEC_NAME}            then: mllock lock"
