@@ -1,0 +1,112 @@
+"""The declared code as a fresh copy, and whether a tree is still what its manifest says.
+
+A copy is made from a manifest, never from a listing, and every byte is hashed on its way: what is
+in the copy is what the record will say. Raises VoidRunError, SurroundingsError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from mllock.core.digest import hex_of
+from mllock.core.tree import SINGLE, Entry, TreeManifest
+from mllock.errors import VoidRunError
+from mllock.store import atomic
+
+__all__ = ["changed_entries", "copy_tree", "link_tree"]
+
+_CHUNK = 1024 * 1024
+
+
+def copy_tree(manifest: TreeManifest, source: Path, destination: Path) -> None:
+    """Make `destination`, a folder, hold what `manifest` says, taken from `source`.
+
+    Raises VoidRunError that names the path if the bytes are not those of the manifest.
+    """
+    for entry in manifest.entries:
+        target = destination / entry.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        match entry.kind:
+            case "d":
+                target.mkdir(exist_ok=True)
+            case "l":
+                assert entry.target is not None
+                os.symlink(entry.target, target)
+            case "f" | "x":
+                _copy_file(entry, source / entry.path, target)
+
+
+def link_tree(manifest: TreeManifest, source: Path, destination: Path) -> None:
+    """Make `destination` show the files of `manifest` that are in `source`, by links to them."""
+    if manifest.is_single_file:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        os.symlink(source, destination)
+        return
+    destination.mkdir(parents=True, exist_ok=True)
+    for entry in manifest.entries:
+        target = destination / entry.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        match entry.kind:
+            case "d":
+                target.mkdir(exist_ok=True)
+            case "l":
+                assert entry.target is not None
+                os.symlink(entry.target, target)
+            case "f" | "x":
+                os.symlink(source / entry.path, target)
+
+
+def changed_entries(manifest: TreeManifest, root: Path) -> tuple[str, ...]:
+    """The paths of `manifest` that are not in `root` as it says; other files do not matter."""
+    return tuple(entry.path for entry in manifest.entries if not _same(entry, root))
+
+
+def _same(entry: Entry, root: Path) -> bool:
+    path = root if entry.path == SINGLE else root / entry.path
+    try:
+        status = path.lstat()
+        match entry.kind:
+            case "d":
+                return stat.S_ISDIR(status.st_mode)
+            case "l":
+                return stat.S_ISLNK(status.st_mode) and os.readlink(path) == entry.target
+            case "f" | "x":
+                executable = bool(status.st_mode & stat.S_IXUSR)
+                if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size:
+                    return False
+                with open(path, "rb", buffering=0) as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+                assert entry.digest is not None
+                return found == hex_of(entry.digest) and executable == (entry.kind == "x")
+    except OSError:
+        # Gone, a loop of links, unreadable: not what the manifest says.
+        return False
+
+
+def _copy_file(entry: Entry, source: Path, target: Path) -> None:
+    assert entry.digest is not None
+    whole = hashlib.sha256()
+    try:
+        read = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        raise _changed(entry) from None
+    with open(read, "rb", buffering=0) as reader:
+        try:
+            with open(target, "xb", buffering=0) as writer:
+                while chunk := reader.read(_CHUNK):
+                    whole.update(chunk)
+                    writer.write(chunk)
+                os.fchmod(writer.fileno(), 0o755 if entry.kind == "x" else 0o644)
+        except OSError as error:
+            raise atomic.cannot_write(target, error) from error
+    if whole.hexdigest() != hex_of(entry.digest):
+        raise _changed(entry)
+
+
+def _changed(entry: Entry) -> VoidRunError:
+    return VoidRunError(
+        "the code changed while the run was prepared", file=entry.path, hint="train again"
+    )

@@ -1,0 +1,231 @@
+"""The locked environment on the host: exactly the locked wheels, nothing of the system's.
+
+An entry of the cache is `venvs/KEY/`: the environment in `venv`, and `venv.manifest` beside it.
+KEY stands for the wheels, the interpreter and the place. It is installed from wheels whose sha256
+was verified, compiled once, published by one rename, and verified by content on every use: an
+entry that is not what its manifest says is made again, and that is reported. Any number of
+processes may share the cache. Raises ArchiveError, SurroundingsError.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mllock.core import canonical, tree
+from mllock.core.digest import hex_of
+from mllock.core.ports import Reporter
+from mllock.core.tree import TreeManifest
+from mllock.data.scan import scan
+from mllock.errors import ArchiveError, DataError, SurroundingsError
+from mllock.lock.types import PythonPackage
+from mllock.store import atomic
+from mllock.train.python import HostPython
+
+if TYPE_CHECKING:
+    from installer.destinations import SchemeDictionaryDestination
+
+__all__ = ["FetchWheels", "LockedVenv", "locked_venv", "verify_venv"]
+
+# Wheel file name -> a file with the locked bytes.
+FetchWheels = Callable[[Sequence[PythonPackage]], Mapping[str, Path]]
+
+MANIFEST = "venv.manifest"
+# Absolute, so no tree manifest can hold them: they are compared one by one.
+_LINKS = ("bin/python", "bin/python3")
+# Tests of packages are a third of all modules and are not imported by training.
+_NOT_COMPILED = r"/tests?/"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedVenv:
+    """A verified environment; `manifest` is what it was when it was verified."""
+
+    root: Path
+    python: HostPython
+    manifest: TreeManifest
+    wheels: int
+
+    @property
+    def bin(self) -> Path:
+        return self.root / "bin"
+
+    @property
+    def site(self) -> Path:
+        return self.root / "lib" / f"python{self.python.minor}" / "site-packages"
+
+
+def locked_venv(
+    entries: Path,
+    packages: Sequence[PythonPackage],
+    python: HostPython,
+    fetch: FetchWheels,
+    reporter: Reporter,
+) -> LockedVenv:
+    """The environment of `packages`, made in `entries` (a folder of the cache) if needed."""
+    entry = entries / _key(entries, packages, python)
+    found = _verified(entry, python, packages, reporter)
+    if found is not None:
+        return found
+    reporter.step(f"installing {len(packages)} locked packages for Python {python.version}")
+    wheels = fetch(packages)
+    with atomic.staging(entries) as staged:
+        _make(staged, entry, wheels, python)
+        if entry.exists():
+            # Only a damaged entry gets here: move it away, so that readers see one or the other.
+            os.rename(entry, staged / "damaged")
+            atomic.remove_tree(staged / "damaged")
+        # If another process was faster, its entry is used; it is verified like any other.
+        atomic.publish_folder(staged, entry)
+    made = _verified(entry, python, packages, reporter)
+    if made is None:
+        raise SurroundingsError(
+            "the environment changed while it was made",
+            file=str(entry),
+            hint="is another program writing into the cache?",
+        )
+    return made
+
+
+def verify_venv(venv: LockedVenv) -> bool:
+    """Whether it still is what it was, by content."""
+    return _scan(venv.root) == venv.manifest and _links_are(venv.root, venv.python)
+
+
+def _key(entries: Path, packages: Sequence[PythonPackage], python: HostPython) -> str:
+    wheels = [
+        [wheel.name, wheel.hashes["sha256"]] for package in packages for wheel in package.wheels
+    ]
+    return hex_of(
+        canonical.digest_of(
+            {
+                "v": 1,
+                "wheels": sorted(wheels),
+                "python": [str(python.path), python.version],
+                # Scripts and tracebacks hold the place: a cache that moved is made again.
+                "place": str(entries),
+            }
+        )
+    )[:32]
+
+
+def _verified(
+    entry: Path, python: HostPython, packages: Sequence[PythonPackage], reporter: Reporter
+) -> LockedVenv | None:
+    root = entry / "venv"
+    try:
+        expected = tree.parse((entry / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        if not entry.exists():
+            return None
+        expected = None
+    except ValueError:
+        expected = None
+    if expected is None or not _links_are(root, python) or _scan(root) != expected:
+        reporter.warn("the cached environment was changed; it is made again from the locked wheels")
+        return None
+    wheels = sum(len(package.wheels) for package in packages)
+    return LockedVenv(root=root, python=python, manifest=expected, wheels=wheels)
+
+
+def _scan(root: Path) -> TreeManifest | None:
+    try:
+        return scan(root, exclude=_LINKS, name="environment")
+    except DataError:
+        return None
+
+
+def _links_are(root: Path, python: HostPython) -> bool:
+    wanted = {"bin/python": str(python.path), "bin/python3": "python"}
+    try:
+        return all(os.readlink(root / link) == target for link, target in wanted.items())
+    except OSError:
+        return False
+
+
+def _make(staged: Path, entry: Path, wheels: Mapping[str, Path], python: HostPython) -> None:
+    root, final = staged / "venv", entry / "venv"
+    site = Path("lib", f"python{python.minor}", "site-packages")
+    try:
+        (root / "bin").mkdir(parents=True)
+        (root / site).mkdir(parents=True)
+        os.symlink(python.path, root / "bin" / "python")
+        os.symlink("python", root / "bin" / "python3")
+        (root / "pyvenv.cfg").write_text(
+            f"home = {python.path.parent}\n"
+            "include-system-site-packages = false\n"
+            f"version = {python.version}\n",
+            encoding="utf-8",
+        )
+        # The names of wheels say what is in them; blobs have no names.
+        named = staged / "wheels"
+        named.mkdir()
+        destination = _destination(root, site, final)
+        for name, path in sorted(wheels.items()):
+            os.symlink(path, named / name)
+            _install(named / name, name, destination)
+        atomic.remove_tree(named)
+        _compile(root, final, site, python)
+        manifest = scan(root, exclude=_LINKS, name="environment")
+        (staged / MANIFEST).write_bytes(manifest.text())
+    except OSError as error:
+        raise atomic.cannot_write(entry, error) from error
+
+
+def _install(path: Path, name: str, destination: SchemeDictionaryDestination) -> None:
+    from zipfile import BadZipFile
+
+    from installer import install
+    from installer.exceptions import InstallerError
+    from installer.sources import WheelFile
+
+    try:
+        with WheelFile.open(path) as source:
+            install(source, destination, {"INSTALLER": b"mllock\n"})
+    except (InstallerError, BadZipFile, ValueError) as error:
+        raise ArchiveError(f"cannot install the wheel: {error}", file=name) from error
+
+
+def _destination(root: Path, site: Path, final: Path) -> SchemeDictionaryDestination:
+    from installer.destinations import SchemeDictionaryDestination
+
+    class Destination(SchemeDictionaryDestination):
+        """Takes a file that two wheels have in common, if its bytes are the same."""
+
+        def write_to_fs(self, scheme: Any, path: str, stream: Any, is_executable: bool) -> Any:
+            target = self._path_with_destdir(scheme, path)
+            if not target.exists():
+                return super().write_to_fs(scheme, path, stream, is_executable)
+            before = target.read_bytes()
+            target.unlink()
+            entry = super().write_to_fs(scheme, path, stream, is_executable)
+            if target.read_bytes() != before:
+                raise ValueError(f"another wheel has a different {path}")
+            return entry
+
+    return Destination(
+        {
+            "purelib": str(root / site),
+            "platlib": str(root / site),
+            "scripts": str(root / "bin"),
+            "data": str(root),
+            "headers": str(root / "include"),
+        },
+        interpreter=str(final / "bin" / "python"),
+        script_kind="posix",
+    )
+
+
+def _compile(root: Path, final: Path, site: Path, python: HostPython) -> None:
+    """Bytecode that is never checked against times: the content of both is verified instead.
+
+    A module that does not compile stays without, as it would on import.
+    """
+    command = [str(python.path), "-I", "-m", "compileall", "-q", "-j", "0"]
+    command += ["--invalidation-mode", "unchecked-hash", "-x", _NOT_COMPILED]
+    command += ["-s", str(root), "-p", str(final), str(root / site)]
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
