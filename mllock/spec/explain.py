@@ -12,14 +12,14 @@ import datetime as dt
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from msgspec import inspect as mi
 
 from mllock.spec import hints
-from mllock.spec.places import Part
+from mllock.spec.places import Part, dotted
 
 __all__ = ["Problem", "problems", "words"]
 
@@ -45,22 +45,30 @@ class Problem:
     expected: str | None = None
     found: str | None = None
     hint: str | None = None
+    missing: bool = False
 
 
-def problems(value: Any, kind: mi.Type, path: tuple[Part, ...] = ()) -> Iterator[Problem]:
-    """Everything about `value` that `kind` (`msgspec.inspect.type_info(T)`) does not allow."""
+Homes = Mapping[str, tuple[str, ...]]
+
+
+def problems(document: Any, kind: mi.Type) -> Iterator[Problem]:
+    """Everything about `document` that `kind` (`msgspec.inspect.type_info(T)`) does not allow."""
+    return _problems(document, kind, (), _homes(kind))
+
+
+def _problems(value: Any, kind: mi.Type, path: tuple[Part, ...], homes: Homes) -> Iterator[Problem]:
     if isinstance(kind, mi.Metadata):
-        yield from problems(value, kind.type, path)
+        yield from _problems(value, kind.type, path, homes)
     elif isinstance(kind, mi.UnionType):
-        yield from _union(value, kind, path)
+        yield from _union(value, kind, path, homes)
     elif not _is(value, kind):
         yield _wrong_type(value, _noun(kind), path)
     elif isinstance(kind, mi.StructType):
-        yield from _struct(value, kind, path)
+        yield from _struct(value, kind, path, homes)
     elif isinstance(kind, mi.DictType):
         for key, item in value.items():
-            yield from problems(key, kind.key_type, (*path, key))
-            yield from problems(item, kind.value_type, (*path, key))
+            yield from _problems(key, kind.key_type, (*path, key), homes)
+            yield from _problems(item, kind.value_type, (*path, key), homes)
     elif isinstance(kind, mi.VarTupleType):
         if len(value) < (kind.min_length or 0):
             yield Problem(
@@ -70,7 +78,7 @@ def problems(value: Any, kind: mi.Type, path: tuple[Part, ...] = ()) -> Iterator
                 found=f"{len(value)}",
             )
         for index, item in enumerate(value):
-            yield from problems(item, kind.item_type, (*path, index))
+            yield from _problems(item, kind.item_type, (*path, index), homes)
     else:
         yield from _scalar(value, kind, path)
 
@@ -118,10 +126,12 @@ def _noun(kind: mi.Type) -> str:
     raise TypeError(f"no words for {kind!r}")
 
 
-def _union(value: Any, kind: mi.UnionType, path: tuple[Part, ...]) -> Iterator[Problem]:
+def _union(
+    value: Any, kind: mi.UnionType, path: tuple[Part, ...], homes: Homes
+) -> Iterator[Problem]:
     inner = [_bare(item) for item in kind.types if not isinstance(_bare(item), mi.NoneType)]
     if len(inner) == 1:
-        yield from problems(value, inner[0], path)
+        yield from _problems(value, inner[0], path, homes)
     elif not any(_is(value, item) for item in inner):
         nouns = [noun for known, noun in _TYPES if any(isinstance(item, known) for item in inner)]
         yield _wrong_type(value, f"{', '.join(nouns[:-1])} or {nouns[-1]}", path)
@@ -132,50 +142,103 @@ def _bare(kind: mi.Type) -> mi.Type:
 
 
 def _struct(
-    value: dict[str, Any], kind: mi.StructType, path: tuple[Part, ...]
+    value: dict[str, Any], kind: mi.StructType, path: tuple[Part, ...], homes: Homes
 ) -> Iterator[Problem]:
     fields = {field.encode_name: field for field in kind.fields}
     for key, item in value.items():
         if key in fields:
-            yield from problems(item, fields[key].type, (*path, key))
+            yield from _problems(item, fields[key].type, (*path, key), homes)
         else:
-            near = hints.suggest(key, fields)
             yield Problem(
                 path=(*path, key),
                 message="unknown key",
-                hint=f'did you mean "{near}"?' if near else _known(fields),
+                hint=_key_hint(key, fields, homes),
             )
     for key, field in fields.items():
         if field.required and key not in value:
             yield Problem(
-                path=(*path, key), message="missing key", expected=_noun(_bare(field.type))
+                path=(*path, key),
+                message="missing key",
+                expected=_noun(_bare(field.type)),
+                missing=True,
             )
 
 
-def _known(fields: dict[str, Any]) -> str:
-    return f"known here: {', '.join(sorted(fields))}"
+def _key_hint(key: str, fields: Iterable[str], homes: Homes) -> str:
+    """In this order: another name of a key of this table, a key of another table, a slip."""
+    meant = hints.alias(key, fields)
+    if meant is None and key in homes:
+        return f"it belongs to {' or '.join(homes[key])}"
+    meant = meant or hints.near(key, fields)
+    return f'did you mean "{meant}"?' if meant else f"known here: {', '.join(sorted(fields))}"
+
+
+def _homes(kind: mi.Type, path: str = "") -> Homes:
+    """Key -> the headers of the tables that have it; tables with names of their own are NAME."""
+    found: dict[str, tuple[str, ...]] = {}
+    kind = _bare(kind)
+    if isinstance(kind, mi.UnionType):
+        inner = [_homes(item, path) for item in kind.types]
+    elif isinstance(kind, mi.DictType):
+        inner = [_homes(kind.value_type, f"{path}.NAME")]
+    elif isinstance(kind, mi.VarTupleType):
+        inner = [_homes(kind.item_type, f"[{path}]")]
+    elif isinstance(kind, mi.StructType):
+        header = f"[{path}]" if path else "the top of the file"
+        found = {field.encode_name: (header,) for field in kind.fields}
+        inner = [
+            _homes(field.type, f"{path}.{field.encode_name}".lstrip(".")) for field in kind.fields
+        ]
+    else:
+        return found
+    for more in inner:
+        for key, headers in more.items():
+            found[key] = found.get(key, ()) + headers
+    return found
 
 
 def _wrong_type(value: Any, expected: str, path: tuple[Part, ...]) -> Problem:
-    hint = None
-    if expected == "an array" and isinstance(value, str):
-        parts = value.split()
-        if path[-1] == "command":
+    return Problem(
+        path=path,
+        message="wrong type",
+        expected=expected,
+        found=words(value),
+        hint=_type_hint(value, expected, path),
+    )
+
+
+def _type_hint(value: Any, expected: str, path: tuple[Part, ...]) -> str | None:
+    header = dotted(path)
+    match expected, value:
+        case "an array", str() if path[-1] == "command":
+            parts = value.split()
             # Unbalanced quotes: the plain split is still a good example.
             with contextlib.suppress(ValueError):
                 parts = shlex.split(value)
-        else:
-            parts = [value]
-        hint = f"write {json.dumps(parts, ensure_ascii=False)}"
-    elif expected == "a string" and isinstance(value, int | float) and not isinstance(value, bool):
-        hint = f'put it in quotes: "{value}"'
-    elif expected == "a string" and isinstance(value, dt.date | dt.time):
-        hint = "put it in quotes"
-    elif expected in ("an integer", "a number", "true or false") and isinstance(value, str):
-        hint = "write it without quotes"
-    return Problem(
-        path=path, message="wrong type", expected=expected, found=words(value), hint=hint
-    )
+            return f"write {json.dumps(parts, ensure_ascii=False)}"
+        case "an array", str():
+            return f"write {json.dumps([value], ensure_ascii=False)}"
+        case "an array", dict() if path[-1] == "dependencies":
+            return 'write requirements, e.g. ["pandas>=2,<3"]'
+        case "an array", dict():
+            return f"write [[{header}]], with two brackets"
+        case "a table", list() if path == ("data",):
+            return "give each source a name, e.g. [data.train]"
+        case "a table", list() if all(isinstance(item, dict) for item in value):
+            return f"write [{header}], with one bracket"
+        case "a table", _ if path[0] == "data" and len(path) == 2:
+            return "give the source a name, e.g. [data.train]"
+        case "a string", bool():
+            return None
+        case "a string", int():
+            return f'put it in quotes: "{value}"'
+        case "a string", float() | dt.date() | dt.time():
+            return "put it in quotes"
+        case "true or false", "true" | "false":
+            return "write it without quotes"
+        case "an integer" | "a number", str() if value.strip().isdigit():
+            return "write it without quotes"
+    return None
 
 
 def _scalar(value: Any, kind: mi.Type, path: tuple[Part, ...]) -> Iterator[Problem]:
@@ -184,13 +247,14 @@ def _scalar(value: Any, kind: mi.Type, path: tuple[Part, ...]) -> Iterator[Probl
     elif isinstance(kind, mi.LiteralType):
         if value not in kind.values:
             allowed = [str(item) for item in kind.values]
-            near = hints.suggest(value, allowed, hints.VALUE_ALIASES)
+            meant = hints.alias(value, allowed, hints.VALUE_ALIASES) or hints.near(value, allowed)
+            named = [words(item) for item in allowed]
             yield Problem(
                 path=path,
                 message="unknown value",
-                expected=" or ".join(words(item) for item in allowed),
+                expected=f"{', '.join(named[:-1])} or {named[-1]}",
                 found=words(value),
-                hint=f'did you mean "{near}"?' if near else None,
+                hint=f'did you mean "{meant}"?' if meant else None,
             )
     elif isinstance(kind, mi.IntType | mi.FloatType):
         low, high = kind.ge, kind.le
@@ -210,18 +274,13 @@ def _string(value: str, kind: mi.StrType, path: tuple[Part, ...]) -> Iterator[Pr
     if len(value) < (kind.min_length or 0):
         yield Problem(path=path, message="empty string", expected="at least one character")
     elif kind.pattern is not None and re.search(kind.pattern, value) is None:
-        name = hints.normalised_name(value)
-        hint = None
-        if hints.FORMATS[kind.pattern].startswith("lower-case") and name:
-            hint = f'did you mean "{name}"?'
-        elif match := re.fullmatch(r"[^0-9]*(3\.[0-9]{1,2})\b.*", value):
-            hint = f'did you mean "{match[1]}"?'
+        meant = hints.repaired(value, kind.pattern)
         yield Problem(
             path=path,
             message="not in the right form",
             expected=hints.FORMATS[kind.pattern],
             found=words(value),
-            hint=hint,
+            hint=f'did you mean "{meant}"?' if meant else None,
         )
 
 

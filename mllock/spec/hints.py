@@ -11,7 +11,15 @@ import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-__all__ = ["FORMATS", "KEY_ALIASES", "VALUE_ALIASES", "normalised_name", "suggest"]
+__all__ = [
+    "FORMATS",
+    "KEY_ALIASES",
+    "VALUE_ALIASES",
+    "alias",
+    "near",
+    "normalised_name",
+    "repaired",
+]
 
 KEY_ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -151,20 +159,48 @@ FORMATS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def suggest(
+def alias(
     word: str, allowed: Iterable[str], aliases: Mapping[str, tuple[str, ...]] = KEY_ALIASES
 ) -> str | None:
-    """The allowed word that was probably meant, or None."""
-    allowed = list(allowed)
+    """The allowed word that another tool, or another way of writing, calls `word`."""
+    allowed = tuple(allowed)
     plain = word.strip().lower()
     for form in (plain, plain.replace("_", "-")):
         if form in allowed and form != word:
             return form
-        for alias in aliases.get(form, ()):
-            if alias in allowed:
-                return alias
-    near = difflib.get_close_matches(plain.replace("_", "-"), allowed, n=1, cutoff=0.7)
-    return near[0] if near else None
+        for other in aliases.get(form, ()):
+            if other in allowed:
+                return other
+    return None
+
+
+def near(word: str, allowed: Iterable[str]) -> str | None:
+    """The allowed word that `word` is a slip of, by likeness."""
+    plain = word.strip().lower().replace("_", "-")
+    found = difflib.get_close_matches(plain, list(allowed), n=1, cutoff=0.65)
+    return found[0] if found else None
+
+
+def repaired(value: str, pattern: str) -> str | None:
+    """What was probably meant by a value that does not match `pattern`."""
+    version = re.search(r"\b(3\.[0-9]{1,2})\b", value)
+    size = re.fullmatch(r"\s*([1-9][0-9]*)\s*([KMGTkmgt])i?[Bb]?\s*", value)
+    candidates = (
+        value.strip(),
+        value.lower(),
+        value.replace("-", "_"),
+        re.split(r"\s*[=<>(:]", value)[0],
+        normalised_name(value),
+        version[1] if version else "",
+        f"{size[1]}{size[2].upper()}iB" if size else "",
+        f"{value}T00:00:00Z",
+        f"/{value}",
+        f"https://{value}" if "." in value and "://" not in value else "",
+    )
+    for candidate in candidates:
+        if candidate and re.search(pattern, candidate):
+            return candidate
+    return None
 
 
 def normalised_name(text: str) -> str:

@@ -2,10 +2,10 @@
 one before it passed.
 
 Every error is one SpecError with file, line, key, expected, found and the next step where there
-is one. Of several problems in the structure, the first in the file is reported. What needs the
-disk (requirements files, data) is read by those who use it; nothing here looks at anything but
-the spec file. `refuse_unavailable` is a step of its own: a spec may be valid and ask for a feature
-that this version does not have.
+is one. Of several problems in the structure, the first in the file is reported, missing keys
+last. What needs the disk (requirements files, data) is read by those who use it; nothing here
+looks at anything but the spec file. `refuse_unavailable` is a step of its own: a spec may be valid
+and ask for a feature that this version does not have.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def _explained(document: dict[str, Any], text: str, name: str, refusal: str) -> 
     ]
     if not lines:  # the walk knows less than msgspec: still an honest, if less exact, message
         return SpecError(refusal, file=name)
-    line, first = min(lines, key=lambda item: item[0])
+    # A key that is missing is often one that is written in another way: that one is the cause.
+    line, first = min(lines, key=lambda item: (item[1].missing, item[0]))
     return SpecError(
         first.message,
         file=name,

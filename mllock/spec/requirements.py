@@ -70,7 +70,8 @@ def parts_of(text: str) -> tuple[str, tuple[str, ...], str, str]:
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
-        raise ValueError(str(error).splitlines()[0]) from None
+        reason = str(error).splitlines()[0]
+        raise ValueError(reason[:1].lower() + reason[1:]) from None
     if requirement.url is not None:
         raise ValueError("a direct reference (name @ URL) cannot be locked by name and version")
     return (

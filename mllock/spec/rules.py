@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from mllock.spec import rules_paths, rules_programs
+from mllock.spec import hints, rules_paths, rules_programs
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.places import Part
 
@@ -236,6 +236,7 @@ def _gates(loaded: LoadedSpec) -> None:
             )
     for index, name in enumerate(gates.leakage.between if gates.leakage else ()):
         if name not in spec.data:
+            near = hints.near(name, spec.data)
             known = ", ".join(f'"{source}"' for source in spec.data) or "none is declared"
             raise loaded.error(
                 "no such data source",
@@ -245,6 +246,7 @@ def _gates(loaded: LoadedSpec) -> None:
                 index,
                 expected=known,
                 found=f'"{name}"',
+                hint=f'did you mean "{near}"?' if near else None,
             )
     if gates.leakage:
         _unique(loaded, gates.leakage.between, "gates", "leakage", "between")

@@ -18,6 +18,8 @@ __all__ = ["check_glob", "check_paths"]
 # Names in a project that belong to mllock or to git.
 RESERVED = (".mllock", ".git", "mlproject.toml", "mlproject.lock", ".mllockignore")
 
+_RELATIVE = "a path relative to the folder of the spec"
+
 _Named = tuple[tuple[Part, ...], str]
 
 
@@ -38,7 +40,7 @@ def check_paths(loaded: LoadedSpec) -> None:
                     expected="where the program finds the data, relative to the project",
                 )
         else:
-            _path(loaded, source.source, "data", name, "source", what="data")
+            _path(loaded, source.source, "data", name, "source")
         for key in ("include", "exclude"):
             for index, pattern in enumerate(getattr(source, key)):
                 check_glob(loaded, pattern, "data", name, key, index)
@@ -89,32 +91,23 @@ def _glob_problem(pattern: str) -> str | None:
     return None
 
 
-def _path(loaded: LoadedSpec, path: str, *parts: Part, what: str = "this path") -> None:
+def _path(loaded: LoadedSpec, path: str, *parts: Part) -> None:
+    plain = posixpath.normpath(path)
+    if path.startswith(("/", "~")) or plain == ".." or plain.startswith("../"):
+        is_data = parts[0] == "data" and parts[-1] == "source"
+        raise loaded.error(
+            "data is outside of the project" if is_data else "outside of the project",
+            *parts,
+            expected=_RELATIVE,
+            found=f'"{path}"',
+            hint="copy or move it into the project" if is_data else None,
+        )
     reason = safepath.problem(path)
     if reason is None:
         return
-    plain = posixpath.normpath(path)
-    outside = path.startswith(("/", "~")) or plain == ".." or plain.startswith("../")
-    if outside:
-        raise loaded.error(
-            f"{what} is outside of the project" if what == "data" else "outside of the project",
-            *parts,
-            found=f'"{path}"',
-            expected="a path relative to the folder of the spec",
-            hint="copy or move it into the project" if what == "data" else None,
-        )
-    hint = None
-    if plain != path and safepath.problem(plain) is None:
-        hint = f'write "{plain}"'
-    elif "\\" in path and safepath.problem(path.replace("\\", "/")) is None:
-        hint = f'write "{path.replace(chr(92), "/")}"'
-    raise loaded.error(
-        reason,
-        *parts,
-        found=f'"{path}"',
-        hint=hint,
-        expected="a path relative to the folder of the spec",
-    )
+    better = posixpath.normpath(path.replace("\\", "/"))
+    hint = None if safepath.problem(better) else f'write "{better}"'
+    raise loaded.error(reason, *parts, expected=_RELATIVE, found=f'"{path}"', hint=hint)
 
 
 def _not_reserved(loaded: LoadedSpec, path: str, parts: tuple[Part, ...]) -> None:

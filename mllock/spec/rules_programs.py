@@ -106,7 +106,7 @@ def _placeholders(loaded: LoadedSpec, index: int, word: str, params: tuple[str, 
     for placeholder in placeholders(word):
         name = placeholder.removeprefix("params.")
         if placeholder != PARAMS_FILE and name not in params:
-            near = hints.suggest(name, params, {})
+            near = hints.near(name, params)
             known = ", ".join(params) or "none is declared"
             raise loaded.error(
                 f"{{{placeholder}}} is not in train.params",
