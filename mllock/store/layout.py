@@ -1,0 +1,298 @@
+"""Writing an OCI image layout: images under their names, signed statements beside them.
+
+OCI image-spec 1.1, image-layout.md. Order: blobs first, each whole before it has its name; then
+`oci-layout`; index.json last, by rename, so that a reader sees the old images or all of the new
+ones; then blobs that nothing names any more are removed. Layers are hard links into the cache where
+the file system allows it. One process at a time writes a layout (`flock`); reading needs no lock.
+Not for reading what others made: `mllock.store.layout_reader`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from mllock.core import canonical
+from mllock.core.digest import Digest, hex_of, sha256_of
+from mllock.core.platform import KNOWN
+from mllock.core.ports import Blobs
+from mllock.errors import ArchiveError, InputError, IntegrityError
+from mllock.store import atomic
+from mllock.store.layout_reader import Layout, LayoutImage, open_layout
+from mllock.store.oci_json import (
+    MEDIA_EMPTY,
+    MEDIA_INDEX,
+    MEDIA_MANIFEST,
+    REF_NAME,
+    Descriptor,
+    read_manifest,
+)
+
+__all__ = ["ARTIFACT_TYPE", "write_layout"]
+
+ARTIFACT_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_MARKER = canonical.dumps({"imageLayoutVersion": "1.0.0"})
+_EMPTY = b"{}"
+_HEX = re.compile(r"[0-9a-f]{64}")
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES)
+
+
+class LayerBlob(Protocol):
+    @property
+    def digest(self) -> Digest: ...
+
+
+class ImageBlobs(Protocol):
+    """What a layout needs of an image; `mllock.image.types.Image` is one."""
+
+    @property
+    def platform(self) -> str: ...
+    @property
+    def layers(self) -> Sequence[LayerBlob]: ...
+    @property
+    def config(self) -> bytes: ...
+    @property
+    def manifest(self) -> bytes: ...
+    @property
+    def manifest_digest(self) -> Digest: ...
+
+
+def write_layout(
+    folder: Path,
+    images: Mapping[str, ImageBlobs],
+    statements: Mapping[str, bytes],
+    blobs: Blobs,
+    keep: Callable[[LayoutImage], bool] = lambda _: False,
+) -> None:
+    """Put `images` into `folder` by reference name; `statements` are bundles about them.
+
+    Images of other names that are whole and that `keep` accepts stay, with their statements.
+    Raises InputError if `folder` holds something else, IntegrityError if the cache lost a blob,
+    SurroundingsError.
+    """
+    _refuse_other_folders(folder)
+    try:
+        (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise atomic.cannot_write(folder, error) from error
+    with _locked(folder):
+        atomic.remove_old_temporaries(folder / "blobs" / "sha256")
+        entries = _kept(folder, set(images), keep)
+        for ref, image in images.items():
+            entries += _put_image(folder, ref, image, statements.get(ref), blobs)
+        entries.sort(key=_order)
+        atomic.write_bytes(folder / "oci-layout", _MARKER)
+        atomic.write_bytes(
+            folder / "index.json",
+            canonical.dumps({"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": entries}),
+        )
+        _remove_unnamed(folder)
+
+
+def _put_image(
+    folder: Path, ref: str, image: ImageBlobs, statement: bytes | None, blobs: Blobs
+) -> list[dict[str, Any]]:
+    for layer in image.layers:
+        _put_layer(folder, layer.digest, blobs)
+    _put(folder, image.config)
+    _put(folder, image.manifest)
+    descriptor = {
+        "mediaType": MEDIA_MANIFEST,
+        "digest": image.manifest_digest,
+        "size": len(image.manifest),
+    }
+    platform = KNOWN[image.platform]
+    names = {"os": platform.os, "architecture": platform.architecture}
+    if platform.variant:
+        names["variant"] = platform.variant
+    entries = [descriptor | {"annotations": {REF_NAME: ref}, "platform": names}]
+    if statement is not None:
+        referrer = canonical.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": MEDIA_MANIFEST,
+                "artifactType": ARTIFACT_TYPE,
+                # OCI image-spec, manifest.md: the empty descriptor stands for "no config".
+                "config": _descriptor(MEDIA_EMPTY, _put(folder, _EMPTY), _EMPTY),
+                "layers": [_descriptor(ARTIFACT_TYPE, _put(folder, statement), statement)],
+                "subject": descriptor,
+            }
+        )
+        entries.append(
+            _descriptor(MEDIA_MANIFEST, _put(folder, referrer), referrer)
+            | {"artifactType": ARTIFACT_TYPE}
+        )
+    return entries
+
+
+def _descriptor(media_type: str, digest: Digest, data: bytes) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": digest, "size": len(data)}
+
+
+def _order(entry: Mapping[str, Any]) -> tuple[bool, str, str]:
+    name = entry.get("annotations", {}).get(REF_NAME, "")
+    return (not name, name, entry["digest"])
+
+
+def _kept(
+    folder: Path, replaced: set[str], keep: Callable[[LayoutImage], bool]
+) -> list[dict[str, Any]]:
+    """The descriptors of what is to stay; all that cannot be read is not."""
+    try:
+        layout = open_layout(folder)
+    except (InputError, ArchiveError):
+        return []
+    subjects: set[Digest] = set()
+    entries: list[dict[str, Any]] = []
+    for descriptor in layout.manifests:
+        if descriptor.ref is None or descriptor.ref in replaced:
+            continue
+        if _is_whole(layout, descriptor.ref, keep):
+            subjects.add(descriptor.digest)
+            entries.append(_plain(descriptor, _platform(layout, descriptor.ref)))
+    entries += [
+        _plain(descriptor, None)
+        for descriptor in layout.manifests
+        if descriptor.ref is None and _subject(layout, descriptor) in subjects
+    ]
+    return entries
+
+
+def _is_whole(layout: Layout, ref: str, keep: Callable[[LayoutImage], bool]) -> bool:
+    try:
+        image = layout.image(ref)
+        if not keep(image):
+            return False
+        for layer in image.layers:
+            for _ in layout.stream(layer):
+                pass
+    except (InputError, ArchiveError):
+        return False
+    return True
+
+
+def _platform(layout: Layout, ref: str) -> dict[str, str]:
+    config = layout.image(ref).config_value
+    return {k: config[k] for k in ("os", "architecture", "variant") if config.get(k)}
+
+
+def _subject(layout: Layout, descriptor: Descriptor) -> Digest | None:
+    try:
+        data = layout.read(descriptor, max_bytes=1 << 20)
+        manifest = read_manifest(data, descriptor.digest)
+        for layer in manifest.layers:
+            layout.read(layer, max_bytes=1 << 26)
+    except ArchiveError:
+        return None
+    return None if manifest.subject is None else manifest.subject.digest
+
+
+def _plain(descriptor: Descriptor, platform: dict[str, str] | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "mediaType": descriptor.media_type,
+        "digest": descriptor.digest,
+        "size": descriptor.size,
+    }
+    if descriptor.annotations:
+        entry["annotations"] = dict(descriptor.annotations)
+    if descriptor.artifact_type is not None:
+        entry["artifactType"] = descriptor.artifact_type
+    if platform is not None:
+        entry["platform"] = platform
+    return entry
+
+
+def _put(folder: Path, data: bytes) -> Digest:
+    digest = sha256_of(data)
+    path = _blob(folder, digest)
+    if not _holds(path, digest):
+        atomic.write_bytes(path, data)
+    return digest
+
+
+def _put_layer(folder: Path, digest: Digest, blobs: Blobs) -> None:
+    path = _blob(folder, digest)
+    source = blobs.get(digest)
+    if source is None:
+        raise IntegrityError(
+            "a layer is gone from the cache",
+            file=digest,
+            hint="run the same command again: the layer is made anew",
+        )
+    if _holds(path, digest, source):
+        return
+    temporary = path.with_name(atomic.temp_name())
+    try:
+        try:
+            os.link(source, temporary)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            shutil.copyfile(source, temporary)
+        os.rename(temporary, path)
+    except OSError as error:
+        raise atomic.cannot_write(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _holds(path: Path, digest: Digest, same_as: Path | None = None) -> bool:
+    """Whether the right bytes are there already; a link to the verified source needs no hash."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    if same_as is not None and os.path.samefile(path, same_as):
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == hex_of(digest)
+
+
+def _blob(folder: Path, digest: Digest) -> Path:
+    return folder / "blobs" / "sha256" / hex_of(digest)
+
+
+def _refuse_other_folders(folder: Path) -> None:
+    """Writing removes what nothing names: only where it is certain that this is a layout."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError("not a folder", file=str(folder), expected="an OCI layout, or nothing")
+    if not folder.exists() or (folder / "oci-layout").is_file():
+        return
+    others = sorted(path.name for path in folder.iterdir() if path.name != "blobs")
+    if others:
+        raise InputError(
+            "this folder holds something that is not an OCI layout",
+            file=str(folder),
+            found=", ".join(others[:3]),
+            hint="name another folder with --output oci:DIR",
+        )
+
+
+def _remove_unnamed(folder: Path) -> None:
+    layout = open_layout(folder)
+    named: set[str] = set()
+    for descriptor in layout.manifests:
+        manifest = read_manifest(
+            layout.read(descriptor, max_bytes=1 << 24), f"blobs/{descriptor.digest}"
+        )
+        named |= {hex_of(part.digest) for part in (descriptor, manifest.config, *manifest.layers)}
+    for path in (folder / "blobs" / "sha256").iterdir():
+        if _HEX.fullmatch(path.name) and path.name not in named:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,69 @@
+"""The environment that a lock pins, as layers: what `build`, `train` and `check` share.
+
+Layers come from the cache where it has them; only for the others are wheels and debs looked up by
+digest, and fetched where the cache lacks them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mllock.core import canonical
+from mllock.core.digest import Digest
+from mllock.image.build import Packages, build_environment
+from mllock.image.config import plan_environment
+from mllock.image.environment import image_variables
+from mllock.image.types import ImageConfig, Layer
+from mllock.lock.types import DebianPackage, Lock, PythonPackage
+from mllock.spec.loaded import LoadedSpec
+from mllock.workflows.context import Context
+
+__all__ = ["BuiltEnvironment", "environment_of", "platform_of"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuiltEnvironment:
+    """The shared part of both images: layers, and the document that `digest` is of."""
+
+    layers: tuple[Layer, ...]
+    document: Mapping[str, Any]
+    digest: Digest
+
+
+def environment_of(ctx: Context, loaded: LoadedSpec, lock: Lock) -> BuiltEnvironment:
+    """The environment that `lock` pins, its layers in the cache. Fetches what is missing."""
+    layers = build_environment(lock, _packages(ctx, loaded, lock), ctx.cache, ctx.reporter)
+    variables = image_variables(loaded.spec.environment.variables)
+    document = plan_environment(
+        platform_of(loaded), layers, ImageConfig(command=(), variables=variables)
+    )
+    return BuiltEnvironment(layers=layers, document=document, digest=canonical.digest_of(document))
+
+
+def platform_of(loaded: LoadedSpec) -> str:
+    """The one platform of this version: `refuse_unavailable` has refused more."""
+    return loaded.spec.environment.platforms[0]
+
+
+def _packages(ctx: Context, loaded: LoadedSpec, lock: Lock) -> Packages:
+    def wheels(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
+        from mllock.lock.python import fetch_wheels
+
+        return fetch_wheels(packages, ctx.cache)
+
+    def debs(packages: Sequence[DebianPackage]) -> Mapping[str, Path]:
+        from mllock.lock.debian import fetch_debs
+
+        return fetch_debs(
+            packages,
+            suite=lock.base.suite,
+            mirror=loaded.spec.environment.debian_mirror,
+            environ=ctx.environ,
+            fetcher=ctx.fetcher,
+            blobs=ctx.cache,
+        )
+
+    return Packages(wheels=wheels, debs=debs)
