@@ -29,6 +29,7 @@ from mllock.train.record import Record, read_record
 
 __all__ = [
     "Failure",
+    "FailureKind",
     "RunFolder",
     "is_run_id",
     "list_runs",
@@ -43,11 +44,14 @@ _RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9]{4}")
 MAX_FILE = 256 * 1024 * 1024
 
 
+FailureKind = Literal["program", "output", "void", "interrupted"]
+
+
 class Failure(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """`failed.json`: why a run is not good. `kind` is for programs, `reason` for people."""
 
     run: str
-    kind: Literal["program", "void", "interrupted", "output", "surroundings"]
+    kind: FailureKind
     reason: str
     exit_code: int | None = None
     started: str | None = None

@@ -1,0 +1,127 @@
+"""`mllock show`: one run, with its signature verified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mllock.cli.app import App, json_option
+
+if TYPE_CHECKING:
+    from mllock.train.record import Record
+    from mllock.workflows.runs import RunDetails
+
+__all__ = ["command"]
+
+
+@click.command(
+    "show",
+    epilog="Example: mllock show 20261123-081501-k3f9",
+    short_help="Show one run: inputs, outputs, metrics, signature.",
+)
+@click.argument("run", metavar="[RUN]", required=False)
+@click.option(
+    "--policy",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Which keys to trust; default: your policy.toml, else this machine's own key.",
+)
+@json_option
+@click.pass_obj
+def command(app: App, run: str | None, policy: Path | None, as_json: bool) -> int:
+    """Show RUN (an ID or the start of one; default: the newest good run).
+
+    Its signature is verified. The model's files are not hashed: "mllock check" does that.
+    Exit code: 0 trusted, or a failed run; 1 not to be trusted; 3 signed by an unknown key.
+    """
+    from mllock.workflows.runs import show_run
+
+    details = show_run(app.context(), run, policy)
+    if as_json:
+        app.print_json(_json(details))
+    else:
+        for name, value in _lines(details):
+            app.print(f"{name:<12} {value}".rstrip())
+    trust = details.trust
+    if trust is None or trust.trusted:
+        return 0
+    return 1 if trust.refuted else 3
+
+
+def _lines(details: RunDetails) -> list[tuple[str, str]]:
+    lines = [("run", details.run.id)]
+    record, trust = details.record, details.trust
+    if record is None or trust is None:
+        failure = details.failure
+        reason = "nothing says why" if failure is None else failure.reason
+        return [*lines, ("status", f"failed: {reason}"), ("log", str(details.run.log))]
+    lines += [
+        ("status", "good"),
+        ("signature", f"{trust.status}: {trust.reason}"),
+        ("key", trust.fingerprint),
+        ("project", f"{record.project} {record.version}"),
+        ("started", record.started),
+        ("finished", record.finished),
+        ("runtime", f"{record.runtime}, network {'on' if record.network else 'not declared'}"),
+        ("command", " ".join(record.command)),
+    ]
+    lines += [("param", f"{name} = {value}") for name, value in record.params.items()]
+    lines += [("metric", f"{name} = {value:g}") for name, value in details.metrics.items()]
+    lines += [
+        ("lock", record.lock_content),
+        ("environment", record.environment),
+        ("wheels", f"{record.wheels_verified} of {record.wheels_locked} equal by hash"),
+        ("code", record.code + _commit(record)),
+    ]
+    lines += [(f"data {name}", digest) for name, digest in record.data.items()]
+    lines += [("model", record.model)]
+    lines += [("", f"{name} {digest}") for name, digest in record.model_files.items()]
+    return lines
+
+
+def _commit(record: Record) -> str:
+    if record.commit is None:
+        return " (no commit)"
+    return f" (commit {record.commit[:12]}{', changed since' if record.dirty else ''})"
+
+
+def _json(details: RunDetails) -> dict[str, object]:
+    record, trust = details.record, details.trust
+    if record is None or trust is None:
+        failure = details.failure
+        return {
+            "run": details.run.id,
+            "status": "failed",
+            "problem": None if failure is None else failure.reason,
+            "log": str(details.run.log),
+        }
+    return {
+        "run": details.run.id,
+        "status": "good",
+        "path": str(details.run.path),
+        "signature": {
+            "status": trust.status,
+            "trusted": trust.trusted,
+            "reason": trust.reason,
+            "fingerprint": trust.fingerprint,
+        },
+        "project": record.project,
+        "version": record.version,
+        "started": record.started,
+        "finished": record.finished,
+        "runtime": record.runtime,
+        "network": record.network,
+        "command": list(record.command),
+        "params": dict(record.params),
+        "metrics": dict(details.metrics),
+        "lock": record.lock_content,
+        "environment": record.environment,
+        "wheels": {"locked": record.wheels_locked, "verified": record.wheels_verified},
+        "code": {"digest": record.code, "commit": record.commit, "dirty": record.dirty},
+        "data": dict(record.data),
+        "model": record.model,
+        "files": dict(record.model_files),
+        "facts": dict(record.facts),
+    }

@@ -1,0 +1,77 @@
+"""`mllock train`: train from the lock, sign what went in and what came out."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from mllock.cli.app import App, json_option
+
+__all__ = ["command"]
+
+
+@click.command(
+    "train",
+    epilog="Example: mllock train --set alpha=0.7",
+    short_help="Train from the lock and sign what went in and came out.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["host", "docker"]),
+    default="host",
+    show_default=True,
+    help="Where the program runs: with this machine's Python, or in a container.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Another value for a declared param; may be given more than once.",
+)
+@json_option
+@click.pass_obj
+def command(app: App, runtime: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Run [train] command with the locked environment, in a fresh copy of the declared code.
+
+    Data, code and environment are hashed before and after; a change in between voids the run.
+    The signed record, the model, the log and the metrics are in .mllock/runs/ID/.
+    """
+    from mllock.workflows.train import train
+
+    say = app.reporter.note
+    say(f"runtime: {runtime} (this machine's Python, locked packages; not the image)")
+    result = train(
+        app.context(),
+        overrides=overrides,
+        runtime=runtime,
+        output=None if app.verbosity < 0 else _show,
+    )
+    if as_json:
+        app.print_json(
+            {
+                "run": result.run.id,
+                "path": str(result.run.path),
+                "runtime": result.runtime,
+                "model": result.model,
+                "metrics": dict(result.metrics),
+                "signed-by": result.fingerprint,
+            }
+        )
+        return
+    app.print(f"run      {result.run.id}")
+    for name, value in result.metrics.items():
+        app.print(f"metric   {name} = {value:g}")
+    app.print(f"model    {result.model}")
+    app.print(f"signed   {result.fingerprint}")
+    say("next:")
+    say("  mllock show             what went in, what came out")
+    say("  mllock build serve      an image that serves this model")
+    say(f"  mllock check .mllock/runs/{result.run.id}/model")
+
+
+def _show(data: bytes) -> None:
+    """What the program prints, as it comes: on standard error, for it is not our data."""
+    sys.stderr.buffer.write(data)
+    sys.stderr.buffer.flush()

@@ -1,0 +1,155 @@
+"""The runtime "host": the locked packages with this machine's Python, no container.
+
+Order: environment (verified), a fresh copy of the declared code (hashed while copied), the data as
+links to the verified sources, the program with an environment made from nothing, and afterwards
+the code and the environment again by content. What this cannot give: the locked base and system
+packages, no network, read-only data. The record says "runtime": "host", and `check` calls the
+environment "unproven". Implements `mllock.train.types.Runtime`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mllock.core.ports import Reporter
+from mllock.errors import VoidRunError
+from mllock.spec.types import DataSource, Spec
+from mllock.store import atomic
+from mllock.store.cache import Cache
+from mllock.train.facts import host_facts
+from mllock.train.plan import PARAMS_FILE, params_bytes
+from mllock.train.process import GRACE, run_program
+from mllock.train.python import find_python
+from mllock.train.trees import changed_entries, copy_tree, link_tree
+from mllock.train.types import Outcome, RunPlan
+from mllock.train.venv import FetchWheels, LockedVenv, locked_venv, verify_venv
+
+__all__ = ["HostRuntime", "now"]
+
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+class HostRuntime:
+    """`output` gets what the program prints, as it comes; None is silence."""
+
+    name = "host"
+
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        fetch: FetchWheels,
+        environ: Mapping[str, str],
+        reporter: Reporter,
+        output: Callable[[bytes], None] | None = None,
+        grace: float = GRACE,
+    ) -> None:
+        self._cache = cache
+        self._fetch = fetch
+        self._environ = environ
+        self._reporter = reporter
+        self._output = output
+        self._grace = grace
+
+    def run(self, plan: RunPlan, work: Path, log: Path) -> Outcome:
+        """Raises VoidRunError if code or environment are not the same afterwards."""
+        venv = locked_venv(
+            self._cache.folder("venvs"),
+            plan.lock.python.packages,
+            find_python(plan.spec.environment.python, self._environ),
+            self._fetch,
+            self._reporter,
+        )
+        _prepare(plan, work)
+        with atomic.staging(work.parent) as home:
+            variables = _variables(plan, venv, work, home)
+            self._reporter.step("running: " + " ".join(plan.command))
+            started = now()
+            ended = run_program(
+                plan.command,
+                folder=work,
+                variables=variables,
+                log=log,
+                output=self._output,
+                grace=self._grace,
+            )
+            finished = now()
+        if ended.exit_code == 0 and not ended.interrupted:
+            _unchanged(plan, work, venv)
+        return Outcome(
+            exit_code=ended.exit_code,
+            started=started,
+            finished=finished,
+            facts=host_facts(venv, variables),
+            wheels_verified=venv.wheels,
+            interrupted=ended.interrupted,
+        )
+
+
+def now() -> str:
+    """RFC 3339 in UTC, whole seconds."""
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _prepare(plan: RunPlan, work: Path) -> None:
+    copy_tree(plan.code.manifest, plan.project, work)
+    try:
+        for name, manifest in plan.data.items():
+            declared = plan.spec.data[name]
+            source, target = plan.project / declared.source, work / _path(declared)
+            if _is_whole(plan.spec, name) and not manifest.is_single_file:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.symlink(source, target)
+            else:
+                link_tree(manifest, source, target)
+    except OSError as error:
+        raise atomic.cannot_write(work, error) from error
+    atomic.write_bytes(work / PARAMS_FILE, params_bytes(plan.params))
+
+
+def _is_whole(spec: Spec, name: str) -> bool:
+    """Whether one link can show a folder: all of it is declared, and nothing else lies in it."""
+    declared = spec.data[name]
+    if declared.include != ("**/*",) or declared.exclude:
+        return False
+    mine = _path(declared) + "/"
+    others = [_path(other) + "/" for key, other in spec.data.items() if key != name]
+    return not any(other.startswith(mine) or mine.startswith(other) for other in others)
+
+
+def _path(declared: DataSource) -> str:
+    return declared.path or declared.source
+
+
+def _variables(plan: RunPlan, venv: LockedVenv, work: Path, home: Path) -> dict[str, str]:
+    """Nothing is inherited: what is not declared cannot help, and no secret can leak."""
+    return {
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        **plan.spec.environment.variables,
+        "PATH": f"{venv.bin}:{SYSTEM_PATH}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
+        "MLLOCK_PARAMS": str(work / PARAMS_FILE),
+    }
+
+
+def _unchanged(plan: RunPlan, work: Path, venv: LockedVenv) -> None:
+    changed = changed_entries(plan.code.manifest, work)
+    if changed:
+        raise VoidRunError(
+            "the code changed while the program ran",
+            file=changed[0],
+            expected="the file that the run was started with",
+            hint="write outputs to other paths than code, and train again",
+        )
+    if not verify_venv(venv):
+        raise VoidRunError(
+            "the environment changed while the program ran",
+            expected="the locked packages, and nothing installed or removed by the program",
+            hint="declare what the program installs in [environment], and train again",
+        )

@@ -1,0 +1,124 @@
+"""What a program must leave behind: a model that is safe to ship, metrics that are numbers.
+
+The model is moved out of the work folder before it is hashed, so that nothing that still knows its
+old place changes it. Raises ProgramError that names file and key.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import posixpath
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mllock.core import canonical
+from mllock.core.tree import TreeManifest
+from mllock.data.scan import scan
+from mllock.errors import DataError, ProgramError
+from mllock.store import atomic
+
+__all__ = ["Metrics", "read_metrics", "take_model"]
+
+MAX_METRICS = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metrics:
+    """`data` is the file as the program wrote it."""
+
+    data: bytes
+    values: Mapping[str, float]
+
+
+def take_model(work: Path, declared: str, folder: Path) -> TreeManifest:
+    """Move the model to `folder` (a single file: into it) and answer what it is."""
+    source = work / declared
+    hint = f"the program must write it to {declared}, relative to the folder that it runs in"
+    try:
+        mode = source.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise ProgramError(
+            "the program ended well and wrote no model",
+            file="mlproject.toml",
+            key="train.model",
+            expected=f"a file or folder {declared}",
+            hint=hint,
+        ) from None
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ProgramError("the model is neither a file nor a folder", file=declared, hint=hint)
+    try:
+        if stat.S_ISREG(mode):
+            folder.mkdir()
+            target = folder / posixpath.basename(declared)
+        else:
+            target = folder
+        os.rename(source, target)
+        os.chmod(target, 0o755 if stat.S_ISDIR(mode) or mode & stat.S_IXUSR else 0o644)
+    except OSError as error:
+        raise atomic.cannot_write(folder, error) from error
+    try:
+        manifest = scan(target, name="model")
+    except DataError as error:
+        raise ProgramError(
+            f"the model cannot be shipped: {error.message}",
+            file=error.file,
+            expected=error.expected,
+            found=error.found,
+            hint=error.hint or "write regular files only into the model",
+        ) from error
+    if manifest.files == 0:
+        raise ProgramError(
+            "the program ended well and wrote an empty model", file=declared, hint=hint
+        )
+    return manifest
+
+
+def read_metrics(work: Path, declared: str | None) -> Metrics | None:
+    """The declared metrics: one JSON object of finite numbers. None if none are declared."""
+    if declared is None:
+        return None
+    path = work / declared
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise ProgramError("the metrics are not a regular file", file=declared)
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ProgramError(
+            "the program ended well and wrote no metrics",
+            file="mlproject.toml",
+            key="train.metrics",
+            expected=f"a JSON file {declared}",
+            hint='write it, or remove "metrics" from [train]',
+        ) from None
+    try:
+        value = canonical.loads(data, max_bytes=MAX_METRICS)
+    except ValueError as error:
+        raise ProgramError(
+            f"the metrics are not JSON: {error}",
+            file=declared,
+            expected='one object of numbers, e.g. {"accuracy": 0.93}',
+        ) from None
+    if not isinstance(value, dict):
+        raise ProgramError(
+            "the metrics are not an object",
+            file=declared,
+            expected='one object of numbers, e.g. {"accuracy": 0.93}',
+            found=_found(value),
+        )
+    for key, number in value.items():
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise ProgramError(
+                "not a number", file=declared, key=key, expected="a number", found=_found(number)
+            )
+        if not math.isfinite(number):
+            raise ProgramError("not a finite number", file=declared, key=key, found=str(number))
+    return Metrics(data=data, values=value)
+
+
+def _found(value: object) -> str:
+    return {dict: "an object", list: "an array", str: "a string", bool: "true or false"}.get(
+        type(value), "null" if value is None else "a number"
+    )

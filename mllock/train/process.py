@@ -1,0 +1,224 @@
+"""Running one program: own session, clean environment, output to a log and to the terminal, live.
+
+Ctrl-C and SIGTERM go to the program's whole group; what does not end within GRACE seconds, or at a
+second Ctrl-C, is killed. Whatever the program leaves running when it ends is killed as well, so
+that nothing of it writes while its outputs are hashed. Raises ProgramError if the command does not
+exist, SurroundingsError if the log cannot be written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import BinaryIO
+
+from mllock.errors import ProgramError
+from mllock.store import atomic
+
+__all__ = ["GRACE", "Ended", "run_program"]
+
+GRACE = 10.0
+# How long output may still come when the program has ended: from a process that left its group.
+DRAIN = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """`exit_code` as `subprocess` has it: negative for a signal."""
+
+    exit_code: int
+    interrupted: bool
+
+
+def run_program(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    variables: Mapping[str, str],
+    log: Path,
+    output: Callable[[bytes], None] | None,
+    grace: float = GRACE,
+) -> Ended:
+    """Run `command` in `folder` with exactly `variables`. Its input is empty."""
+    with _writable(log) as file, _woken() as (wake_read, wake_write):
+        process = _start(command, folder, variables)
+        interrupts = _Interrupts(process.pid, grace, wake_write)
+        with interrupts.caught():
+            try:
+                _Pump(process, file, log, output, interrupts, (wake_read, wake_write)).run()
+            finally:
+                # The process is not reaped yet: its group cannot be anybody else's.
+                _kill(process.pid, signal.SIGKILL)
+                process.wait()
+                if process.stdout is not None:
+                    process.stdout.close()
+        return Ended(exit_code=process.returncode, interrupted=interrupts.seen > 0)
+
+
+def _start(
+    command: Sequence[str], folder: Path, variables: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            list(command),
+            cwd=folder,
+            env=dict(variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        raise ProgramError(
+            f"cannot run {command[0]}: {(error.strerror or str(error)).lower()}",
+            file="mlproject.toml",
+            key="train.command",
+            expected=f"a program of the locked environment or in {variables.get('PATH', '')}",
+            hint="add the package that has it to [environment] dependencies",
+        ) from error
+
+
+class _Interrupts:
+    """Counts the user's interrupts and passes them on."""
+
+    def __init__(self, group: int, grace: float, wake: int) -> None:
+        self.seen = 0
+        self.deadline: float | None = None
+        self._group = group
+        self._grace = grace
+        self._wake = wake
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self.seen += 1
+        if self.seen == 1:
+            self.deadline = time.monotonic() + self._grace
+            _kill(self._group, number)
+        else:
+            _kill(self._group, signal.SIGKILL)
+        os.write(self._wake, b"i")
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Handle SIGINT and SIGTERM; outside of the main thread Python cannot, and need not."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self._handle) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Pump:
+    """Copies output until the program has ended and its output is read."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        file: BinaryIO,
+        log: Path,
+        output: Callable[[bytes], None] | None,
+        interrupts: _Interrupts,
+        wake: tuple[int, int],
+    ) -> None:
+        self._process = process
+        self._file = file
+        self._log = log
+        self._output = output
+        self._interrupts = interrupts
+        self._wake_read, self._wake_write = wake
+        self._ended: float | None = None
+
+    def run(self) -> None:
+        assert self._process.stdout is not None
+        waiter = threading.Thread(target=self._wait, daemon=True)
+        waiter.start()
+        with selectors.DefaultSelector() as selector:
+            pipe = self._process.stdout.fileno()
+            selector.register(pipe, selectors.EVENT_READ)
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            is_open = True
+            while is_open or self._ended is None:
+                ready = {key.fd for key, _ in selector.select(self._timeout())}
+                if self._wake_read in ready:
+                    self._woken(os.read(self._wake_read, 64))
+                if pipe in ready:
+                    data = os.read(pipe, 65536)
+                    if not data:
+                        selector.unregister(pipe)
+                        is_open = False
+                    self._copy(data)
+                self._enforce()
+                if self._ended is not None and time.monotonic() > self._ended + DRAIN:
+                    break
+        waiter.join()
+
+    def _wait(self) -> None:
+        # WNOWAIT leaves it to be reaped later, so that its number stays its own.
+        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        os.write(self._wake_write, b"e")
+
+    def _woken(self, why: bytes) -> None:
+        if b"e" in why and self._ended is None:
+            self._ended = time.monotonic()
+            _kill(self._process.pid, signal.SIGKILL)
+
+    def _timeout(self) -> float | None:
+        if self._ended is not None:
+            return DRAIN
+        if self._interrupts.deadline is not None:
+            return max(0.0, self._interrupts.deadline - time.monotonic())
+        return None
+
+    def _enforce(self) -> None:
+        deadline = self._interrupts.deadline
+        if deadline is not None and time.monotonic() >= deadline:
+            self._interrupts.deadline = None
+            _kill(self._process.pid, signal.SIGKILL)
+
+    def _copy(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise atomic.cannot_write(self._log, error) from error
+        if self._output is not None and data:
+            self._output(data)
+
+
+@contextlib.contextmanager
+def _writable(log: Path) -> Iterator[BinaryIO]:
+    try:
+        # Unbuffered: who looks at the log of a running program sees all of it.
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise atomic.cannot_write(log, error) from error
+    with open(descriptor, "wb", buffering=0) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _woken() -> Iterator[tuple[int, int]]:
+    """A pipe that signal handlers and threads write to."""
+    read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        yield read, write
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def _kill(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)

@@ -1,0 +1,101 @@
+"""`mllock runs` and `mllock show`: what runs there are, and what one of them says.
+
+The signature of every good run is verified with the user's policy, or the machine's own key where
+there is none. A run whose record cannot be read is listed as failed, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mllock.attest.policy import Policy, Trust, load_policy
+from mllock.core.digest import Digest
+from mllock.errors import RunError
+from mllock.spec.types import Scalar
+from mllock.train.record import Record
+from mllock.train.runs import Failure, RunFolder, list_runs, newest_good, open_run
+from mllock.workflows.context import Context
+
+__all__ = ["RunDetails", "RunRow", "runs_of", "show_run"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRow:
+    """One run, good or failed; `problem` says why a failed one is."""
+
+    id: str
+    status: Literal["good", "failed"]
+    params: Mapping[str, Scalar]
+    metrics: Mapping[str, float]
+    model: Digest | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunDetails:
+    """One run in full: `record` and `trust` for a good one, `failure` for a failed one."""
+
+    run: RunFolder
+    metrics: Mapping[str, float]
+    record: Record | None = None
+    trust: Trust | None = None
+    failure: Failure | None = None
+
+
+def runs_of(ctx: Context) -> tuple[RunRow, ...]:
+    """All runs of the project, newest first. Reads records, hashes no models."""
+    return tuple(_row(run) for run in list_runs(ctx.runs))
+
+
+def show_run(ctx: Context, run: str | None, policy: Path | None) -> RunDetails:
+    """One run: the newest good one, else the newest, or the one whose ID starts with `run`.
+
+    Raises RunError if there is none, or if its record cannot be read.
+    """
+    folder = _choose(ctx, run)
+    if (folder.path / "failed.json").exists():
+        return RunDetails(run=folder, metrics={}, failure=folder.failure())
+    bundle = folder.bundle()
+    record = folder.record()
+    folder.model_manifest()
+    trust = _policy(ctx, policy).decide(record.project, bundle)
+    return RunDetails(run=folder, metrics=folder.metrics(), record=record, trust=trust)
+
+
+def _choose(ctx: Context, run: str | None) -> RunFolder:
+    if run is not None:
+        return open_run(ctx.runs, run)
+    newest = newest_good(ctx.runs, None) or next(iter(list_runs(ctx.runs)), None)
+    if newest is None:
+        raise RunError("there are no runs yet", hint='make one with "mllock train"')
+    return newest
+
+
+def _policy(ctx: Context, path: Path | None) -> Policy:
+    return load_policy(path, ctx.config_dir, ctx.environ)
+
+
+def _row(run: RunFolder) -> RunRow:
+    try:
+        failure = run.failure()
+        if failure is not None:
+            return RunRow(
+                id=run.id,
+                status="failed",
+                params=failure.params,
+                metrics={},
+                problem=failure.reason,
+            )
+        record = run.record()
+        return RunRow(
+            id=run.id,
+            status="good",
+            params=record.params,
+            metrics=run.metrics(),
+            model=record.model,
+        )
+    except RunError as error:
+        return RunRow(id=run.id, status="failed", params={}, metrics={}, problem=error.message)

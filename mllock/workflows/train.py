@@ -1,0 +1,288 @@
+"""`mllock train`: from a lock to a signed run.
+
+Order: spec and lock (a stale one is refused), data verified by content, code selected, environment,
+the program; then the data again, the model, the metrics, the record, its signature read back, and
+one rename. Until that rename there is no run. A program that fails, is interrupted, or writes no
+model leaves a run that says so, with its log and without record or model; so does one whose inputs
+changed while it ran. Raises the errors of its rooms, ProgramError, VoidRunError, and
+KeyboardInterrupt when the user interrupted the program.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import posixpath
+import re
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from mllock.attest.keys import load_or_create_key
+from mllock.core.digest import Digest, from_hex, sha256_of
+from mllock.core.platform import host_platform
+from mllock.core.tree import TreeManifest
+from mllock.errors import (
+    InputError,
+    MllockError,
+    NotAvailableError,
+    ProgramError,
+    SpecError,
+    VoidRunError,
+)
+from mllock.lock.types import Lock
+from mllock.spec.command import resolve
+from mllock.spec.loaded import LoadedSpec
+from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.spec.types import Spec
+from mllock.store import atomic
+from mllock.train.outputs import read_metrics, take_model
+from mllock.train.plan import PARAMS_FILE, apply_overrides, params_bytes
+from mllock.train.record import make_record
+from mllock.train.runs import Failure, FailureKind, RunFolder, new_run_id, publish_run
+from mllock.train.sign import sign_run
+from mllock.train.types import CodeIdentity, Outcome, RunPlan, Runtime
+from mllock.workflows.context import Context
+
+__all__ = ["TrainResult", "train"]
+
+RUNTIME = "host"
+TAIL_LINES = 10
+TAIL_BYTES = 16 * 1024
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class HasEnvironment(Protocol):
+    """The part of `mllock.workflows.build.BuiltEnvironment` that a plan needs."""
+
+    @property
+    def document(self) -> Mapping[str, object]: ...
+
+    @property
+    def digest(self) -> Digest: ...
+
+
+EnvironmentOf = Callable[[Context, LoadedSpec, Lock], HasEnvironment]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainResult:
+    """A good run. `model` is the tree digest; `fingerprint` of the key that signed."""
+
+    run: RunFolder
+    model: Digest
+    metrics: Mapping[str, float]
+    fingerprint: str
+    runtime: str
+
+
+def train(
+    ctx: Context,
+    *,
+    overrides: Sequence[str] = (),
+    runtime: str = "host",
+    output: Callable[[bytes], None] | None = None,
+    environment_of: EnvironmentOf | None = None,
+) -> TrainResult:
+    """Train once. `output` gets what the program prints; `environment_of` is for tests."""
+    from mllock.workflows.lock import current_lock
+
+    loaded = load_spec(ctx.project / "mlproject.toml")
+    refuse_unavailable(loaded, host_platform())
+    declared = loaded.spec.train
+    if runtime != RUNTIME:
+        raise NotAvailableError(
+            f"--runtime {runtime}: not available in this version", hint=f"use --runtime {RUNTIME}"
+        )
+    if declared is None:
+        raise SpecError(
+            "there is nothing to train",
+            file=loaded.path.name,
+            hint="add a [train] table with command and model",
+        )
+    params = apply_overrides(declared.params, overrides)
+    lock, lock_bytes = current_lock(ctx, loaded)
+    ctx.reporter.step("verifying the data")
+    data = _verify_data(ctx, loaded, lock)
+    code = _select_code(ctx, loaded.spec, declared.code)
+    built = (environment_of or _build_environment)(ctx, loaded, lock)
+    plan = RunPlan(
+        run_id=new_run_id(dt.datetime.now(dt.UTC)),
+        spec=loaded.spec,
+        lock=lock,
+        lock_bytes=lock_bytes,
+        project=ctx.project,
+        command=resolve(declared.command, params, PARAMS_FILE),
+        params=params,
+        code=code,
+        data=data,
+        environment=built.digest,
+        environment_document=built.document,
+        runtime=runtime,
+    )
+    with atomic.staging(ctx.state / "tmp") as staged:
+        return _run(ctx, loaded, plan, _runtime(ctx, output), staged)
+
+
+def _run(
+    ctx: Context, loaded: LoadedSpec, plan: RunPlan, runtime: Runtime, staged: Path
+) -> TrainResult:
+    """Run `plan` in `staged` and publish what comes out, good or failed."""
+    declared = plan.spec.train
+    assert declared is not None
+    work, run = staged / "work", staged / "run"
+    work.mkdir()
+    run.mkdir()
+    log = run / "log.txt"
+    # Before the program: a key that cannot be used must not cost a day of training.
+    key = load_or_create_key(ctx.config_dir, ctx.environ)
+    outcome: Outcome | None = None
+    try:
+        outcome = runtime.run(plan, work, log)
+        _ended_well(plan, outcome, log)
+        _verify_data_again(ctx, loaded, plan)
+        model = take_model(work, declared.model, run / "model")
+        metrics = read_metrics(work, declared.metrics)
+    except (ProgramError, VoidRunError, KeyboardInterrupt) as error:
+        _keep_failed(ctx, plan, outcome, run, error)
+        raise
+    files = {"params.json": params_bytes(plan.params), "code.manifest": plan.code.manifest.text()}
+    if metrics is not None:
+        files["metrics.json"] = metrics.data
+    for name, data in files.items():
+        atomic.write_bytes(run / name, data)
+    atomic.write_bytes(run / "mlproject.lock", plan.lock_bytes)
+    byproducts = {name: sha256_of(data) for name, data in files.items()}
+    with open(log, "rb") as file:
+        byproducts["log.txt"] = from_hex(hashlib.file_digest(file, "sha256").hexdigest())
+    payload = make_record(plan, outcome, model, byproducts)
+    record = sign_run(payload, model, posixpath.basename(declared.model), key, run)
+    return TrainResult(
+        run=publish_run(run, ctx.runs, plan.run_id),
+        model=record.model,
+        metrics={} if metrics is None else metrics.values,
+        fingerprint=key.fingerprint,
+        runtime=plan.runtime,
+    )
+
+
+def _keep_failed(
+    ctx: Context, plan: RunPlan, outcome: Outcome | None, run: Path, error: BaseException
+) -> None:
+    """Publish why there is no good run: the log and `failed.json`, nothing else.
+
+    Without a log the program was not started, and there is no run at all.
+    """
+    if not (run / "log.txt").exists():
+        return
+    kind: FailureKind = "output"
+    reason = "interrupted"
+    if isinstance(error, KeyboardInterrupt):
+        kind = "interrupted"
+    elif isinstance(error, MllockError):
+        reason = error.message
+        if isinstance(error, VoidRunError):
+            kind = "void"
+        elif outcome is None or outcome.exit_code != 0:
+            kind = "program"
+    failure = Failure(
+        run=plan.run_id,
+        kind=kind,
+        reason=reason,
+        exit_code=None if outcome is None else outcome.exit_code,
+        started=None if outcome is None else outcome.started,
+        finished=None if outcome is None else outcome.finished,
+        params=dict(plan.params),
+    )
+    for path in run.iterdir():
+        if path.name != "log.txt":
+            atomic.remove_tree(path)
+    data = msgspec.json.format(msgspec.json.encode(failure), indent=2) + b"\n"
+    atomic.write_bytes(run / "failed.json", data)
+    publish_run(run, ctx.runs, plan.run_id)
+
+
+def _build_environment(ctx: Context, loaded: LoadedSpec, lock: Lock) -> HasEnvironment:
+    from mllock.workflows.build import environment_of
+
+    return environment_of(ctx, loaded, lock)
+
+
+def _runtime(ctx: Context, output: Callable[[bytes], None] | None) -> Runtime:
+    from mllock.lock.python import fetch_wheels
+    from mllock.train.host import HostRuntime
+
+    return HostRuntime(
+        cache=ctx.cache,
+        fetch=lambda packages: fetch_wheels(packages, ctx.cache),
+        environ=ctx.environ,
+        reporter=ctx.reporter,
+        output=output,
+    )
+
+
+def _verify_data(ctx: Context, loaded: LoadedSpec, lock: Lock) -> dict[str, TreeManifest]:
+    from mllock.data.pin import verify_source
+
+    return {
+        name: verify_source(ctx.project, name, source, lock.data[name])
+        for name, source in loaded.spec.data.items()
+    }
+
+
+def _verify_data_again(ctx: Context, loaded: LoadedSpec, plan: RunPlan) -> None:
+    try:
+        _verify_data(ctx, loaded, plan.lock)
+    except InputError as error:  # changed, gone, or a link by now
+        raise VoidRunError(
+            f"data changed while the program ran: {error.message}",
+            file=error.file,
+            key=error.key,
+            expected=error.expected,
+            found=error.found,
+            hint="nothing may write to declared data while a run reads it; train again",
+        ) from error
+
+
+def _select_code(ctx: Context, spec: Spec, patterns: tuple[str, ...] | None) -> CodeIdentity:
+    from mllock.data.code import select_code
+
+    selected = select_code(ctx.project, spec, patterns)
+    return CodeIdentity(manifest=selected.manifest, commit=selected.commit, dirty=selected.dirty)
+
+
+def _ended_well(plan: RunPlan, outcome: Outcome, log: Path) -> None:
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    if outcome.exit_code == 0:
+        return
+    if outcome.exit_code < 0:
+        how = f"was ended by {_signal_name(-outcome.exit_code)}"
+    else:
+        how = f"failed with exit code {outcome.exit_code}"
+    raise ProgramError(
+        f"the training program {how}",
+        file=f".mllock/runs/{plan.run_id}/log.txt",
+        found=_tail(log) or "no output",
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _tail(log: Path) -> str:
+    """The last lines of the log, without what could move a terminal's cursor."""
+    with open(log, "rb") as file:
+        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+        text = file.read().decode("utf-8", errors="replace")
+    lines = [_CONTROL.sub("", line) for line in text.splitlines()]
+    return "\n".join(["", *(f"    {line}" for line in lines[-TAIL_LINES:])]) if lines else ""
