@@ -26,6 +26,9 @@ class Reporter(Protocol):
     def note(self, text: str) -> None:
         """One line that a user would want to know once, e.g. what was chosen."""
 
+    def detail(self, text: str) -> None:
+        """One line for those who asked for more, e.g. what a program that we ran wrote."""
+
     def warn(self, text: str) -> None:
         """One line about something that needs attention but did not stop the work."""
 

@@ -17,5 +17,8 @@ class Recorder:
     def note(self, text: str) -> None:
         self.lines.append(f"note: {text}")
 
+    def detail(self, text: str) -> None:
+        self.lines.append(f"detail: {text}")
+
     def warn(self, text: str) -> None:
         self.lines.append(f"warn: {text}")
