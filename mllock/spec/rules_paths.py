@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from mllock.core import safepath
+from mllock.core import globs, safepath
 from mllock.spec.available import is_remote
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.places import Part, dotted
@@ -57,38 +57,13 @@ def check_paths(loaded: LoadedSpec) -> None:
 
 
 def check_glob(loaded: LoadedSpec, pattern: str, *parts: Part) -> None:
-    reason = _glob_problem(pattern)
-    if reason is not None:
+    """Raises SpecError unless `pattern` is one of docs/reference/patterns.md."""
+    try:
+        globs.to_regex(pattern)
+    except ValueError as error:
         raise loaded.error(
-            reason,
-            *parts,
-            found=f'"{pattern}"',
-            expected='a pattern relative to the folder, e.g. "**/*.csv"',
-        )
-
-
-def _glob_problem(pattern: str) -> str | None:
-    if pattern.startswith("/"):
-        return "a pattern cannot be absolute"
-    if pattern.startswith("!"):
-        return 'a pattern cannot start with "!"'
-    if "\\" in pattern:
-        return "backslash in a pattern"
-    for part in pattern.rstrip("/").split("/"):
-        if part in ("", ".", ".."):
-            return f'"{part}" in a pattern' if part else "empty name in a pattern"
-        if "**" in part and part != "**":
-            return '"**" stands for whole names only'
-    at = 0
-    while at < len(pattern):
-        if pattern[at] == "[":
-            # A "]" that comes first, or first after "!", is a member of the set.
-            end = pattern.find("]", at + 2 + (pattern[at + 1 : at + 2] == "!"))
-            if end < 0 or "/" in pattern[at:end]:
-                return '"[" without "]" in a pattern'
-            at = end
-        at += 1
-    return None
+            str(error), *parts, expected='a pattern relative to the folder, e.g. "**/*.csv"'
+        ) from None
 
 
 def _path(loaded: LoadedSpec, path: str, *parts: Part) -> None:

@@ -29,7 +29,12 @@ def spec_schema() -> dict[str, Any]:
 
 
 def lock_schema() -> dict[str, Any]:
-    return _schema(Lock, "mlproject.lock", "urn:mllock:schema:mlproject-lock:1", {})
+    schema = _schema(Lock, "mlproject.lock", "urn:mllock:schema:mlproject-lock:1", {})
+    # The version gate comes before the types, and asks for the key.
+    schema["required"].insert(0, "lock-version")
+    # msgspec's schema leaves out which keys a table with literal keys may have.
+    schema["$defs"]["Wheel"]["properties"]["hashes"]["propertyNames"] = {"enum": ["sha256"]}
+    return schema
 
 
 FILES = {"mlproject.schema.json": spec_schema, "mlproject.lock.schema.json": lock_schema}
@@ -67,7 +72,7 @@ def _schema(
 
 def _without_null(value: Any) -> Any:
     """TOML has no null: what may be None may be absent, and is never written as null."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_without_null(item) for item in value]
     if not isinstance(value, dict):
         return value

@@ -97,7 +97,7 @@ VALUES = st.one_of(
     st.sampled_from(["", "x", "A", "linux/amd64", "warn", "2027-01-01", "/", "8GiB", "3.11"]),
     st.integers(-1, 130),
     st.booleans(),
-    st.sampled_from([0.5, -0.5, 60.0, 1e300]),
+    st.sampled_from([0.5, -0.5]),
     st.sampled_from([[], {}, ["x"], ["x", "y"], {"a": "b"}, {"A": 1}, [{}], [[]]]),
 )
 
@@ -126,9 +126,9 @@ def test_types_schema_and_explanation_agree_on_changed_documents(data):
             del where[path[-1]]
         elif action == "add" and isinstance(where, dict):
             name = data.draw(st.sampled_from(["new", "port", "source", "path", "gpus", "A-B", "x"]))
-            where[name] = data.draw(VALUES)
+            where[name] = copy.deepcopy(data.draw(VALUES))
         else:
-            where[path[-1]] = data.draw(VALUES)
+            where[path[-1]] = copy.deepcopy(data.draw(VALUES))
     verdict = types_accept(document)
     assert schema_accepts(document) == verdict
     assert (not [*problems(document, mi.type_info(Spec))]) == verdict

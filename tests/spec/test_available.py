@@ -1,0 +1,96 @@
+"""Features to come: valid, and refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.corpus import BASE
+
+from mllock.errors import NotAvailableError
+from mllock.resources import resource
+from mllock.spec.available import is_remote
+from mllock.spec.reader import load_spec, parse_spec, refuse_unavailable
+
+TRAIN = '[train]\ncommand = ["x"]\nmodel = "model"\n'
+TEST = '[data.test]\nsource = "t.csv"\nrole = "test"\n'
+
+CASES = [
+    ('base = "python:3.11-slim"', 5, "environment.base", '"python:3.11-slim"'),
+    ("bytecode = true", 5, "environment.bytecode", "true"),
+    ('resolver = "uv"', 5, "environment.resolver", '"uv"'),
+    ('platforms = ["linux/arm64"]', 5, "environment.platforms", '"linux/arm64"'),
+    (
+        'platforms = ["linux/amd64", "linux/arm64"]',
+        5,
+        "environment.platforms",
+        '"linux/amd64", "linux/arm64"',
+    ),
+    ('exclude-newer = "2026-11-01T00:00:00Z"', 5, "environment.exclude-newer", None),
+    ('overlaps = [{ path = "x", keep = "y" }]', 5, "environment.overlaps", None),
+    (
+        '[[environment.indexes]]\nname = "a"\nurl = "https://index.example.org"',
+        5,
+        "environment.indexes",
+        None,
+    ),
+    ('[data.a]\nsource = "s3://b/k"\npath = "k"', 6, "data.a.source", '"s3://b/k"'),
+    (TRAIN + "network = true", 8, "train.network", "true"),
+    (TRAIN + "gpus = 2", 8, "train.gpus", "2"),
+    (TRAIN + 'memory = "8GiB"', 8, "train.memory", '"8GiB"'),
+    (
+        TEST + TRAIN + '[evaluate]\ncommand = ["x"]\nmetrics = "m"',
+        11,
+        "evaluate",
+        None,
+    ),
+    (TRAIN + '[serve]\ncommand = ["x"]\nprobes = "p"', 10, "serve.probes", '"p"'),
+    ("[gates]", 5, "gates", None),
+    ('[builder]\nkind = "docker"', 6, "builder.kind", '"docker"'),
+]
+
+
+def load(text: str):
+    return parse_spec(f"{BASE}\n{text}\n".encode(), Path("mlproject.toml"))
+
+
+@pytest.mark.parametrize(("text", "line", "key", "found"), CASES, ids=[c[2] for c in CASES])
+def test_refused(text: str, line: int, key: str, found: str | None):
+    with pytest.raises(NotAvailableError) as caught:
+        refuse_unavailable(load(text), "linux/amd64")
+    error = caught.value
+    expected = f"mlproject.toml:{line}: {key}: not available in this version"
+    expected += f"\nfound: {found}" if found else ""
+    assert str(error) == f"{expected}\nhint: {error.hint}"
+    assert error.exit_code == 2
+
+
+def test_another_machine_is_told_what_to_write():
+    with pytest.raises(NotAvailableError) as caught:
+        refuse_unavailable(load(""), "linux/arm64")
+    assert str(caught.value) == (
+        "mlproject.toml:3: environment.platforms: not available in this version\n"
+        'found: "linux/amd64"\n'
+        'hint: write platforms = ["linux/arm64"], the platform of this machine'
+    )
+
+
+def test_the_starter_uses_only_what_is_available():
+    refuse_unavailable(
+        load_spec(resource("templates", "sklearn") / "mlproject.toml"), "linux/amd64"
+    )
+
+
+def test_what_is_accepted_although_only_check_will_use_it():
+    text = TRAIN + '[serve]\ncommand = ["x"]\nport = 1\nhealth = "/"\nruntime-variables = ["A"]'
+    refuse_unavailable(load(text), "linux/amd64")
+
+
+@pytest.mark.parametrize("source", ["https://e.org/x", "s3://b/k", "gcs+x://b", "hf://d"])
+def test_remote(source: str):
+    assert is_remote(source)
+
+
+@pytest.mark.parametrize("source", ["data/x", "a:b", "://x", "a b://x"])
+def test_not_remote(source: str):
+    assert not is_remote(source)
