@@ -67,16 +67,16 @@ class Sources:
         for raw in self._slice(content.archive, content.offset, content.compressed):
             if stream.eof:
                 raise check.error("bytes after the end of its deflate stream")
-            plain = _inflate(stream, raw)
+            plain = _inflate(stream, raw, check)
             check.update(plain)
             yield raw, plain
             while stream.unconsumed_tail:
-                plain = _inflate(stream, stream.unconsumed_tail)
+                plain = _inflate(stream, stream.unconsumed_tail, check)
                 check.update(plain)
                 yield b"", plain
         if not stream.eof:
             # What the decoder still holds may be more than a chunk.
-            while plain := _inflate(stream, b""):
+            while plain := _inflate(stream, b"", check):
                 check.update(plain)
                 yield b"", plain
         if not stream.eof or stream.unused_data:
@@ -125,13 +125,6 @@ class Sources:
             yield data
 
 
-def _inflate(stream: zlib._Decompress, data: bytes) -> bytes:
-    try:
-        return stream.decompress(data, 4 * CHUNK)
-    except zlib.error:
-        raise ArchiveError("an entry is not a deflate stream") from None
-
-
 class _Check:
     """Size, CRC and digest of one archive entry, while it passes."""
 
@@ -163,3 +156,10 @@ class _Check:
     def error(self, message: str) -> ArchiveError:
         file, key = self._place
         return ArchiveError(message, file=file, key=key)
+
+
+def _inflate(stream: zlib._Decompress, data: bytes, check: _Check) -> bytes:
+    try:
+        return stream.decompress(data, 4 * CHUNK)
+    except zlib.error:
+        raise check.error("it is not a deflate stream") from None
