@@ -1,0 +1,234 @@
+"""Which files are code, and their tree manifest.
+
+In this order: the files that git tracks (or, without git or with nothing tracked, all files), or
+the files that match the patterns; less what .mllockignore names; less what is never code: data
+sources, outputs of the commands, mlproject.toml and mlproject.lock (a description or a gate that
+changes is not another program), folders of tools, virtual environments, and without patterns
+`.env` files (they hold secrets). Always hashed by content. Raises DataError.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mllock.core import safepath
+from mllock.core.globs import compile_globs, ignore_rules
+from mllock.core.tree import Entry, TreeManifest
+from mllock.data.git import Repository
+from mllock.data.hashing import hash_files
+from mllock.data.scan import file_entry, labeller, manifest_of
+from mllock.data.walk import Walk, link_entry, shown
+from mllock.errors import DataError
+from mllock.spec.types import Spec
+
+__all__ = ["SelectedCode", "select_code"]
+
+IGNORE_FILE = ".mllockignore"
+
+_SPEC = "mlproject.toml"
+_NEVER_FILES = frozenset({_SPEC, "mlproject.lock", IGNORE_FILE})
+_NEVER_FOLDERS = frozenset(
+    {
+        ".git",
+        ".hg",
+        ".svn",
+        ".mllock",
+        ".venv",
+        "__pycache__",
+        ".ipynb_checkpoints",
+        ".mypy_cache",
+        ".nox",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".tox",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelectedCode:
+    """`commit` is None outside of git; `dirty` says that the files are not those of the commit."""
+
+    manifest: TreeManifest
+    commit: str | None
+    dirty: bool | None
+
+
+def select_code(
+    project: Path, spec: Spec, patterns: Sequence[str] | None, *, key: str = "train.code"
+) -> SelectedCode:
+    """Select and hash. `key` is where messages say that `patterns` stand."""
+    wanted = _Rules(project, spec)
+    repository = Repository.of(project)
+    tracked = frozenset(repository.tracked()) if repository is not None else frozenset()
+    label = labeller("code")
+    if patterns is None and tracked:
+        paths = [path for path in sorted(tracked) if wanted.file(path) and not _secret(path)]
+        entries = list(_listed(project, paths))
+    else:
+        walk = Walk(
+            project,
+            label=_as_is,
+            wanted=_chosen(wanted, patterns, key),
+            skip=wanted.no_folder,
+            everything=False,
+        )
+        results = hash_files(project, (path for path, _ in walk.files()), _as_is)
+        entries = [file_entry(path, result) for path, result in results.items()]
+        entries += walk.entries
+        walk.verify()
+    _not_nothing(entries, patterns, key)
+    manifest = manifest_of(entries, label)
+    if repository is None:
+        return SelectedCode(manifest=manifest, commit=None, dirty=None)
+    commit = repository.commit()
+    dirty = commit is None or _is_dirty(repository, tracked, manifest, wanted)
+    return SelectedCode(manifest=manifest, commit=commit, dirty=dirty)
+
+
+class _Rules:
+    """What is never code in this project."""
+
+    def __init__(self, project: Path, spec: Spec) -> None:
+        self._project = project
+        self._outputs = frozenset(_outputs(spec))
+        self._ignored = _read_ignore_file(project)
+
+    def file(self, path: str) -> bool:
+        """Whether the file or link at `path` may be code."""
+        if path in _NEVER_FILES or path in self._outputs or path.endswith(".pyc"):
+            return False
+        parts = path.split("/")[:-1]
+        if not _NEVER_FOLDERS.isdisjoint(parts):
+            return False
+        folders = ("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+        return self._outputs.isdisjoint(folders) and not self._ignored(path)
+
+    def no_folder(self, path: str) -> bool:
+        """Whether nothing below the folder can be code."""
+        return (
+            path.rpartition("/")[2] in _NEVER_FOLDERS
+            or path in self._outputs
+            or (self._project / path / "pyvenv.cfg").exists()
+        )
+
+
+def _outputs(spec: Spec) -> Iterator[str]:
+    """Data sources, and what the commands write."""
+    for source in spec.data.values():
+        yield os.path.normpath(source.source)
+        yield os.path.normpath(source.path or source.source)
+    if spec.train is not None:
+        yield os.path.normpath(spec.train.model)
+        if spec.train.metrics is not None:
+            yield os.path.normpath(spec.train.metrics)
+    if spec.evaluate is not None:
+        yield os.path.normpath(spec.evaluate.metrics)
+        if spec.evaluate.predictions is not None:
+            yield os.path.normpath(spec.evaluate.predictions)
+
+
+def _read_ignore_file(project: Path) -> Callable[[str], bool]:
+    try:
+        lines = (project / IGNORE_FILE).read_bytes().decode("utf-8").split("\n")
+    except FileNotFoundError:
+        return ignore_rules(())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError("cannot be read as UTF-8 text", file=IGNORE_FILE) from error
+    try:
+        return ignore_rules(lines)
+    except ValueError as error:
+        raise DataError(str(error), file=IGNORE_FILE) from None
+
+
+def _chosen(wanted: _Rules, patterns: Sequence[str] | None, key: str) -> Callable[[str], bool]:
+    if patterns is None:
+        return lambda path: wanted.file(path) and not _secret(path)
+    try:
+        matches = compile_globs(patterns)
+    except ValueError as error:
+        raise DataError(str(error), file=_SPEC, key=key) from None
+    return lambda path: matches(path) and wanted.file(path)
+
+
+def _listed(project: Path, paths: Iterable[str]) -> Iterator[Entry]:
+    """Entries of the files that git lists and that are there."""
+    regular = []
+    inside = os.path.realpath(project)
+    for path in paths:
+        _check_name(path)
+        folder = os.path.join(inside, os.path.dirname(path)).rstrip("/")
+        if os.path.realpath(folder) != folder:
+            continue  # a link where git knows a folder: for git the file is gone
+        try:
+            mode = os.lstat(project / path).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if stat.S_ISREG(mode):
+            regular.append(path)
+        elif stat.S_ISLNK(mode):
+            yield link_entry(path, os.readlink(project / path), _as_is)
+        elif stat.S_ISDIR(mode):
+            raise DataError(
+                "a submodule that is not checked out",
+                file=path,
+                hint="run `git submodule update --init`, or name it in .mllockignore",
+            )
+        else:
+            raise DataError("not a file", file=path, hint="remove it")
+    for path, result in hash_files(project, regular, _as_is).items():
+        yield file_entry(path, result)
+
+
+def _check_name(path: str) -> None:
+    reason = safepath.problem(path)
+    if reason is not None:
+        raise DataError(
+            f"a name that is not portable: {reason}",
+            file=shown(path),
+            hint="rename it, or name it in .mllockignore",
+        )
+
+
+def _not_nothing(entries: Sequence[Entry], patterns: Sequence[str] | None, key: str) -> None:
+    """Every pattern matches something."""
+    for pattern in patterns or ():
+        matches = compile_globs((pattern,))
+        if not any(matches(entry.path) for entry in entries):
+            raise DataError(
+                f"pattern {pattern!r} matches no file that can be code",
+                file=_SPEC,
+                key=key,
+                hint="patterns are relative to the project: `**/*.py` is all Python files, "
+                "`src` is everything in src",
+            )
+    if not entries:
+        raise DataError(
+            "the project holds no code",
+            file=_SPEC,
+            key=key,
+            hint="put the program beside mlproject.toml, or list its files in train.code",
+        )
+
+
+def _is_dirty(
+    repository: Repository, tracked: frozenset[str], manifest: TreeManifest, wanted: _Rules
+) -> bool:
+    changed = repository.changed()
+    if any(e.path in changed or e.path not in tracked for e in manifest.entries):
+        return True
+    # What was removed is in no manifest.
+    return any(wanted.file(path) for path in changed - {e.path for e in manifest.entries})
+
+
+def _secret(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name == ".env" or name.startswith(".env.")
+
+
+def _as_is(path: str) -> str:
+    return path or "."

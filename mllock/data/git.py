@@ -1,0 +1,89 @@
+"""Asking git what it tracks, without letting the repository run anything of its own.
+
+Reads only: no hooks, no fsmonitor, no index refresh written back. `Repository.of` is None where
+there is no work tree or no git program; a git that refuses to answer is a DataError, because code
+must not silently be another set of files.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from mllock.errors import DataError
+
+__all__ = ["Repository"]
+
+_SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+
+
+class Repository:
+    """The work tree that `project` is in. Paths are relative to `project`."""
+
+    def __init__(self, project: Path) -> None:
+        self._project = project
+
+    @classmethod
+    def of(cls, project: Path) -> Repository | None:
+        start = Path(os.path.realpath(project))
+        if not any((folder / ".git").exists() for folder in (start, *start.parents)):
+            return None
+        repository = cls(project)
+        try:
+            repository._run("rev-parse", "--is-inside-work-tree")
+        except FileNotFoundError:
+            return None
+        return repository
+
+    def tracked(self) -> tuple[str, ...]:
+        """The files in the index, those of checked-out submodules included."""
+        return _names(self._run("ls-files", "-z", "--cached", "--recurse-submodules"))
+
+    def commit(self) -> str | None:
+        """The commit that is checked out; None if there is none yet."""
+        try:
+            return self._run("rev-parse", "--verify", "--quiet", "HEAD").decode("ascii").strip()
+        except DataError:
+            return None
+
+    def changed(self) -> frozenset[str]:
+        """Tracked files that are not as in the commit: edited, added, removed, renamed."""
+        names = _names(
+            self._run(
+                "diff",
+                "--no-ext-diff",
+                "--name-only",
+                "-z",
+                "--relative",
+                "--no-renames",
+                "HEAD",
+                "--",
+            )
+        )
+        return frozenset(names)
+
+    def _run(self, *arguments: str) -> bytes:
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+        environ |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+        result = subprocess.run(
+            ["git", *_SAFE, *arguments],
+            cwd=self._project,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        if result.returncode != 0:
+            lines = result.stderr.decode("utf-8", "replace").strip().splitlines()
+            raise DataError(
+                f"git {arguments[0]} failed: {lines[0] if lines else result.returncode}",
+                file=".git",
+                hint=f"run `git {arguments[0]}` here and follow what it says",
+            )
+        return result.stdout
+
+
+def _names(output: bytes) -> tuple[str, ...]:
+    # surrogateescape: a name that is not UTF-8 is refused later, by name.
+    return tuple(output.decode("utf-8", "surrogateescape").split("\0")[:-1])

@@ -1,0 +1,176 @@
+"""Pinning data sources: what `lock` writes, and whether what is here still is what it says.
+
+Order of trust: `verify_source` hashes always and is what `train` and `build` use. `Pinner` and
+`stat_reasons` may take a digest from the stat cache for files that look as they did when they
+were hashed (`mllock.data.statcache`); every other file is hashed. So `stat_reasons` reads no
+data unless something changed, or unless the cache is gone. A source is inside of the project,
+also after links are followed. Raises DataError with file mlproject.toml and the key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mllock.core.digest import Digest
+from mllock.core.tree import SINGLE, Entry, TreeManifest
+from mllock.data.hashing import failure, hash_files
+from mllock.data.scan import file_entry, kind_of, kind_of_root, labeller, manifest_of, scan, walk_of
+from mllock.data.statcache import StatCache
+from mllock.data.worker import BUFFER, hash_file
+from mllock.errors import DataError, StaleLockError
+from mllock.lock.types import DataPin
+from mllock.spec.types import DataSource
+
+__all__ = ["Pinner", "locate", "stat_reasons", "verify_source"]
+
+_SPEC = "mlproject.toml"
+
+
+class Pinner:
+    """Implements `mllock.lock.ports.DataPinner`, with a stat cache in `state_dir`."""
+
+    def __init__(self, project: Path, state_dir: Path) -> None:
+        self._project = project
+        self._state_dir = state_dir
+
+    def pin(self, name: str, source: DataSource) -> DataPin:
+        root = locate(self._project, name, source)
+        manifest = _remembered(self._project, root, source, StatCache(self._state_dir))
+        return _pin_of(name, source, manifest)
+
+
+def verify_source(project: Path, name: str, source: DataSource, pin: DataPin) -> TreeManifest:
+    """Hash the source. Raises StaleLockError if it is not what `pin` says."""
+    root = locate(project, name, source)
+    manifest = scan(root, include=source.include, exclude=source.exclude, name=source.source)
+    found = _pin_of(name, source, manifest)
+    reasons = _reasons(name, found, pin)
+    if reasons:
+        raise StaleLockError(
+            reasons[0],
+            file="mlproject.lock",
+            key=f"data.{name}",
+            expected=_facts(pin),
+            found=_facts(found),
+            hint="restore the data, or run `mllock lock` to pin what is there now",
+        )
+    return manifest
+
+
+def stat_reasons(
+    project: Path, name: str, source: DataSource, pin: DataPin, state_dir: Path
+) -> tuple[str, ...]:
+    """Why the source is not what `pin` says, as far as stat can tell; empty if it is."""
+    return _reasons(name, Pinner(project, state_dir).pin(name, source), pin)
+
+
+def locate(project: Path, name: str, source: DataSource) -> Path:
+    """Where the source is, links followed. Raises DataError if it is missing or outside."""
+    key = f"data.{name}.source"
+    inside = os.path.realpath(project)
+    path = os.path.realpath(os.path.join(inside, source.source))
+    if os.path.isabs(source.source) or not path.startswith(inside + os.sep):
+        what = "is the project itself" if path == inside else "is outside of the project"
+        raise DataError(
+            f"{source.source!r} {what}",
+            file=_SPEC,
+            key=key,
+            hint="put the data, or a copy of it, in a folder of the project",
+        )
+    if not os.path.lexists(path):
+        raise DataError(
+            f"no such file or folder: {source.source!r}",
+            file=_SPEC,
+            key=key,
+            hint="put the data there, or correct the path",
+        )
+    return Path(path)
+
+
+def _remembered(project: Path, root: Path, source: DataSource, cache: StatCache) -> TreeManifest:
+    """The manifest of `root`; files that look as they did are not read."""
+    label = labeller(source.source)
+    base = os.path.relpath(root, os.path.realpath(project))
+    cache.begin()
+    if kind_of_root(root, label) == "file":
+        status = os.lstat(root)
+        known = cache.find(base, status)
+        if known is not None:
+            return TreeManifest.of([_known_entry(SINGLE, status, known)])
+        result = hash_file(os.fsencode(root), bytearray(BUFFER))
+        if result[0] != 0:
+            raise failure(result[0], source.source)
+        cache.remember(base, result)
+        cache.save(changed=True)
+        return TreeManifest.of([file_entry(SINGLE, result)])
+
+    walk = walk_of(root, source.include, source.exclude, label)
+    entries: list[Entry] = []
+
+    def unknown() -> Iterator[str]:
+        for path, entry in walk.files():
+            status = entry.stat(follow_symlinks=False)
+            known = cache.find(f"{base}/{path}", status)
+            if known is None:
+                yield path
+            else:
+                entries.append(_known_entry(path, status, known))
+
+    results = hash_files(root, unknown(), label)
+    for path, result in results.items():
+        cache.remember(f"{base}/{path}", result)
+        entries.append(file_entry(path, result))
+    manifest = manifest_of([*entries, *walk.entries], label)
+    walk.verify()
+    cache.save(changed=bool(results))
+    return manifest
+
+
+def _known_entry(path: str, status: os.stat_result, digest: Digest) -> Entry:
+    return Entry(kind=kind_of(status.st_mode), path=path, size=status.st_size, digest=digest)
+
+
+def _pin_of(name: str, source: DataSource, manifest: TreeManifest) -> DataPin:
+    if not manifest.files:
+        default = source.include == ("**/*",) and not source.exclude
+        raise DataError(
+            f"{source.source!r} holds no file"
+            if default
+            else f"no file of {source.source!r} is selected",
+            file=_SPEC,
+            key=f"data.{name}.{'source' if default else 'include'}",
+            hint="put the data there, or correct the path"
+            if default
+            else "correct the patterns of include and exclude",
+        )
+    return DataPin(
+        source=source.source,
+        path=source.path or source.source,
+        kind="file" if manifest.is_single_file else "folder",
+        files=manifest.files,
+        size=manifest.size,
+        tree=manifest.digest,
+    )
+
+
+def _reasons(name: str, found: DataPin, pin: DataPin) -> tuple[str, ...]:
+    what = f"data.{name}: {found.source!r}"
+    if found.tree == pin.tree and found.kind == pin.kind:
+        return ()
+    if found.kind != pin.kind:
+        return (f"{what} is a {found.kind} now, a {pin.kind} is locked",)
+    if found.files != pin.files:
+        return (f"{what} has {_files(found.files)} now, {pin.files} locked",)
+    if found.size != pin.size:
+        return (f"{what} has {found.size} bytes now, {pin.size} locked",)
+    return (f"{what} has the size that is locked, but other names or bytes",)
+
+
+def _facts(pin: DataPin) -> str:
+    return f"{_files(pin.files)}, {pin.size} bytes, {pin.tree}"
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"

@@ -1,0 +1,105 @@
+"""What files were when they were last hashed, so that a lock with nothing to do reads no data.
+
+For `lock` and `lock --check` only: `train`, `build` and `check` hash always. A digest is
+remembered under path, size, mtime, ctime, inode and device, and only if the file was older than
+the start of the hashing by the file system's own clock (git's rule for "racily clean" entries): a
+later change in the same tick of that clock would show the same times. A cache that is missing or
+unreadable is empty; one that cannot be written is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from pathlib import Path
+
+from mllock.core.digest import Digest
+from mllock.data.worker import Result
+
+__all__ = ["StatCache"]
+
+_VERSION = 1
+# A file on another file system may have times of another clock.
+_OTHER_CLOCK_NS = 2_000_000_000
+
+Key = tuple[int, int, int, int, int]
+
+
+class StatCache:
+    """One file, `stat-cache.json`, read when made and written by `save`."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "stat-cache.json"
+        self._known = _read(self._path)
+        self._stamp: tuple[int, int] | None = None
+
+    def find(self, path: str, status: os.stat_result) -> Digest | None:
+        """The digest of a file that looks as it did. `path` is relative to the project."""
+        known = self._known.get(path)
+        if known is None or known[0] != _key_of(status):
+            return None
+        return Digest(known[1])
+
+    def begin(self) -> None:
+        """Before hashing: take the time from the file system that holds the cache."""
+        probe = self._temporary()
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with open(probe, "xb") as file:
+                status = os.fstat(file.fileno())
+            probe.unlink()
+        except OSError:
+            self._stamp = None
+        else:
+            self._stamp = (status.st_mtime_ns, status.st_dev)
+
+    def remember(self, path: str, result: Result) -> None:
+        """What was hashed after `begin`, if it is older than that."""
+        _, digest, size, mtime, ctime, inode, device, _ = result
+        self._known.pop(path, None)
+        if self._stamp is None:
+            return
+        now, here = self._stamp
+        if max(mtime, ctime) < now - (0 if device == here else _OTHER_CLOCK_NS):
+            key = (size, mtime, ctime, inode, device)
+            self._known[path] = (key, "sha256:" + digest.hex())
+
+    def save(self, changed: bool) -> None:
+        """Write the cache if anything in it changed."""
+        if not changed or self._stamp is None:
+            return
+        files = {path: [*key, digest] for path, (key, digest) in sorted(self._known.items())}
+        text = json.dumps({"version": _VERSION, "files": files}, separators=(",", ":"))
+        temporary = self._temporary()
+        # Not fsynced, and no error: without it the answer is right as well, only slower.
+        with contextlib.suppress(OSError):
+            try:
+                temporary.write_text(text, encoding="ascii")
+                temporary.replace(self._path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def _temporary(self) -> Path:
+        return self._path.with_name(f".mllock-tmp-{os.getpid()}-{secrets.token_hex(6)}")
+
+
+def _read(path: Path) -> dict[str, tuple[Key, str]]:
+    try:
+        value = json.loads(path.read_bytes())
+        if value["version"] != _VERSION:
+            return {}
+        return {name: ((a, b, c, d, e), f) for name, (a, b, c, d, e, f) in value["files"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+
+
+def _key_of(status: os.stat_result) -> Key:
+    return (
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_ino,
+        status.st_dev,
+    )

@@ -1,0 +1,192 @@
+"""Walking a folder: what is in it, by name and kind, before anything is read.
+
+Yields files as they are found, so that they can be hashed meanwhile; remembers links, empty
+folders and the identity of every folder. Invariants: nothing is entered through a link; names are
+taken as bytes and must be UTF-8, whatever the locale; anything that is not a file, folder or link
+is an error, unless it is left out. `verify` says whether the folders are still what they were.
+Raises DataError that names the path, escaped where it cannot be printed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mllock.core import safepath, tree
+from mllock.core.tree import Entry
+from mllock.errors import DataError
+
+__all__ = ["Walk", "link_entry", "shown"]
+
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def shown(path: str) -> str:
+    """`path` as it can be printed: what does not print is escaped."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in path)
+
+
+class Walk:
+    """One walk over `root`: the files and links that are `wanted`, in folders that are not to be
+    skipped. `everything` says that nothing is left out: then empty folders count as well."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        label: Callable[[str], str],
+        wanted: Callable[[str], bool] = bool,
+        skip: Callable[[str], bool] | None = None,
+        everything: bool = True,
+    ) -> None:
+        self._root = os.fsencode(root)
+        self._label = label
+        self._wanted = wanted
+        self._skip = skip
+        self._all = everything
+        self._folders: list[tuple[bytes, tuple[int, ...]]] = []
+        self.entries: list[Entry] = []
+
+    def files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Every wanted file, with an entry whose `stat` is quick until the next one is asked for.
+
+        `entries` holds links and empty folders when the iterator has ended.
+        """
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            prefix = f"{folder}/" if folder else ""
+            empty = True
+            folders: list[str] = []
+            try:
+                with _Opened(self._at(folder)) as (descriptor, identity):
+                    self._folders.append((self._at(folder), identity))
+                    with os.scandir(descriptor) as found:
+                        names: list[str] = []
+                        for entry in found:
+                            empty = False
+                            name = self._name(prefix, entry.name)
+                            path = prefix + name
+                            if entry.is_file(follow_symlinks=False):
+                                if self._wanted(path):
+                                    names.append(name)
+                                    yield path, entry
+                            elif entry.is_dir(follow_symlinks=False):
+                                if self._skip is None or not self._skip(path):
+                                    names.append(name)
+                                    folders.append(path)
+                            elif self._wanted(path):
+                                names.append(name)
+                                self._other(path, entry, descriptor)
+                    self._check_names(prefix, names)
+            except OSError as error:
+                raise self._unreadable(folder, error) from error
+            if empty and folder and self._all:
+                self.entries.append(Entry(kind="d", path=folder))
+            waiting += sorted(folders, reverse=True)
+
+    def verify(self) -> None:
+        """Raises DataError if a folder was replaced, or (if all is wanted) got other content."""
+        length = 3 if self._all else 2
+        for path, before in self._folders:
+            try:
+                after = _identity(os.lstat(path))
+            except OSError:
+                after = ()
+            if after[:length] != before[:length]:
+                relative = os.fsdecode(path[len(self._root) + 1 :])
+                raise DataError(
+                    "changed while it was hashed",
+                    file=self._label(shown(relative)),
+                    hint="wait until nothing writes to it, then run the same command again",
+                )
+
+    def _at(self, folder: str) -> bytes:
+        return self._root + b"/" + folder.encode() if folder else self._root
+
+    def _name(self, prefix: str, name: str) -> str:
+        if name.isascii():
+            return name
+        try:
+            return os.fsencode(name).decode("utf-8")
+        except UnicodeDecodeError:
+            raise DataError(
+                "the name is not UTF-8", file=self._label(shown(prefix + name)), hint="rename it"
+            ) from None
+
+    def _check_names(self, prefix: str, names: list[str]) -> None:
+        """Early, so that nobody waits for gigabytes to be hashed before a name is refused."""
+        reason = None if "".join(names).isidentifier() else "look"
+        for name in names if reason else ():
+            reason = safepath.problem(prefix + name)
+            if reason is not None:
+                raise DataError(
+                    f"a name that is not portable: {reason}",
+                    file=self._label(shown(prefix + name)),
+                    hint="rename it, or exclude it",
+                )
+        both = safepath.collision(names)
+        if both is not None:
+            first, second = sorted(both)
+            raise DataError(
+                f"the same name as {shown(second)!r} on some file systems",
+                file=self._label(shown(prefix + first)),
+                hint="rename one of them",
+            )
+
+    def _other(self, path: str, entry: os.DirEntry[str], descriptor: int) -> None:
+        """A link, or what may not be in a tree."""
+        if not entry.is_symlink():
+            mode = stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
+            raise DataError(
+                f"{_KINDS.get(mode, 'something unknown')}, not a file",
+                file=self._label(shown(path)),
+                hint="remove it, or exclude it",
+            )
+        target = os.readlink(entry.name, dir_fd=descriptor)
+        self.entries.append(link_entry(path, target, self._label))
+
+    def _unreadable(self, folder: str, error: OSError) -> DataError:
+        reason = (error.strerror or str(error)).lower()
+        return DataError(f"cannot be read: {reason}", file=self._label(shown(folder)))
+
+
+def link_entry(path: str, target: str, label: Callable[[str], str]) -> Entry:
+    """The entry of a link whose `target` is as os.readlink gives it. Raises DataError."""
+    try:
+        text = os.fsencode(target).decode("utf-8")
+        tree.check_link(path, text)
+    except ValueError as error:
+        raise DataError(
+            "a link that does not stay in the folder",
+            file=label(shown(path)),
+            found=shown(target),
+            hint="put a copy of what it leads to in its place, or exclude it",
+        ) from error
+    return Entry(kind="l", path=path, target=text)
+
+
+class _Opened:
+    """A folder held open: `with _Opened(path) as (descriptor, identity)`."""
+
+    def __init__(self, path: bytes) -> None:
+        self._descriptor = os.open(path, _FLAGS)
+
+    def __enter__(self) -> tuple[int, tuple[int, ...]]:
+        return self._descriptor, _identity(os.fstat(self._descriptor))
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self._descriptor)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_mtime_ns
