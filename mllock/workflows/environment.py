@@ -51,8 +51,15 @@ def platform_of(loaded: LoadedSpec) -> str:
 def _packages(ctx: Context, loaded: LoadedSpec, lock: Lock) -> Packages:
     def wheels(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
         from mllock.lock.python import fetch_wheels
+        from mllock.lock.target import target_of
 
-        return fetch_wheels(packages, ctx.cache)
+        return fetch_wheels(
+            packages,
+            ctx.cache,
+            target=target_of(lock),
+            environ=ctx.environ,
+            reporter=ctx.reporter,
+        )
 
     def debs(packages: Sequence[DebianPackage]) -> Mapping[str, Path]:
         from mllock.lock.debian import fetch_debs
