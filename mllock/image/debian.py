@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from mllock.errors import ArchiveError
@@ -19,14 +20,20 @@ from mllock.image.debian_effects import after_unpacking
 from mllock.image.debian_tree import MERGED, DebianTree
 from mllock.image.tree import Node, Stored
 from mllock.lock.debian.deb import Deb, Entry, open_deb
-from mllock.lock.debian.scripts import examine
+from mllock.lock.debian.scripts import Alternative, examine
 from mllock.lock.types import DebianPackage
 
 __all__ = ["base_nodes", "system_nodes"]
 
 # What an image has no use for, as Debian's own "slim" images leave it out; licences stay.
-_LEFT_OUT = ("usr/share/man/", "usr/share/info/", "usr/share/locale/", "usr/share/groff/")
-_LEFT_OUT += ("usr/share/lintian/", "usr/share/linda/")
+_LEFT_OUT = (
+    "usr/share/groff/",
+    "usr/share/info/",
+    "usr/share/linda/",
+    "usr/share/lintian/",
+    "usr/share/locale/",
+    "usr/share/man/",
+)
 
 
 def base_nodes(debs: Sequence[tuple[DebianPackage, Path]]) -> tuple[Node, ...]:
@@ -55,11 +62,11 @@ def _nodes(tree: DebianTree, debs: Sequence[tuple[DebianPackage, Path]]) -> tupl
     with ThreadPoolExecutor() as pool:
         opened = list(pool.map(_open, ordered))
     tree.accounts(_masters(opened))
-    alternatives = []
+    alternatives: list[Alternative] = []
     for (package, _), (deb, entries) in zip(ordered, opened, strict=True):
         tree.replaces(package.name, deb.control["control"].decode("utf-8", "replace"))
         _unpack(tree, package.name, entries)
-        alternatives += examine(deb)
+        alternatives += examine(deb, package.name, package.version)
     after_unpacking(tree, frozenset(package.name for package, _ in ordered), alternatives)
     for (package, _), (deb, _entries) in zip(ordered, opened, strict=True):
         folder = "var/lib/dpkg/status.d"
@@ -90,29 +97,22 @@ def _unpack(tree: DebianTree, package: str, entries: Sequence[Entry]) -> None:
     for entry in entries:
         if not entry.path or _is_left_out(entry):
             continue
-        if entry.kind == "hardlink":
-            first = files.get(entry.target or "")
-            if first is None:
-                raise ArchiveError(
-                    "hard link to a file that is not in the package",
-                    file=package,
-                    key=entry.path,
-                    found=entry.target,
-                )
-            if not _is_left_out(first):
-                tree.hardlink(package, entry.path, first.path)
-                continue
-            entry = Entry(
-                path=entry.path,
-                kind="file",
-                mode=first.mode,
-                uid=first.uid,
-                gid=first.gid,
-                user=first.user,
-                group=first.group,
-                data=first.data,
+        if entry.kind != "hardlink":
+            content = Stored(entry.data) if entry.kind == "file" else None
+            tree.unpack(package, entry, content)
+            continue
+        first = files.get(entry.target or "")
+        if first is None:
+            raise ArchiveError(
+                "hard link to a file that is not in the package",
+                file=package,
+                key=entry.path,
+                found=entry.target,
             )
-        tree.unpack(package, entry, None if entry.kind != "file" else Stored(entry.data))
+        if _is_left_out(first):
+            tree.unpack(package, replace(first, path=entry.path), Stored(first.data))
+        else:
+            tree.hardlink(package, entry.path, first.path)
 
 
 def _is_left_out(entry: Entry) -> bool:

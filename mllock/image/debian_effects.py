@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from mllock.image.debian_alternatives import apply_alternatives
+from mllock.image.debian_ldcache import ld_so_cache
 from mllock.image.debian_tree import DebianTree
 from mllock.lock.debian.scripts import Alternative
 
@@ -24,6 +26,10 @@ def after_unpacking(
     for name, effect in EFFECTS.items():
         if name in packages:
             effect(tree)
+    apply_alternatives(tree, alternatives)
+    # libc-bin's trigger: ldconfig, after all libraries and alternatives are there.
+    if tree.get("etc/ld.so.conf") is not None:
+        tree.file("etc/ld.so.cache", ld_so_cache(tree))
 
 
 def _base_files(tree: DebianTree) -> None:
@@ -96,6 +102,12 @@ def _tzdata(tree: DebianTree) -> None:
     tree.file("etc/timezone", b"Etc/UTC\n")
 
 
+def _odbcinst(tree: DebianTree) -> None:
+    # postinst: touch /etc/odbcinst.ini
+    if tree.get("etc/odbcinst.ini") is None:
+        tree.file("etc/odbcinst.ini", b"")
+
+
 EFFECTS: dict[str, Callable[[DebianTree], None]] = {
     "base-files": _base_files,
     "base-passwd": _base_passwd,
@@ -104,4 +116,5 @@ EFFECTS: dict[str, Callable[[DebianTree], None]] = {
     "libc-bin": _copy("usr/share/libc-bin/nsswitch.conf", "etc/nsswitch.conf"),
     "readline-common": _copy("usr/share/readline/inputrc", "etc/inputrc"),
     "tzdata": _tzdata,
+    "unixodbc-common": _odbcinst,
 }

@@ -41,11 +41,17 @@ class DebianTree:
 
     def read(self, path: str) -> bytes | None:
         """The content of a small file, or None."""
-        node = self.get(path)
+        data = self.content(path)
+        return None if data is None else bytes(data)
+
+    def content(self, path: str) -> memoryview | None:
+        """The content of the file that `path` leads to, without copying; None if there is none."""
+        real = self.follow(path)
+        node = self._at(real) if real is not None else None
         if node is not None and node.kind == "hardlink" and node.target:
             node = self._at(node.target)
         if node is not None and isinstance(node.content, Stored):
-            return bytes(node.content.data)
+            return memoryview(node.content.data)
         return None
 
     def under(self, folder: str) -> list[str]:
@@ -63,7 +69,11 @@ class DebianTree:
 
     def exists(self, path: str) -> bool:
         """Whether `path` is there when all links are followed."""
-        return self._follow(path, 0) is not None
+        return self.follow(path) is not None
+
+    def follow(self, path: str) -> str | None:
+        """Where `path` leads when all links are followed, or None if nothing is there."""
+        return self._follow(path, 0)
 
     def accounts(self, masters: Mapping[str, bytes]) -> None:
         """Learn names of owners from base-passwd's masters, or from the layer below."""
@@ -208,7 +218,7 @@ class DebianTree:
 
     def _real_folder(self, folder: str) -> str:
         if folder not in self._parents:
-            found = self._follow(folder, 0)
+            found = self.follow(folder)
             if found is None:
                 # Not there yet: only its own folders can be links.
                 parent, _, name = folder.rpartition("/")

@@ -1,9 +1,9 @@
 """Reading a .deb: a strict reader of the ar archive and of the two tars in it, without unpacking.
 
-deb(5): members debian-binary ("2.0\\n"), control.tar*, data.tar*, in this order. Anything else, and
-anything malformed, is an ArchiveError with the name of the file. Nothing is written to disk; names
-are only normalised ("./usr/bin/sh" -> "usr/bin/sh") and refused if they lead outside. The bytes of
-a .deb were verified by their digest before, so sizes are bounded by what the archive signed.
+deb(5): members debian-binary (format 2.0), control.tar*, data.tar*, in this order. Anything else,
+and anything malformed, is an ArchiveError with the name of the file. Nothing is written to disk;
+names are only normalised ("./usr/bin/sh" -> "usr/bin/sh") and refused if they lead outside. The
+bytes of a .deb were verified by their digest before, so its sizes are what the archive signed.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def _entry(header: bytes, kind: bytes, body: memoryview, long: dict[str, str], n
 
 
 def normalise(path: str, name: str) -> str:
-    """ "./usr/bin/" -> "usr/bin", "./" -> "". Raises ArchiveError if it leads outside."""
+    """E.g. "./usr/bin/" -> "usr/bin", "./" -> "". Raises ArchiveError if it leads outside."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if path.startswith("/") or ".." in parts:
         raise ArchiveError("path that leads outside of the package", file=name, key=path)
@@ -225,7 +225,7 @@ def _number(raw: bytes, name: str) -> int:
 def _pax(body: bytes, name: str) -> dict[str, str]:
     found: dict[str, str] = {}
     while body:
-        length, _, rest = body.partition(b" ")
+        length, _, _ = body.partition(b" ")
         if not length.isdigit() or not 0 < int(length) <= len(body) or body[int(length) - 1] != 10:
             raise ArchiveError("unreadable pax header", file=name)
         key, _, value = body[len(length) + 1 : int(length) - 1].partition(b"=")

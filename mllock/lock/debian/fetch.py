@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mllock.core.digest import from_hex
 from mllock.core.ports import Blobs, Fetcher, Want
-from mllock.errors import IntegrityError, OfflineError
+from mllock.errors import IntegrityError
 from mllock.lock.debian.mirror import APT, Archive, find_archives
 from mllock.lock.types import DebianPackage
 
@@ -37,12 +37,7 @@ def fetch_debs(
     missing = [package for package in packages if found[package.filename] is None]
     if missing:
         archives = find_archives(suite, mirror, environ, apt)
-        try:
-            fetcher.fetch([_want(package, archives) for package in missing])
-        except OfflineError as error:
-            raise OfflineError(
-                f"cannot fetch {_named(missing)}: {error.message}", hint=error.hint
-            ) from error
+        fetcher.fetch([_want(package, archives) for package in missing])
         for package in missing:
             found[package.filename] = blobs.get(from_hex(package.sha256))
     result: dict[str, Path] = {}
@@ -68,9 +63,3 @@ def _likely(package: DebianPackage, archives: Sequence[Archive]) -> Sequence[Arc
     # The security archive keeps its packages under pool/updates, the others under pool/main.
     security = package.filename.startswith("pool/updates/")
     return sorted(archives, key=lambda archive: archive.suite.endswith("-security") != security)
-
-
-def _named(packages: Sequence[DebianPackage]) -> str:
-    names = [package.name for package in packages]
-    more = f" and {len(names) - 3} more packages" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

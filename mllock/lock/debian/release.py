@@ -98,7 +98,7 @@ def _verify(data: bytes, keys: Sequence[bytes], place: str) -> tuple[bytes, tupl
     certs = [pysequoia.Cert.from_bytes(key) for key in keys]
     asked: list[str] = []
 
-    def store(ids: list[str]) -> list[object]:
+    def store(ids: list[str]) -> list[pysequoia.Cert]:
         asked.extend(ids)
         return certs
 
@@ -114,7 +114,7 @@ def _verify(data: bytes, keys: Sequence[bytes], place: str) -> tuple[bytes, tupl
             ) from error
         raise IntegrityError("the signature does not hold", file=place) from error
     signers = tuple(sorted({sig.certificate.upper() for sig in verified.valid_sigs}))
-    if not signers:
+    if not signers or verified.bytes is None:
         raise IntegrityError("the signature does not hold", file=place)
     return verified.bytes, signers
 

@@ -24,6 +24,7 @@ from mllock.lock.debian.fetch import fetch_debs
 from mllock.lock.debian.index import Available, Index, Universe
 from mllock.lock.debian.mirror import APT, Archive, find_archives
 from mllock.lock.debian.release import MAX_INRELEASE, Listed, Release, read_release
+from mllock.lock.debian.script_table import notes
 from mllock.lock.debian.scripts import examine
 from mllock.lock.debian.solve import Solution, solve
 from mllock.lock.debian.suites import LEFT_OUT, Keyring, find_suite, packaged_keys, seeds
@@ -94,7 +95,10 @@ class DebianResolver:
             apt=self._apt,
         )
         for package in packages:
-            examine(open_deb(debs[package.filename], package.filename))
+            deb = open_deb(debs[package.filename], package.filename)
+            examine(deb, package.name, package.version)
+        for note in notes(package.name for package in packages):
+            self._reporter.note(f"{note}, because no maintainer script is run")
         base = Base(
             kind="debian",
             suite=suite.name,

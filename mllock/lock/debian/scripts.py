@@ -1,19 +1,57 @@
-"""stub"""
+"""What the maintainer scripts of a package would do at a first installation; none is ever run.
 
-from dataclasses import dataclass
+A preinst ("install") and a postinst ("configure", no old version) are read and followed: branches
+for upgrades and removals are not taken, branches that depend on the machine are looked at on both
+sides. Every command that is reached must be known to leave nothing in an image, or be a literal
+`update-alternatives --install`, which is answered, or be listed for this package in
+`mllock.lock.debian.script_table`. Anything else is a ResolutionError at lock time. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mllock.errors import ResolutionError
 from mllock.lock.debian.deb import Deb
+from mllock.lock.debian.script_judge import Alternative, judge
+from mllock.lock.debian.script_table import TABLE
+from mllock.lock.debian.shell_words import UnknownShellError
+
+__all__ = ["Alternative", "examine"]
+
+_SHELLS = re.compile(rb"#!\s*(?:/usr)?/bin/(?:sh|bash|dash)\b")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Alternative:
-    """update-alternatives --install LINK NAME PATH PRIORITY --slave LINK NAME PATH ..."""
+def examine(deb: Deb, name: str, version: str) -> tuple[Alternative, ...]:
+    """The alternatives that the scripts install, in their order.
 
-    name: str
-    link: str
-    path: str
-    priority: int
-    slaves: tuple[tuple[str, str, str], ...] = ()  # (name, link, path)
+    Raises ResolutionError: a script would do something else that an image would miss.
+    """
+    found: list[Alternative] = []
+    for script, action in (("preinst", "install"), ("postinst", "configure")):
+        text = deb.control.get(script)
+        if text is None:
+            continue
+        accepted = TABLE.get((name, script))
+        if accepted is not None and accepted.commands == ("*",):
+            continue
+        if not _SHELLS.match(text):
+            raise _refused(deb, name, version, script, UnknownShellError("not a shell script", 1))
+        try:
+            commands = accepted.commands if accepted else ()
+            found += judge(text.decode("utf-8", "replace"), action, commands)
+        except UnknownShellError as error:
+            raise _refused(deb, name, version, script, error) from error
+    return tuple(found)
 
 
-def examine(deb: Deb) -> tuple[Alternative, ...]:
-    return ()
+def _refused(
+    deb: Deb, name: str, version: str, script: str, error: UnknownShellError
+) -> ResolutionError:
+    return ResolutionError(
+        f"{name} {version}: its {script} script would do what mllock cannot do without running it",
+        file=f"{deb.name}: {script}",
+        line=error.line or None,
+        found=error.message,
+        hint=f"leave {name}, or the package that needs it, out of system-packages",
+    )

@@ -58,7 +58,7 @@ class _Walk:
             if (name, available.version) not in self.out
         ]
         pinned = [available for available in usable if available.version == self.pins.get(name)]
-        return (pinned or usable or [None])[0]
+        return next(iter(pinned or usable), None)
 
     def close(self, names: Iterable[str]) -> None:
         """Choose `names` and all that they depend on."""

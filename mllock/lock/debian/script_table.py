@@ -1,0 +1,140 @@
+"""Commands and scripts of packages that are accepted, each with its reason. Data only.
+
+An entry says that the effect is made by `mllock.image.debian_effects` ("done"), that an image does
+not miss it ("not needed"), or what is missing, which `mllock lock` prints ("missing"). "*" accepts
+a script as a whole; otherwise the script is followed and only the named commands are accepted in
+addition to HARMLESS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["HARMLESS", "TABLE", "Accepted", "notes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    commands: tuple[str, ...]
+    kind: Literal["done", "not needed", "missing"]
+    reason: str
+
+
+# Commands that leave nothing behind that an image would miss, whoever calls them.
+HARMLESS: dict[str, str] = {
+    ".": "only debconf's confmodule is sourced by maintainer scripts",
+    ":": "does nothing",
+    "[": "asks",
+    "basename": "prints",
+    "break": "control flow",
+    "cat": "prints",
+    "cd": "changes nothing",
+    "cmp": "compares",
+    "command": "asks for a command",
+    "continue": "control flow",
+    "cut": "prints",
+    "deb-systemd-helper": "enables units; an image has no init",
+    "deb-systemd-invoke": "starts units; an image has no init",
+    "dirname": "prints",
+    "dpkg": "asks: `mllock.lock.debian.scripts` accepts no other action",
+    "dpkg-maintscript-helper": "acts on files of older versions only",
+    "dpkg-query": "asks",
+    "dpkg-trigger": "asks another package's postinst, which is judged itself",
+    "echo": "prints",
+    "egrep": "prints",
+    "export": "sets a variable",
+    "false": "does nothing",
+    "getent": "asks",
+    "grep": "prints",
+    "head": "prints",
+    "id": "asks",
+    "invoke-rc.d": "starts services; an image has no init",
+    "ldconfig": "done: the cache of the dynamic linker is made for the whole tree",
+    "local": "sets a variable",
+    "ls": "prints",
+    "printf": "prints",
+    "py3clean": "removes bytecode",
+    "py3compile": "bytecode of Debian's own Python modules only makes their start faster",
+    "readlink": "asks",
+    "readonly": "sets a variable",
+    "set": "sets options of the shell",
+    "shift": "changes arguments",
+    "stat": "asks",
+    "systemctl": "an image has no init",
+    "test": "asks",
+    "tr": "prints",
+    "true": "does nothing",
+    "umask": "sets a variable",
+    "uname": "asks",
+    "unset": "sets a variable",
+    "update-menus": "menus of window managers",
+    "update-rc.d": "enables services; an image has no init",
+    "which": "asks for a command",
+}
+
+_DONE: Literal["done"] = "done"
+_NOT: Literal["not needed"] = "not needed"
+_MISSING: Literal["missing"] = "missing"
+_BYTECODE = "compiles the standard library: bytecode is a layer of its own"
+
+TABLE: dict[tuple[str, str], Accepted] = {
+    ("base-files", "postinst"): Accepted(("*",), _DONE, "folders, /etc/profile, /root"),
+    ("base-passwd", "postinst"): Accepted(("*",), _DONE, "/etc/passwd and /etc/group"),
+    ("base-passwd", "preinst"): Accepted(("*",), _DONE, "/etc/passwd and /etc/group"),
+    ("bash", "postinst"): Accepted(("ln",), _NOT, "/bin/sh is dash's"),
+    ("ca-certificates", "postinst"): Accepted(("*",), _DONE, "the bundle of certificates"),
+    ("coreutils", "postinst"): Accepted(("ln",), _NOT, "/usr/bin/touch, where /usr is not merged"),
+    ("dash", "postinst"): Accepted(("*",), _NOT, "diverts /bin/sh, which dash itself ships"),
+    ("debianutils", "postinst"): Accepted(("cp", "update-shells"), _DONE, "/etc/shells"),
+    ("fontconfig", "postinst"): Accepted(
+        ("*",), _NOT, "a cache that programs also make themselves"
+    ),
+    ("fontconfig-config", "postinst"): Accepted(
+        ("*",), _MISSING, "fontconfig's choice of hinting for screens is its built-in one"
+    ),
+    ("gawk", "postinst"): Accepted(("rm",), _NOT, "a stale link of older versions"),
+    ("gcc", "postinst"): Accepted(("rm",), _NOT, "a stale alternative of older versions"),
+    ("libgdk-pixbuf-2.0-0", "postinst"): Accepted(
+        ("*",), _MISSING, "gdk-pixbuf finds only the image formats that are built in"
+    ),
+    ("libglib2.0-0", "postinst"): Accepted(
+        ("*",), _MISSING, "GSettings schemas of desktop programs are not compiled"
+    ),
+    ("libglib2.0-0t64", "postinst"): Accepted(
+        ("*",), _MISSING, "GSettings schemas of desktop programs are not compiled"
+    ),
+    ("libsensors5", "preinst"): Accepted(("rm", "ucf"), _NOT, "a file of older versions"),
+    ("shared-mime-info", "postinst"): Accepted(
+        ("*",), _MISSING, "desktop programs do not know the types of files"
+    ),
+    ("unixodbc-common", "postinst"): Accepted(("touch",), _DONE, "an empty /etc/odbcinst.ini"),
+    ("xz-utils", "postinst"): Accepted(
+        ("*",), _MISSING, "the names of the older lzma tools, e.g. unlzma, are not linked"
+    ),
+    ("libc-bin", "postinst"): Accepted(("*",), _DONE, "/etc/nsswitch.conf; ldconfig"),
+    ("libc6", "postinst"): Accepted(("*",), _NOT, "restarts services after an upgrade"),
+    ("libc6", "preinst"): Accepted(("*",), _NOT, "asks before an upgrade; checks the kernel"),
+    ("netbase", "postinst"): Accepted(("*",), _NOT, "/etc/hosts is written by the engine"),
+    ("openssl", "postinst"): Accepted(("ln",), _NOT, "/usr/lib/ssl, which the package ships"),
+    ("readline-common", "postinst"): Accepted(("cp",), _DONE, "/etc/inputrc"),
+    ("tzdata", "postinst"): Accepted(("*",), _DONE, "/etc/localtime and /etc/timezone: UTC"),
+}
+for _minor in ("3.9", "3.11", "3.13"):
+    TABLE[(f"libpython{_minor}-minimal", "postinst")] = Accepted(("*",), _NOT, "prints a line")
+    TABLE[(f"python{_minor}", "postinst")] = Accepted(("*",), _NOT, _BYTECODE)
+    TABLE[(f"python{_minor}-minimal", "postinst")] = Accepted(("*",), _NOT, _BYTECODE)
+    TABLE[(f"python{_minor}-minimal", "preinst")] = Accepted(
+        ("*",), _NOT, "a mark for the postinst"
+    )
+
+
+def notes(packages: Iterable[str]) -> tuple[str, ...]:
+    """What is missing in an image because no script is run, one line for each package."""
+    return tuple(
+        f"{name}: {TABLE[(name, script)].reason}"
+        for name in sorted(packages)
+        for script in ("preinst", "postinst")
+        if (name, script) in TABLE and TABLE[(name, script)].kind == _MISSING
+    )
