@@ -229,7 +229,7 @@ def _read_private(path: Path) -> bytes | None:
         raise RunError(
             f"cannot read the key: {(error.strerror or str(error)).lower()}", file=str(path)
         ) from error
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise RunError("the key is not a regular file", file=str(path))
@@ -242,7 +242,9 @@ def _read_private(path: Path) -> bytes | None:
                 found=f"mode {mode:04o}",
                 hint=f"chmod 600 {path}; if others could read it, make a new key",
             )
-        return file.read(MAX_KEY_BYTES)
+        return os.read(descriptor, MAX_KEY_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _parse(pem: bytes, name: str) -> SigningKey:
