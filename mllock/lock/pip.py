@@ -1,0 +1,117 @@
+"""Running pip and pip-tools: processes of their own, with the user's own settings for indexes.
+
+What decides *where* packages come from (indexes, proxies, certificates, netrc, keyring, caches)
+passes through unchanged. What would decide *which* packages, without standing in the spec, does
+not: constraints, pre-releases, platforms and the like from PIP_* variables, and every PYTHON*.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mllock.core.ports import Reporter
+from mllock.lock.target import Target
+
+__all__ = ["Output", "Pip"]
+
+_HIDDEN_INPUTS = re.compile(
+    "PIP_(ABI|BUILD_CONSTRAINT|CONSTRAINT|DEST|DRY_RUN|EXCLUDE|FORMAT|IMPLEMENTATION|LOG|NO_BINARY|"
+    "NO_DEPS|ONLY_BINARY|PLATFORM|PRE|PREFER_BINARY|PREFIX|PYTHON|PYTHON_VERSION|QUIET|REPORT|"
+    "REQUIREMENT|REQUIRE_HASHES|REQUIRE_VIRTUALENV|ROOT|SRC|TARGET|UPLOADED_PRIOR_TO|USER|VERBOSE)"
+    "|PYTHON.*|PIP_TOOLS_.*"
+)
+_FIXED = {
+    "LC_ALL": "C.UTF-8",
+    "NO_COLOR": "1",
+    "COLUMNS": "1000",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_INPUT": "1",
+    "PIP_PROGRESS_BAR": "off",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUTF8": "1",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """How a process ended; `text` is what it wrote, standard output and error in order."""
+
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pip:
+    """pip and pip-tools of the interpreter that runs mllock."""
+
+    environ: Mapping[str, str]
+    reporter: Reporter
+
+    def compile(self, folder: Path, source: str, output: str) -> Output:
+        """pip-compile `source` to `output`, both names in `folder`; pins in `output` stay."""
+        return self._run(
+            folder,
+            "piptools",
+            "compile",
+            # The cache that `download` reads: each wheel or its metadata comes once.
+            *("--no-config", "--cache-dir", str(_cache_dir(self.environ, folder)), "--quiet"),
+            # Without --allow-unsafe, setuptools and pip would not be pinned.
+            *("--strip-extras", "--allow-unsafe", "--no-header", "--no-annotate"),
+            *("--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host"),
+            *("--no-emit-options", "--output-file", output),
+            *("--pip-args", "--only-binary :all:", source),
+        )
+
+    def download(
+        self, folder: Path, source: str, target: Target, options: Sequence[str] = ()
+    ) -> Output:
+        """The wheels of the requirements file `source` for `target`, into `folder`/wheels."""
+        platforms = (item for tag in target.platform_tags for item in ("--platform", tag))
+        return self._run(
+            folder,
+            *("pip", "download", "--only-binary", ":all:", "--implementation", "cp"),
+            *("--python-version", target.python, *platforms),
+            *("--dest", "wheels", "--requirement", source, *options),
+        )
+
+    def _run(self, folder: Path, module: str, *arguments: str) -> Output:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=folder,
+            env=clean_environ(self.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        text = done.stdout.decode("utf-8", "replace")
+        for line in _lines(text):
+            self.reporter.detail(f"{module}: {line}")
+        return Output(code=done.returncode, text=text)
+
+
+def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """The caller's environment, without what would be an input that no file declares."""
+    kept = {key: value for key, value in environ.items() if not _HIDDEN_INPUTS.fullmatch(key)}
+    return kept | _FIXED
+
+
+def _cache_dir(environ: Mapping[str, str], scratch: Path) -> Path:
+    """Where pip keeps what it fetched, by its own rules but for pip.conf's `cache-dir`."""
+    if environ.get("PIP_NO_CACHE_DIR", "0").lower() not in ("", "0", "false", "no", "off"):
+        return scratch / "pip-cache"
+    if environ.get("PIP_CACHE_DIR"):
+        return Path(environ["PIP_CACHE_DIR"])
+    xdg = environ.get("XDG_CACHE_HOME", "")
+    if xdg and Path(xdg).is_absolute():
+        return Path(xdg) / "pip"
+    return Path(environ.get("HOME") or Path.home()) / ".cache" / "pip"
+
+
+def _lines(text: str) -> Iterable[str]:
+    return (line for line in text.splitlines() if line.strip())

@@ -1,0 +1,299 @@
+"""What pip said when it could not, as errors of ours: one cause, the names, the way out.
+
+Pure: `explain` reads the output of `pip download -vv`. This is the only use of pip's output; what
+was resolved is read from files. If pip's words change, messages become less exact and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from mllock.errors import IntegrityError, MllockError, OfflineError, ResolutionError
+from mllock.lock.target import Target
+
+__all__ = ["RequirementError", "explain"]
+
+_NO_VERSION = re.compile(
+    r"Could not find a version that satisfies the requirement (?P<requirement>.+?)"
+    r"(?: \(from (?P<source>(?!versions:).+?)\))? \(from versions: (?P<versions>.*)\)$",
+    re.MULTILINE,
+)
+_UNREACHABLE = re.compile(
+    r"(?:Could not fetch URL (?P<url>\S+): (?P<reason>.*) - skipping"
+    r"|Could not install packages due to an OSError: (?P<broken>.*))$",
+    re.MULTILINE,
+)
+_GONE = re.compile(r"40[4] Client Error|410 Client Error")
+_SDIST = re.compile(r"Skipping link: No sources permitted for \S+: (?P<url>\S+)")
+_TAGS = re.compile(r"Skipping link: none of the wheel's tags .*? are compatible .*?: (?P<url>\S+)")
+_PYTHON = re.compile(
+    r"Link requires a different Python \(.*? not in: '(?P<spec>.*?)'\): (?P<url>\S+)"
+)
+_NEEDS_PYTHON = re.compile(
+    r"Package '(?P<name>.*?)' requires a different Python: (?P<have>\S+) not in '(?P<spec>.*?)'"
+)
+_CONFLICT = re.compile(r"^The conflict is caused by:\n(?P<lines>(?: {4}.*\n)+)", re.MULTILINE)
+_DEPENDS = re.compile(r"(?P<who>\S+) \S+ depends on (?P<what>.+)")
+_HASHES = re.compile(
+    r"DO NOT MATCH THE HASHES.*?\n\s*(?P<what>\S+) from.*?Expected (?:sha256 )?(?P<expected>\S+)"
+    r".*?Got\s+(?P<found>\S+)",
+    re.DOTALL,
+)
+
+
+class RequirementError(ResolutionError):
+    """A ResolutionError about `names`, normalised: whoever has the spec can say where they are."""
+
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Skipped:
+    """A file that the index has and that was not looked at."""
+
+    file: str
+    version: str
+    why: str
+
+
+def explain(text: str, target: Target) -> MllockError:
+    """The error that `text`, the output of pip -vv that failed, amounts to."""
+    return (
+        _no_space(text)
+        or _mismatch(text)
+        or _no_version(text, target)
+        or _conflict(text)
+        or _python(text)
+        or _unreachable(text)
+        or ResolutionError(
+            "pip could not resolve the dependencies",
+            found=_last_words(text),
+            hint='see all that it says with "mllock -v lock"',
+        )
+    )
+
+
+def _no_space(text: str) -> MllockError | None:
+    if "No space left on device" not in text:
+        return None
+    from mllock.errors import SurroundingsError
+
+    return SurroundingsError(
+        "no space left on the disk while downloading wheels",
+        hint="free some space, then run the same command again",
+    )
+
+
+def _mismatch(text: str) -> MllockError | None:
+    match = _HASHES.search(text)
+    if match is None:
+        return None
+    return IntegrityError(
+        f"the index serves other bytes for {match['what']} than those that are locked",
+        expected=f"sha256:{match['expected']}",
+        found=f"sha256:{match['found']}",
+        hint="find out why before you lock them anew: a released wheel never changes",
+    )
+
+
+def _no_version(text: str, target: Target) -> MllockError | None:
+    match = _NO_VERSION.search(text)
+    if match is None:
+        return None
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        requirement = Requirement(match["requirement"])
+    except InvalidRequirement:
+        return None
+    asked = f'"{requirement}"' + _asked_by(match["source"])
+    skipped = [
+        item
+        for item in _skipped(text, requirement.name)
+        if requirement.specifier.contains(item.version, prereleases=True)
+    ]
+    error = _only_others(requirement.name, asked, skipped, target)
+    versions = [item for item in match["versions"].split(", ") if item != "none"]
+    if error is None and versions:
+        error = RequirementError(
+            f"no version satisfies {asked}",
+            found=_some(versions),
+            hint="widen the version range",
+        )
+    if error is None:
+        trouble = _unreachable(text)
+        if trouble is not None:
+            return trouble
+        error = RequirementError(
+            f"no package {requirement.name!r} in the index, {asked}",
+            hint="check the spelling; a private index is set in pip's settings, "
+            "e.g. PIP_EXTRA_INDEX_URL",
+        )
+    return _named(error, [requirement.name, *_names_in(match["source"])])
+
+
+def _only_others(
+    name: str, asked: str, skipped: Sequence[_Skipped], target: Target
+) -> RequirementError | None:
+    """Versions that would do exist, but not as a wheel that the image could use."""
+    by_reason = {why: [item for item in skipped if item.why == why] for why in ("tags", "python")}
+    for why, items in by_reason.items():
+        if not items:
+            continue
+        newest = items[-1].version
+        files = [item.file for item in items if item.version == newest]
+        return RequirementError(
+            f"no wheel for the image satisfies {asked}",
+            expected=f"Python {target.minor}, {target.platform}, glibc {_dotted(target.glibc)}"
+            if why == "tags"
+            else f"Python {target.python}",
+            found=_some(files),
+            hint=f"ask for a version of {name} that has one, or take a base that can use these",
+        )
+    if skipped:
+        return RequirementError(
+            f"{name} {skipped[-1].version} has no wheel, only a source distribution, {asked}",
+            found=skipped[-1].file,
+            hint="ask for a version with a wheel; or build one (pip wheel --no-deps "
+            f"{name}=={skipped[-1].version}) and put its folder in PIP_FIND_LINKS",
+        )
+    return None
+
+
+def _conflict(text: str) -> MllockError | None:
+    found = _CONFLICT.findall(text)
+    if not found:
+        return None
+    lines = []
+    names: list[str] = []
+    for line in found[-1].splitlines():
+        words = line.strip().replace("The user requested (constraint) ", "a constraint asks for ")
+        words = words.replace("The user requested ", "the spec asks for ")
+        lines.append(words)
+        depends = _DEPENDS.match(words)
+        names += [depends["who"]] if depends else _names_in(words.rpartition(" ")[2])
+    return _named(
+        RequirementError(
+            "the dependencies conflict",
+            found="; ".join(dict.fromkeys(lines)),
+            hint="widen one of these ranges, or remove one of the packages",
+        ),
+        names,
+    )
+
+
+def _python(text: str) -> MllockError | None:
+    match = _NEEDS_PYTHON.search(text)
+    if match is None:
+        return None
+    error = RequirementError(
+        f"{match['name']} does not run on the Python of the image",
+        expected=f"Python {match['spec']}",
+        found=f"Python {match['have']}",
+        hint=f"ask for another version of {match['name']}",
+    )
+    return _named(error, [match["name"]])
+
+
+def _unreachable(text: str) -> MllockError | None:
+    for match in _UNREACHABLE.finditer(text):
+        reason = match["reason"] or match["broken"]
+        if _GONE.search(reason):
+            continue
+        host = urlsplit(match["url"] or "").hostname
+        return OfflineError(
+            "the package index cannot be read" + (f": {host}" if host else ""),
+            found=_cause(reason),
+            hint="check the network, the proxy and pip's settings (pip config debug)",
+        )
+    return None
+
+
+def _cause(reason: str) -> str:
+    """The end of a chain of exceptions, without object addresses and URLs."""
+    for pattern in (
+        r"(?:Name or service not known|Temporary failure in name resolution|No address associated)",
+        r"Connection refused",
+        r"Network is unreachable",
+        r"timed out",
+        r"certificate verify failed: [\w ]+",
+        r"\b[45]\d\d (?:Client|Server) Error: [\w ]+? for url",
+    ):
+        match = re.search(pattern, reason, re.IGNORECASE)
+        if match:
+            return match[0].removesuffix(" for url").lower()
+    return re.sub(r"https?://\S+|<[^>]* object at 0x[0-9a-f]+>:? ?", "", reason)[-200:].strip()
+
+
+def _skipped(text: str, name: str) -> list[_Skipped]:
+    """The skipped files of the project `name`, oldest version first."""
+    from packaging.version import Version
+
+    found = {
+        _Skipped(file=file, version=version, why=why)
+        for pattern, why in ((_SDIST, "sdist"), (_TAGS, "tags"), (_PYTHON, "python"))
+        for file, project, version in _files(match["url"] for match in pattern.finditer(text))
+        if project == _normal(name)
+    }
+    return sorted(found, key=lambda item: (Version(item.version), item.file))
+
+
+def _files(urls: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """File name, normalised project and version of each URL that is a distribution's."""
+    from packaging.utils import (
+        InvalidSdistFilename,
+        InvalidWheelFilename,
+        parse_sdist_filename,
+        parse_wheel_filename,
+    )
+
+    for url in urls:
+        file = unquote(urlsplit(url).path.rpartition("/")[2])
+        try:
+            if file.endswith(".whl"):
+                name, version, _, _ = parse_wheel_filename(file)
+            else:
+                name, version = parse_sdist_filename(file)
+        except (InvalidWheelFilename, InvalidSdistFilename):
+            continue
+        yield file, str(name), str(version)
+
+
+def _asked_by(source: str | None) -> str:
+    names = _names_in(source)
+    return f", asked for by {names[0]}" if names else ""
+
+
+def _names_in(source: str | None) -> list[str]:
+    """Package names in pip's "from needsrc" or "from alpha>=2->-r in.txt (line 1)"."""
+    if not source or source.startswith("-"):
+        return []
+    match = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", source)
+    return [_normal(match[0])] if match else []
+
+
+def _named(error: RequirementError, names: Iterable[str]) -> RequirementError:
+    error.names = tuple(dict.fromkeys(_normal(name) for name in names))
+    return error
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _some(values: Sequence[str], limit: int = 5) -> str:
+    more = f" and {len(values) - limit} more" if len(values) > limit else ""
+    return ", ".join(values[-limit:]) + more
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
+def _last_words(text: str) -> str | None:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return next(reversed(errors or lines), None)

@@ -1,0 +1,203 @@
+"""Python packages: resolved by pip-tools, downloaded by pip, kept in the blob store.
+
+Order of `resolve`: pip-compile chooses versions with this machine's Python, the previous pins
+staying where they can; pip downloads, for each, exactly the wheel for the image's Python and C
+library; the wheels' own metadata is walked with the image's markers (`mllock.lock.closure`), and
+what that misses is asked for in another round. Hashes and sizes are those of the bytes that came.
+`fetch_wheels` brings locked wheels back when the cache lost them. See ADR 0004.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mllock.core.digest import Digest, from_hex, hex_of
+from mllock.core.platform import host_platform
+from mllock.core.ports import Blobs, Reporter
+from mllock.errors import ArchiveError, ResolutionError
+from mllock.lock.closure import WheelMetadata, closure, read_metadata
+from mllock.lock.pip import Pip
+from mllock.lock.pip_words import explain
+from mllock.lock.ports import PythonRequest
+from mllock.lock.target import Target
+from mllock.lock.types import PythonPackage, Wheel
+
+__all__ = ["PipToolsResolver", "fetch_wheels"]
+
+MAX_ROUNDS = 8
+_REQUIREMENTS = "requirements.in"
+_CONSTRAINTS = "constraints.txt"
+_PINS = "pins.txt"
+
+
+class PipToolsResolver:
+    """Implements `mllock.lock.ports.PythonResolver`."""
+
+    name = "pip-tools"
+
+    def __init__(self, blobs: Blobs, reporter: Reporter, environ: Mapping[str, str]) -> None:
+        self._blobs = blobs
+        self._reporter = reporter
+        self._pip = Pip(environ=environ, reporter=reporter)
+
+    def version(self) -> str:
+        from importlib.metadata import version
+
+        return version("pip-tools")
+
+    def resolve(self, request: PythonRequest) -> tuple[PythonPackage, ...]:
+        if not request.requirements:
+            return ()
+        target = Target(python=request.python, platform=request.platform, glibc=request.glibc)
+        _check_host(target)
+        with self._blobs.scratch() as folder:
+            pins = _kept(request)
+            (folder / _PINS).write_text("".join(f"{n}=={v}\n" for n, v in sorted(pins.items())))
+            (folder / _CONSTRAINTS).write_text("".join(f"{t}\n" for t in request.constraints))
+            asked = request.requirements
+            for _ in range(MAX_ROUNDS):
+                wheels = self._round(folder, asked, target)
+                found = closure(request.requirements, _metadata(wheels), target)
+                if not found.missing:
+                    return tuple(self._keep(wheels[name]) for name in sorted(found.needed))
+                asked = tuple(dict.fromkeys((*asked, *found.missing)))
+        raise ResolutionError(
+            f"no set of versions fits Python {target.python}, although one fits this machine's",
+            found=", ".join(asked[len(request.requirements) :]),
+            hint="constrain the versions of the packages that ask for these",
+        )
+
+    def _round(self, folder: Path, asked: Sequence[str], target: Target) -> dict[str, Path]:
+        """Versions for what is `asked`, and their wheels by normalised name."""
+        lines = [*asked, f"-c {_CONSTRAINTS}", ""]
+        (folder / _REQUIREMENTS).write_text("\n".join(lines))
+        compiled = self._pip.compile(folder, _REQUIREMENTS, _PINS)
+        if compiled.code != 0:
+            # pip-tools shows a traceback; pip, asked the same, says what is wrong.
+            asked_again = self._pip.download(folder, _REQUIREMENTS, target, ("-vv",))
+            raise explain((asked_again if asked_again.code else compiled).text, target)
+        names = dict(pin.split("==") for pin in (folder / _PINS).read_text().split())
+        self._reporter.step(f"fetching {len(names)} wheels")
+        _download(self._pip, folder, target, ("--no-deps",))
+        files = _by_version(folder / "wheels")
+        # A round before may have left wheels of other versions.
+        return {name: files[_pin(name, version)] for name, version in names.items()}
+
+    def _keep(self, path: Path) -> PythonPackage:
+        name, version = _name_and_version(path)
+        size = path.stat().st_size
+        hex_digest = hex_of(self._blobs.put_file(path, move=True))
+        wheel = Wheel(
+            name=path.name, path=f"wheels/{path.name}", size=size, hashes={"sha256": hex_digest}
+        )
+        return PythonPackage(name=name, version=version, wheels=(wheel,))
+
+
+def fetch_wheels(
+    packages: Sequence[PythonPackage],
+    blobs: Blobs,
+    *,
+    target: Target,
+    environ: Mapping[str, str],
+    reporter: Reporter,
+) -> dict[str, Path]:
+    """Every wheel of `packages`, by file name: verified bytes, from the cache or fetched again.
+
+    A damaged wheel in the cache is reported by the cache, removed, and counts as missing. Raises
+    OfflineError, or IntegrityError if an index serves other bytes.
+    """
+    wanted = {wheel.name: _digest(wheel) for item in packages for wheel in item.wheels}
+    with ThreadPoolExecutor() as threads:
+        paths = dict(zip(wanted, threads.map(blobs.get, wanted.values()), strict=True))
+    missing = [
+        (item, wheel) for item in packages for wheel in item.wheels if paths[wheel.name] is None
+    ]
+    if missing:
+        reporter.step(f"fetching {len(missing)} wheels")
+        lines = [
+            f"{item.name}=={item.version} --hash=sha256:{wheel.hashes['sha256']}\n"
+            for item, wheel in missing
+        ]
+        with blobs.scratch() as folder:
+            (folder / _PINS).write_text("".join(lines))
+            pip = Pip(environ=environ, reporter=reporter)
+            _download(pip, folder, target, ("--no-deps", "--require-hashes"))
+            for _, wheel in missing:
+                path = folder / "wheels" / wheel.name
+                blobs.put_file(path, expected=wanted[wheel.name], move=True)
+                paths[wheel.name] = blobs.get(wanted[wheel.name])
+    return {name: path for name, path in paths.items() if path is not None}
+
+
+def _download(pip: Pip, folder: Path, target: Target, options: tuple[str, ...]) -> None:
+    """Download the wheels that the pins file of `folder` names, or say why that failed."""
+    if pip.download(folder, _PINS, target, options).code != 0:
+        again = pip.download(folder, _PINS, target, (*options, "-vv"))
+        if again.code != 0:
+            raise explain(again.text, target)
+
+
+def _digest(wheel: Wheel) -> Digest:
+    return from_hex(wheel.hashes["sha256"])
+
+
+def _kept(request: PythonRequest) -> dict[str, str]:
+    """The previous pins that are wishes for this resolution."""
+    if request.upgrade.all:
+        return {}
+    return {n: v for n, v in request.pins.items() if n not in request.upgrade.names}
+
+
+def _check_host(target: Target) -> None:
+    """pip-compile resolves for the interpreter and machine that it runs on."""
+    host = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if target.minor != host:
+        raise ResolutionError(
+            "pip-tools resolves for the Python that runs mllock",
+            expected=f"Python {target.minor}, as environment.python says",
+            found=f"Python {host}",
+            hint=f"install mllock with Python {target.minor}: python{target.minor} -m venv "
+            f'.venv && .venv/bin/pip install mllock; or say python = "{host}" with a base that '
+            "has it",
+        )
+    if target.platform != host_platform():
+        raise ResolutionError(
+            "pip-tools resolves for the platform that mllock runs on",
+            expected=target.platform,
+            found=host_platform(),
+            hint=f"lock on a {target.platform} machine",
+        )
+
+
+def _metadata(wheels: Mapping[str, Path]) -> dict[str, WheelMetadata]:
+    out = {}
+    for name, path in wheels.items():
+        out[name] = metadata = read_metadata(path, path.name)
+        if metadata.name != name:
+            raise ArchiveError(
+                "the wheel is of another package than its name says",
+                file=path.name,
+                expected=name,
+                found=metadata.name,
+            )
+    return out
+
+
+def _name_and_version(wheel: Path) -> tuple[str, str]:
+    from packaging.utils import parse_wheel_filename
+
+    name, version, _, _ = parse_wheel_filename(wheel.name)
+    return str(name), str(version)
+
+
+def _by_version(folder: Path) -> dict[tuple[str, str], Path]:
+    return {_name_and_version(path): path for path in sorted(folder.glob("*.whl"))}
+
+
+def _pin(name: str, version: str) -> tuple[str, str]:
+    from packaging.version import Version
+
+    return name, str(Version(version))

@@ -1,0 +1,348 @@
+"""Resolving and fetching wheels with the real pip-tools and pip, from an index on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.reporter import Recorder
+from support.wheels import (
+    SimpleIndex,
+    make_wheel,
+    pip_environ,
+    simple_index,
+    wheel_name,
+    write_wheel,
+)
+
+from mllock.core.digest import from_hex, hex_of, sha256_of
+from mllock.core.platform import host_platform
+from mllock.errors import IntegrityError, MllockError, OfflineError, ResolutionError
+from mllock.lock.ports import PythonRequest, Upgrade
+from mllock.lock.python import PipToolsResolver, fetch_wheels
+from mllock.lock.target import Target
+from mllock.lock.types import PythonPackage
+from mllock.store.cache import Cache
+
+TARGET = Target(python="3.11.2", platform=host_platform(), glibc=(2, 36))
+
+
+def asking(*requirements: str, **changes) -> PythonRequest:
+    fields = {
+        "requirements": requirements,
+        "constraints": (),
+        "python": TARGET.python,
+        "platform": TARGET.platform,
+        "glibc": TARGET.glibc,
+        "pins": {},
+        "upgrade": Upgrade(),
+    }
+    return PythonRequest(**fields | changes)
+
+
+class Bench:
+    """An index, a cache, and a resolver between them."""
+
+    def __init__(self, folder: Path, index: SimpleIndex) -> None:
+        self.index = index
+        self.reporter = Recorder()
+        self.cache = Cache(folder / "cache", self.reporter)
+        self.environ = pip_environ(folder / "home", index=index)
+
+    def resolve(self, *requirements: str, **changes) -> tuple[PythonPackage, ...]:
+        resolver = PipToolsResolver(self.cache, self.reporter, self.environ)
+        return resolver.resolve(asking(*requirements, **changes))
+
+    def versions(self, *requirements: str, **changes) -> dict[str, str]:
+        return {item.name: item.version for item in self.resolve(*requirements, **changes)}
+
+    def refusal(self, kind: type[MllockError], *requirements: str, **changes) -> str:
+        with pytest.raises(kind) as caught:
+            self.resolve(*requirements, **changes)
+        return str(caught.value)
+
+    def fetch(self, packages: tuple[PythonPackage, ...]) -> dict[str, Path]:
+        return fetch_wheels(
+            packages, self.cache, target=TARGET, environ=self.environ, reporter=self.reporter
+        )
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with simple_index() as index:
+        yield Bench(tmp_path, index)
+
+
+def test_every_wheel_is_named_measured_and_kept(bench: Bench) -> None:
+    alpha = bench.index.add("alpha", "1.0", ["Two_Words>=1"])
+    words = bench.index.add("two-words", "1.5")
+    found = bench.resolve("alpha")
+    assert [(item.name, item.version) for item in found] == [("alpha", "1.0"), ("two-words", "1.5")]
+    for item, data in zip(found, (alpha, words), strict=True):
+        (wheel,) = item.wheels
+        assert wheel.name == wheel_name(item.name, item.version)
+        assert wheel.path == f"wheels/{wheel.name}"
+        assert wheel.size == len(data)
+        assert wheel.hashes == {"sha256": hex_of(sha256_of(data))}
+        path = bench.cache.get(sha256_of(data))
+        assert path is not None
+        assert path.read_bytes() == data
+
+
+def test_nothing_asked_is_nothing_found(bench: Bench) -> None:
+    assert bench.resolve() == ()
+    assert bench.index.requests == []
+
+
+def test_pins_stay_unless_asked_to_move(bench: Bench) -> None:
+    for name in ("alpha", "beta"):
+        bench.index.add(name, "1.0")
+        bench.index.add(name, "2.0")
+    pins = {"alpha": "1.0", "beta": "1.0"}
+    assert bench.versions("alpha", "beta", pins=pins) == pins
+    some = Upgrade(names=frozenset({"beta"}))
+    assert bench.versions("alpha", "beta", pins=pins, upgrade=some) == pins | {"beta": "2.0"}
+    everything = Upgrade(all=True)
+    assert set(bench.versions("alpha", "beta", pins=pins, upgrade=everything).values()) == {"2.0"}
+    # A pin is a wish: what the spec asks for goes before it.
+    assert bench.versions("alpha>=2", "beta", pins=pins) == {"alpha": "2.0", "beta": "1.0"}
+
+
+def test_constraints_bind_what_is_needed_and_add_nothing(bench: Bench) -> None:
+    bench.index.add("alpha", "1.0", ["beta"])
+    for version in ("1.0", "2.0"):
+        bench.index.add("beta", version)
+        bench.index.add("unused", version)
+    found = bench.versions("alpha", constraints=("beta<2", "unused<2"))
+    assert found == {"alpha": "1.0", "beta": "1.0"}
+
+
+def test_markers_are_those_of_the_image(bench: Bench) -> None:
+    # 3.11.2 is the image's; whatever 3.11 runs this test is newer, and would leave "late" out.
+    bench.index.add("alpha", "1.0", ['late; python_full_version < "3.11.3"'])
+    bench.index.add("late", "1.0", ['never; python_full_version >= "3.11.3"'])
+    bench.index.add("never", "1.0")
+    assert bench.versions("alpha") == {"alpha": "1.0", "late": "1.0"}
+
+
+def test_extras_are_followed(bench: Bench) -> None:
+    bench.index.add("alpha", "1.0", ['beta; extra == "more"'])
+    bench.index.add("beta", "1.0")
+    assert bench.versions("alpha") == {"alpha": "1.0"}
+    assert bench.versions("alpha[more]") == {"alpha": "1.0", "beta": "1.0"}
+
+
+def test_the_wheel_is_the_newest_that_the_base_can_run(bench: Bench) -> None:
+    machine = TARGET.machine
+    for tag in (
+        f"manylinux_2_17_{machine}",
+        f"manylinux_2_28_{machine}",
+        f"manylinux_2_99_{machine}",
+    ):
+        bench.index.add("native", "1.0", tag=f"cp311-cp311-{tag}")
+    (found,) = bench.resolve("native")
+    assert found.wheels[0].name == f"native-1.0-cp311-cp311-manylinux_2_28_{machine}.whl"
+
+
+def test_hidden_inputs_do_not_count(bench: Bench, tmp_path: Path) -> None:
+    bench.index.add("alpha", "1.0")
+    bench.index.add("alpha", "2.0")
+    (tmp_path / "hidden.txt").write_text("alpha<2\n")
+    bench.environ |= {
+        "PIP_CONSTRAINT": str(tmp_path / "hidden.txt"),
+        "PIP_NO_BINARY": ":all:",
+        "PYTHONWARNINGS": "error",
+        "PYTHONPATH": str(tmp_path / "nowhere"),
+    }
+    assert bench.versions("alpha") == {"alpha": "2.0"}
+
+
+def test_a_folder_of_wheels_will_do(bench: Bench, tmp_path: Path) -> None:
+    write_wheel(tmp_path / "links", "alpha", "1.0")
+    bench.environ = pip_environ(tmp_path / "home", find_links=tmp_path / "links")
+    assert bench.versions("alpha") == {"alpha": "1.0"}
+
+
+def test_conflict(bench: Bench) -> None:
+    bench.index.add("alpha", "2.0", ["beta>=2"])
+    bench.index.add("gamma", "1.0", ["beta<2"])
+    bench.index.add("beta", "1.0")
+    bench.index.add("beta", "2.0")
+    assert bench.refusal(ResolutionError, "alpha", "gamma") == (
+        "the dependencies conflict\n"
+        "found: alpha 2.0 depends on beta>=2; gamma 1.0 depends on beta<2\n"
+        "hint: widen one of these ranges, or remove one of the packages"
+    )
+
+
+def test_conflict_with_the_spec(bench: Bench) -> None:
+    bench.index.add("alpha", "2.0", ["beta>=2"])
+    bench.index.add("beta", "1.0")
+    bench.index.add("beta", "2.0")
+    assert bench.refusal(ResolutionError, "alpha", "beta<2") == (
+        "the dependencies conflict\n"
+        "found: the spec asks for beta<2; alpha 2.0 depends on beta>=2\n"
+        "hint: widen one of these ranges, or remove one of the packages"
+    )
+
+
+def test_no_such_package(bench: Bench) -> None:
+    assert bench.refusal(ResolutionError, "nothere") == (
+        "no package 'nothere' in the index, \"nothere\"\n"
+        "hint: check the spelling; a private index is set in pip's settings, "
+        "e.g. PIP_EXTRA_INDEX_URL"
+    )
+
+
+def test_no_such_package_asked_for_by_another(bench: Bench) -> None:
+    bench.index.add("alpha", "1.0", ["nothere>=1"])
+    assert bench.refusal(ResolutionError, "alpha") == (
+        "no package 'nothere' in the index, \"nothere>=1\", asked for by alpha\n"
+        "hint: check the spelling; a private index is set in pip's settings, "
+        "e.g. PIP_EXTRA_INDEX_URL"
+    )
+
+
+def test_no_such_version(bench: Bench) -> None:
+    bench.index.add("alpha", "1.0")
+    bench.index.add("alpha", "2.0")
+    assert bench.refusal(ResolutionError, "alpha>=7") == (
+        'no version satisfies "alpha>=7"\nfound: 1.0, 2.0\nhint: widen the version range'
+    )
+
+
+def test_only_an_sdist(bench: Bench) -> None:
+    bench.index.add_sdist("old", "1.0")
+    bench.index.add("alpha", "1.0", ["old"])
+    assert bench.refusal(ResolutionError, "alpha") == (
+        'old 1.0 has no wheel, only a source distribution, "old", asked for by alpha\n'
+        "found: old-1.0.tar.gz\n"
+        "hint: ask for a version with a wheel; or build one (pip wheel --no-deps old==1.0) and "
+        "put its folder in PIP_FIND_LINKS"
+    )
+
+
+def test_wheels_for_another_libc_or_python(bench: Bench) -> None:
+    machine = TARGET.machine
+    bench.index.add("libc", "1.0", tag=f"cp311-cp311-manylinux_2_99_{machine}")
+    bench.index.add("other", "1.0", tag="cp39-cp39-win_amd64")
+    assert bench.refusal(ResolutionError, "libc") == (
+        'no wheel for the image satisfies "libc"\n'
+        f"expected: Python 3.11, {TARGET.platform}, glibc 2.36\n"
+        f"found: libc-1.0-cp311-cp311-manylinux_2_99_{machine}.whl\n"
+        "hint: ask for a version of libc that has one, or take a base that can use these"
+    )
+    assert bench.refusal(ResolutionError, "other").startswith(
+        'no wheel for the image satisfies "other"\n'
+    )
+
+
+def test_a_package_for_another_python(bench: Bench) -> None:
+    data = make_wheel("newer", "1.0", requires_python=">=3.12")
+    bench.index.files["newer"] = {wheel_name("newer", "1.0"): data}
+    assert bench.refusal(ResolutionError, "newer") == (
+        "newer does not run on the Python of the image\n"
+        "expected: Python >=3.12\nfound: Python 3.11.2\n"
+        "hint: ask for another version of newer"
+    )
+
+
+def test_no_network(bench: Bench) -> None:
+    bench.environ["PIP_INDEX_URL"] = "http://127.0.0.1:9/simple"
+    message = bench.refusal(OfflineError, "alpha")
+    assert message == (
+        "the package index cannot be read: 127.0.0.1\n"
+        "found: connection refused\n"
+        "hint: check the network, the proxy and pip's settings (pip config debug)"
+    )
+
+
+def test_another_python_than_the_machines(bench: Bench) -> None:
+    message = bench.refusal(ResolutionError, "alpha", python="3.9.2")
+    assert message.startswith(
+        "pip-tools resolves for the Python that runs mllock\n"
+        "expected: Python 3.9, as environment.python says\n"
+    )
+    assert bench.index.requests == []
+
+
+def test_another_platform_than_the_machines(bench: Bench) -> None:
+    other = {"linux/amd64": "linux/arm64"}.get(host_platform(), "linux/amd64")
+    assert bench.refusal(ResolutionError, "alpha", platform=other) == (
+        "pip-tools resolves for the platform that mllock runs on\n"
+        f"expected: {other}\nfound: {host_platform()}\nhint: lock on a {other} machine"
+    )
+
+
+def test_what_pip_says_is_told_on_request(bench: Bench) -> None:
+    bench.index.add("alpha", "1.0")
+    bench.resolve("alpha")
+    assert "detail: pip: Successfully downloaded alpha" in bench.reporter.lines
+
+
+def test_fetching_what_is_there_asks_nobody(bench: Bench) -> None:
+    data = bench.index.add("alpha", "1.0")
+    packages = bench.resolve("alpha")
+    bench.index.requests.clear()
+    paths = bench.fetch(packages)
+    assert {name: path.read_bytes() for name, path in paths.items()} == {
+        "alpha-1.0-py3-none-any.whl": data
+    }
+    assert bench.index.requests == []
+
+
+def test_a_tampered_wheel_is_reported_and_fetched_again(bench: Bench) -> None:
+    data = bench.index.add("alpha", "1.0")
+    packages = bench.resolve("alpha")
+    blob = bench.cache.blob_path(sha256_of(data))
+    blob.chmod(0o644)
+    blob.write_bytes(data[:-1] + b"!")
+    bench.reporter.lines.clear()
+    (path,) = bench.fetch(packages).values()
+    assert path.read_bytes() == data
+    assert any(
+        line.startswith("warn: ") and hex_of(sha256_of(data)) in line
+        for line in bench.reporter.lines
+    )
+
+
+def test_an_index_that_serves_other_bytes(bench: Bench) -> None:
+    data = bench.index.add("alpha", "1.0")
+    packages = bench.resolve("alpha")
+    bench.cache.blob_path(sha256_of(data)).unlink()
+    other = make_wheel("alpha", "1.0", {"alpha.py": b"evil = True\n"})
+    bench.index.files["alpha"] = {"alpha-1.0-py3-none-any.whl": other}
+    bench.environ["PIP_NO_CACHE_DIR"] = "1"
+    with pytest.raises(IntegrityError) as caught:
+        bench.fetch(packages)
+    assert str(caught.value) == (
+        "the index serves other bytes for alpha==1.0 than those that are locked\n"
+        f"expected: {sha256_of(data)}\nfound: {sha256_of(other)}\n"
+        "hint: find out why before you lock them anew: a released wheel never changes"
+    )
+
+
+def test_a_missing_wheel_without_network(bench: Bench) -> None:
+    data = bench.index.add("alpha", "1.0")
+    packages = bench.resolve("alpha")
+    bench.cache.blob_path(sha256_of(data)).unlink()
+    bench.environ |= {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_NO_CACHE_DIR": "1"}
+    with pytest.raises(OfflineError, match="the package index cannot be read: 127"):
+        bench.fetch(packages)
+
+
+def test_the_locked_file_is_the_one_that_is_fetched(bench: Bench) -> None:
+    # The index has since got a better wheel of the same version: the lock decides.
+    data = bench.index.add("alpha", "1.0")
+    packages = bench.resolve("alpha")
+    bench.index.add("alpha", "1.0", tag=f"cp311-cp311-manylinux_2_17_{TARGET.machine}")
+    bench.cache.blob_path(sha256_of(data)).unlink()
+    assert list(bench.fetch(packages)) == ["alpha-1.0-py3-none-any.whl"]
+    assert from_hex(packages[0].wheels[0].hashes["sha256"]) == sha256_of(data)
+
+
+def test_a_wheel_with_the_name_of_another(bench: Bench) -> None:
+    bench.index.files["alpha"] = {"alpha-1.0-py3-none-any.whl": make_wheel("beta", "1.0")}
+    message = bench.refusal(ResolutionError, "alpha")
+    assert "inconsistent" in message
