@@ -34,7 +34,8 @@ def refusal(data: bytes | str) -> str:
         (
             "[project\n",
             (
-                "mlproject.toml:1: TOML syntax error: expected ']' at the end of a table declaration\n"
+                "mlproject.toml:1: TOML syntax error: "
+                "expected ']' at the end of a table declaration\n"
                 "found: [project (column 9)"
             ),
         ),
@@ -48,7 +49,8 @@ def refusal(data: bytes | str) -> str:
         (
             "name: a\n",
             (
-                "mlproject.toml:1: TOML syntax error: expected '=' after a key in a key/value pair\n"
+                "mlproject.toml:1: TOML syntax error: "
+                "expected '=' after a key in a key/value pair\n"
                 "found: name: a (column 5)"
             ),
         ),

@@ -128,3 +128,9 @@ FILES_ENUMS = [
     for found in (value.get("enum"), value.get("items", {}).get("enum"))
     if found
 ]
+
+
+def test_the_reference_has_every_key():
+    reference = Path(__file__).parents[2] / "docs" / "reference" / "mlproject-toml.md"
+    rows = set(re.findall(r"^\| `([a-z-]+)` \|", reference.read_text(), re.MULTILINE))
+    assert rows == {key.split(".")[1] for key in KEYS if not key.startswith("Spec.")}
