@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mllock.core.ports import Reporter
+from mllock.data.pin import locate
 from mllock.errors import VoidRunError
 from mllock.spec.types import DataSource, Spec
 from mllock.store import atomic
@@ -99,7 +100,7 @@ def _prepare(plan: RunPlan, work: Path) -> None:
     try:
         for name, manifest in plan.data.items():
             declared = plan.spec.data[name]
-            source, target = plan.project / declared.source, work / _path(declared)
+            source, target = locate(plan.project, name, declared), work / _path(declared)
             if _is_whole(plan.spec, name) and not manifest.is_single_file:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.symlink(source, target)

@@ -34,7 +34,7 @@ from mllock.errors import (
     SpecError,
     VoidRunError,
 )
-from mllock.lock.types import Lock
+from mllock.lock.types import Lock, PythonPackage
 from mllock.spec.command import resolve
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec, refuse_unavailable
@@ -58,7 +58,7 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 
 
 class HasEnvironment(Protocol):
-    """The part of `mllock.workflows.build.BuiltEnvironment` that a plan needs."""
+    """The part of `mllock.workflows.environment.BuiltEnvironment` that a plan needs."""
 
     @property
     def document(self) -> Mapping[str, object]: ...
@@ -126,7 +126,7 @@ def train(
         runtime=runtime,
     )
     with atomic.staging(ctx.state / "tmp") as staged:
-        return _run(ctx, loaded, plan, _runtime(ctx, output), staged)
+        return _run(ctx, loaded, plan, _runtime(ctx, lock, output), staged)
 
 
 def _run(
@@ -208,21 +208,27 @@ def _keep_failed(
 
 
 def _build_environment(ctx: Context, loaded: LoadedSpec, lock: Lock) -> HasEnvironment:
-    from mllock.workflows.build import environment_of
+    from mllock.workflows.environment import environment_of
 
     return environment_of(ctx, loaded, lock)
 
 
-def _runtime(ctx: Context, output: Callable[[bytes], None] | None) -> Runtime:
+def _runtime(ctx: Context, lock: Lock, output: Callable[[bytes], None] | None) -> Runtime:
     from mllock.lock.python import fetch_wheels
+    from mllock.lock.target import target_of
     from mllock.train.host import HostRuntime
 
+    def fetch(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
+        return fetch_wheels(
+            packages,
+            ctx.cache,
+            target=target_of(lock),
+            environ=ctx.environ,
+            reporter=ctx.reporter,
+        )
+
     return HostRuntime(
-        cache=ctx.cache,
-        fetch=lambda packages: fetch_wheels(packages, ctx.cache),
-        environ=ctx.environ,
-        reporter=ctx.reporter,
-        output=output,
+        cache=ctx.cache, fetch=fetch, environ=ctx.environ, reporter=ctx.reporter, output=output
     )
 
 

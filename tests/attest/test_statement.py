@@ -106,7 +106,8 @@ HEX = "a" * 64
         (
             statement({"sha256": HEX}, _type="https://in-toto.io/Statement/v0.1"),
             (
-                "not an in-toto statement: Invalid enum value 'https://in-toto.io/Statement/v0.1' - "
+                "not an in-toto statement: "
+                "Invalid enum value 'https://in-toto.io/Statement/v0.1' - "
                 "at `$._type`"
             ),
         ),
