@@ -10,10 +10,11 @@ collisions. Wheels, models, data and code must be free of them; debs and bases a
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["check", "check_below", "collision", "fold", "problem"]
+__all__ = ["check", "check_all", "collision", "fold", "problem"]
 
 MAX_PATH = 4096
 MAX_NAME = 255
@@ -28,7 +29,8 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\\\\]")
 # The same rules as `problem`, for the many paths that are plain ASCII.
 _NAME = r"(?!\.\.?(?:/|\Z))[^\x00-\x1f\x7f\\/]{1,255}"
 _PLAIN_PATH = re.compile(rf"(?![A-Za-z]:){_NAME}(?:/{_NAME})*", re.ASCII)
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_. -]{0,254}", re.ASCII)
+# NUL separates the paths of `check_all`.
+_PLAIN_BYTES = (string.ascii_letters + string.digits + "_-. /\0").encode()
 
 
 def problem(path: str) -> str | None:
@@ -65,16 +67,22 @@ def check(path: str) -> str:
     return path
 
 
-def check_below(path: str, folders: Container[str]) -> str:
-    """The folder of `path`. Raises ValueError as `check` does.
+def check_all(paths: Sequence[str]) -> None:
+    """Check many. Raises ValueError for the first that is not safe.
 
-    `folders` are safe paths already: the many files of one folder need a look at their names only.
+    Looks at all of them as one text first: tens of thousands of plain paths cost a millisecond.
     """
-    folder, slash, name = path.rpartition("/")
-    known = folder in folders if slash else path[1:2] != ":"
-    if not known or _PLAIN_NAME.fullmatch(name) is None or len(path) > MAX_PATH // 4:
-        check(path)
-    return folder
+    text = "/" + "/\0/".join(paths) + "/"
+    plain = (
+        text.isascii()
+        and not text.encode("ascii").translate(None, _PLAIN_BYTES)
+        and text.count("\0") == len(paths) - 1
+        and not any(part in text for part in ("//", "/./", "/../"))
+        and max(map(len, paths)) <= MAX_NAME
+    )
+    if paths and not plain:
+        for path in paths:
+            check(path)
 
 
 def fold(path: str) -> str:
@@ -87,7 +95,10 @@ def fold(path: str) -> str:
 def collision(paths: Iterable[str]) -> tuple[str, str] | None:
     """The first two different paths whose folds are equal, or None. Folds whole paths."""
     different = tuple(dict.fromkeys(paths))
-    if len({fold(path) for path in different}) == len(different):
+    text = "\0".join(different)
+    plain = text.isascii() and text.count("\0") == len(different) - 1
+    folds = text.lower().split("\0") if plain else map(fold, different)
+    if len(set(folds)) == len(different):
         return None
     seen: dict[str, str] = {}
     for path in different:

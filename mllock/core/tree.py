@@ -76,8 +76,11 @@ class TreeManifest:
         return cls(ordered)
 
     def text(self) -> bytes:
-        lines = [HEADER, *(entry.line() for entry in self.entries)]
-        return ("\n".join(lines) + "\n").encode()
+        lines = [
+            f"{e.kind}\t{e.path}\t{e.size}\t{e.digest[7:]}" if e.digest is not None else e.line()
+            for e in self.entries
+        ]
+        return "\n".join([HEADER, *lines, ""]).encode()
 
     @property
     def digest(self) -> Digest:
@@ -157,20 +160,28 @@ def _validate(entries: tuple[Entry, ...]) -> None:
         if entries[0].digest is None:
             raise ValueError('"." stands for a single file only')
         return
-    folders: set[str] = set()
-    paths: set[str] = set()
     for entry in entries:
-        _check_shape(entry)
-        parent = safepath.check_below(entry.path, folders)
-        if parent not in folders:
-            _add_folders(parent, folders)
-        if entry.path in paths:
-            raise ValueError(f"duplicate path: {entry.path!r}")
-        paths.add(entry.path)
+        # Most are plain files: the exact look is for the others.
+        if (
+            entry.kind != "f"
+            or entry.digest is None
+            or entry.target
+            or not 0 <= entry.size <= MAX_SIZE
+        ):
+            _check_shape(entry)
+    names = [entry.path for entry in entries]
+    safepath.check_all(names)
+    paths = set(names)
+    if len(paths) < len(names):
+        twice = next(a for a, b in itertools.pairwise(names) if a == b)
+        raise ValueError(f"duplicate path: {twice!r}")
+    folders: set[str] = set()
+    for folder in {path.rpartition("/")[0] for path in names}:
+        _add_folders(folder, folders)
     for path in sorted(paths & folders):
         raise ValueError(f"{path!r} is both an entry and a folder with entries")
     # Folders are implied by what is in them, and can collide as well.
-    both = safepath.collision([*folders, *paths])
+    both = safepath.collision([*names, *folders])
     if both is not None:
         first, second = sorted(both)
         raise ValueError(f"names that fold together: {first!r} and {second!r}")

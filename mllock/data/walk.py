@@ -61,6 +61,7 @@ class Walk:
 
         `entries` holds links and empty folders when the iterator has ended.
         """
+        everything = self._all
         waiting = [""]
         while waiting:
             folder = waiting.pop()
@@ -74,10 +75,12 @@ class Walk:
                         names: list[str] = []
                         for entry in found:
                             empty = False
-                            name = self._name(prefix, entry.name)
+                            name = entry.name
+                            if not name.isascii():
+                                name = self._decoded(prefix, name)
                             path = prefix + name
                             if entry.is_file(follow_symlinks=False):
-                                if self._wanted(path):
+                                if everything or self._wanted(path):
                                     names.append(name)
                                     yield path, entry
                             elif entry.is_dir(follow_symlinks=False):
@@ -113,9 +116,7 @@ class Walk:
     def _at(self, folder: str) -> bytes:
         return self._root + b"/" + folder.encode() if folder else self._root
 
-    def _name(self, prefix: str, name: str) -> str:
-        if name.isascii():
-            return name
+    def _decoded(self, prefix: str, name: str) -> str:
         try:
             return os.fsencode(name).decode("utf-8")
         except UnicodeDecodeError:
@@ -125,15 +126,17 @@ class Walk:
 
     def _check_names(self, prefix: str, names: list[str]) -> None:
         """Early, so that nobody waits for gigabytes to be hashed before a name is refused."""
-        reason = None if "".join(names).isidentifier() else "look"
-        for name in names if reason else ():
-            reason = safepath.problem(prefix + name)
-            if reason is not None:
-                raise DataError(
-                    f"a name that is not portable: {reason}",
-                    file=self._label(shown(prefix + name)),
-                    hint="rename it, or exclude it",
-                )
+        try:
+            safepath.check_all(names)
+        except ValueError:
+            for name in names:
+                reason = safepath.problem(prefix + name)
+                if reason is not None:
+                    raise DataError(
+                        f"a name that is not portable: {reason}",
+                        file=self._label(shown(prefix + name)),
+                        hint="rename it, or exclude it",
+                    ) from None
         both = safepath.collision(names)
         if both is not None:
             first, second = sorted(both)
