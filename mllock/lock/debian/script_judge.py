@@ -262,10 +262,10 @@ class _State:
         match values:
             case [("-n" | "-z") as op, word]:
                 return None if word is None else bool(word) == (op == "-n")
-            case [left, ("=" | "==" | "!=") as op, right]:
-                if left is None or right is None:
+            case [one, ("=" | "==" | "!=") as op, other]:
+                if one is None or other is None:
                     return None
-                return (left == right) == (op != "!=")
+                return (one == other) == (op != "!=")
             case [word]:
                 return None if word is None else bool(word)
         return None

@@ -26,7 +26,6 @@ class Accepted:
 HARMLESS: dict[str, str] = {
     ".": "only debconf's confmodule is sourced by maintainer scripts",
     ":": "does nothing",
-    "[": "asks",
     "basename": "prints",
     "break": "control flow",
     "cat": "prints",
@@ -63,7 +62,6 @@ HARMLESS: dict[str, str] = {
     "shift": "changes arguments",
     "stat": "asks",
     "systemctl": "an image has no init",
-    "test": "asks",
     "tr": "prints",
     "true": "does nothing",
     "umask": "sets a variable",
