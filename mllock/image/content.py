@@ -15,12 +15,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import deflate
+
+from mllock.core.digest import sha256_of
 from mllock.errors import ArchiveError, IntegrityError
 from mllock.image.tree import Deflated, Node, OnDisk, Packed, Stored
 
-__all__ = ["CHUNK", "Sources"]
+__all__ = ["CHUNK", "GZIP_HEADER", "Sources", "gzip_trailer"]
 
 CHUNK = 1 << 20
+# What is inflated in one call, with all of it in memory.
+AT_ONCE = 64 << 20
+
+# RFC 1952: magic, deflate, no flags, no time, no extra flags, unknown OS.
+GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+
+
+def gzip_trailer(crc: int, size: int) -> bytes:
+    # RFC 1952: ISIZE is the size modulo 2^32.
+    return crc.to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 class Sources:
@@ -82,6 +95,30 @@ class Sources:
         if not stream.eof or stream.unused_data:
             raise check.error("its deflate stream does not end where the archive says")
         check.finish()
+
+    def member(self, node: Node, content: Deflated) -> tuple[bytes, bytes] | None:
+        """(gzip member, inflated content) of a stream, inflated at once by libdeflate.
+
+        None where that cannot be done, or not be trusted: then `inflate` does it, or says why not.
+        libdeflate does not tell where a stream ended. It compares CRC and size with the bytes
+        after that place, so that place is the end if those bytes occur nowhere before.
+        """
+        if content.size > AT_ONCE or content.compressed > AT_ONCE:
+            return None
+        trailer = gzip_trailer(content.crc, content.size)
+        raw = b"".join(self._slice(content.archive, content.offset, content.compressed))
+        member = b"".join((GZIP_HEADER, raw, trailer))
+        if member.find(trailer, len(GZIP_HEADER)) != len(member) - len(trailer):
+            return None
+        try:
+            plain = bytes(deflate.gzip_decompress(member))
+        except deflate.DeflateError:
+            return None
+        if len(plain) != content.size:
+            return None
+        if content.digest is not None and content.digest != sha256_of(plain):
+            return None
+        return member, plain
 
     def _packed(self, node: Node, content: Packed) -> Iterator[bytes]:
         check = _Check(node, content.archive, content.size, content.crc, content.digest)

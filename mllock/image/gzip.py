@@ -21,14 +21,12 @@ from typing import Protocol
 import deflate
 
 from mllock.core.digest import Digest
+from mllock.image.content import GZIP_HEADER, gzip_trailer
 
 __all__ = ["LEVEL", "PIECE", "GzipSink", "Written"]
 
 PIECE = 1 << 20
-LEVEL = 7
-
-# RFC 1952: magic, deflate, no flags, no time, no extra flags, unknown OS.
-_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+LEVEL = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,19 +72,27 @@ class GzipSink:
             taken += PIECE
         self._run += view[taken:]
 
-    def copy(self, pairs: Iterator[tuple[bytes, bytes]], size: int, crc: int) -> None:
+    def copy(self, member: bytes, plain: bytes) -> None:
+        """End the run; add a whole member and what it inflates to, verified by the caller."""
+        self._flush()
+        self._settle(0)
+        self._emit(member)
+        self._diff.update(plain)
+        self._unpacked += len(plain)
+
+    def copy_stream(self, pairs: Iterator[tuple[bytes, bytes]], size: int, crc: int) -> None:
         """End the run; write one member from pairs of (raw deflate, inflated) bytes.
 
         The caller's iterator verifies `size` and `crc` before it ends.
         """
         self._flush()
         self._settle(0)
-        self._emit(_HEADER)
+        self._emit(GZIP_HEADER)
         for raw, plain in pairs:
             self._emit(raw)
             self._diff.update(plain)
             self._unpacked += len(plain)
-        self._emit(_trailer(crc, size))
+        self._emit(gzip_trailer(crc, size))
 
     def finish(self) -> Written:
         self._flush()
@@ -122,9 +128,4 @@ class GzipSink:
 
 def _member(data: bytes) -> bytes:
     body = deflate.deflate_compress(data, LEVEL)
-    return b"".join((_HEADER, body, _trailer(zlib.crc32(data), len(data))))
-
-
-def _trailer(crc: int, size: int) -> bytes:
-    # RFC 1952: ISIZE is the size modulo 2^32.
-    return crc.to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little")
+    return b"".join((GZIP_HEADER, body, gzip_trailer(zlib.crc32(data), len(data))))

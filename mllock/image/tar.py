@@ -47,7 +47,11 @@ def write_tar(nodes: Iterable[Node], sink: GzipSink) -> None:
             size = _size(node)
             content = node.content
             if isinstance(content, Deflated) and size >= PASS_THROUGH:
-                sink.copy(sources.inflate(node, content), content.size, content.crc)
+                at_once = sources.member(node, content)
+                if at_once is not None:
+                    sink.copy(*at_once)
+                else:
+                    sink.copy_stream(sources.inflate(node, content), content.size, content.crc)
             else:
                 for data in sources.read(node):
                     sink.write(data)

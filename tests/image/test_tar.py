@@ -178,6 +178,63 @@ def test_large_deflate_streams_are_copied(tmp_path: Path, size: int) -> None:
     assert len(members_of_gzip(layer)) == (3 if size >= PASS_THROUGH else 1)
 
 
+def hidden_member(data: bytes, junk: int) -> bytes:
+    """What a hostile wheel would put after a deflate stream: a trailer that fits, and a member."""
+    entry = Entry(b"a", data)
+    trailer = zlib.crc32(data).to_bytes(4, "little") + len(data).to_bytes(4, "little")
+    hidden = trailer + gzip.compress(b"hidden") if junk > 8 else trailer[:junk]
+    longer = {"compressed": len(entry.body) + len(hidden)}
+    return zipped(entry.but(after=hidden, local=longer, central=longer))
+
+
+@pytest.mark.parametrize("junk", [1, 7, 8, 9])
+@pytest.mark.parametrize("size", [100, 100_000])
+def test_no_member_can_be_smuggled_in(tmp_path: Path, junk: int, size: int) -> None:
+    path = tmp_path / "x.whl"
+    path.write_bytes(hidden_member(noise(size), junk))
+    (entry,) = read_zip(path)
+    content = Deflated(
+        archive=path,
+        offset=entry.offset,
+        compressed=entry.compressed,
+        size=entry.size,
+        crc=entry.crc,
+    )
+    with pytest.raises(ArchiveError) as caught:
+        blob([Node(path="a", kind="file", mode=0o644, content=content)])
+    assert caught.value.message == "its deflate stream does not end where the archive says"
+
+
+def test_a_trailer_that_repeats_itself(tmp_path: Path) -> None:
+    # CRC and size may stand in the content of an honest wheel: then zlib decides.
+    data = noise(40_000)
+    body = Entry(b"a", data)
+    for period in (1, 2, 4):
+        trailer = (zlib.crc32(data).to_bytes(4, "little") + len(data).to_bytes(4, "little"))[
+            :period
+        ]
+        longer = {"compressed": len(body.body) + period}
+        path = tmp_path / "x.whl"
+        path.write_bytes(zipped(body.but(after=trailer, local=longer, central=longer)))
+        (entry,) = read_zip(path)
+        content = Deflated(
+            archive=path,
+            offset=entry.offset,
+            compressed=entry.compressed,
+            size=entry.size,
+            crc=entry.crc,
+        )
+        with pytest.raises(ArchiveError):
+            blob([Node(path="a", kind="file", mode=0o644, content=content)])
+
+
+def test_both_inflaters_give_the_same_layer(tmp_path: Path, monkeypatch) -> None:
+    node = passed(tmp_path, noise(50_000) + bytes(5_000_000))
+    expected = blob([node])
+    monkeypatch.setattr("mllock.image.content.AT_ONCE", 0)
+    assert blob([node]) == expected
+
+
 @pytest.mark.tools
 def test_other_readers(tmp_path: Path) -> None:
     nodes = [passed(tmp_path, noise(3_000_000)), file("b", bytes(2 * PIECE)), folder("c")]
