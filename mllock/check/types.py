@@ -69,12 +69,15 @@ class Finding:
 class Report:
     """All findings about one target, in the order of CLAIMS.
 
-    `checked_bytes` of `expected_bytes` were hashed: a partial check cannot pass for a whole one.
+    `target` is as it was given, `chosen` what it was taken for; `record` names the record and says
+    why this one, `run` its run. `checked_bytes` of `expected_bytes` were hashed: a partial check
+    cannot pass for a whole one.
     """
 
     target: str
     chosen: str
     record: str
+    run: str | None = None
     findings: tuple[Finding, ...]
     accepted: frozenset[Claim] = frozenset()
     checked_bytes: int = 0

@@ -1,0 +1,289 @@
+"""The claims that only an image can answer: environment, code, configuration. Pure.
+
+`environment` is held against the record: diff_ids recomputed from the bytes, and nothing above
+those layers may write outside of `/app` and `/opt/mllock`. `code` and `configuration` are held
+against the signed image statement. What cannot be unpacked is refuted by the claim whose layer it
+is, and by `configuration`; the other claims about bytes are then unproven, never proven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from mllock.attest.image_statement import ImageStatement
+from mllock.check.compare import compare_json, compare_trees, manifest_of, tree_below
+from mllock.check.evidence import Evidence, ImageFacts, Problem
+from mllock.check.findings import proven, refuted, unproven
+from mllock.check.types import Claim, Difference, Finding
+from mllock.image.types import ENVIRONMENT_KINDS
+from mllock.train.record import Record
+
+__all__ = ["APP", "code", "configuration", "environment", "unreadable"]
+
+APP = "app"
+CARRIED = "opt/mllock"
+
+
+class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The environment document, docs/reference/environment-digest.md."""
+
+    v: Literal[1]
+    os: str
+    architecture: str
+    variant: str
+    diff_ids: tuple[str, ...]
+    variables: dict[str, str]
+    user: str
+    workdir: str
+
+
+_SOURCE = "bytes of the image"
+# Folders that layers above the environment name because they are on the way to their own.
+_ON_THE_WAY = ("opt",)
+
+
+def unreadable(
+    claim: Claim, evidence: Evidence, image: ImageFacts, kinds: tuple[str, ...]
+) -> Finding | None:
+    """What `claim` is when the image cannot be read; None if it can."""
+    if image.readable:
+        return None
+    known = _kinds(evidence)
+    broken = [(n, layer.problem) for n, layer in enumerate(image.layers) if layer.problem]
+    mine = [p for n, p in broken if n < len(known) and known[n] in kinds]
+    if image.problem is not None and broken == [] and image.layers:
+        # All layers read, and still no tree that engines would agree on.
+        mine = [image.problem]
+    if mine:
+        return refuted(claim, "the image cannot be unpacked", _listed(mine), source=_SOURCE)
+    return unproven(claim, "the image cannot be unpacked", cure="see configuration")
+
+
+def _kinds(evidence: Evidence) -> tuple[str, ...]:
+    """What the layers are for: by the statement, else by the record's environment."""
+    statement = None if evidence.statement is None else evidence.statement.usable
+    if statement is not None:
+        return tuple(
+            "environment" if layer.kind in ENVIRONMENT_KINDS else layer.kind
+            for layer in statement.layers
+        )
+    record = evidence.record.usable
+    diff_ids = () if record is None else record.environment_document.get("diff_ids", ())
+    return ("environment",) * len(diff_ids)
+
+
+def _listed(problems: list[Problem]) -> list[Difference]:
+    return [problem.difference() for problem in problems]
+
+
+def environment(evidence: Evidence, record: Record) -> Finding:
+    """The layers and settings that the record's environment document lists, from the bytes."""
+    image = evidence.target
+    assert isinstance(image, ImageFacts)
+    stopped = unreadable("environment", evidence, image, ("environment",))
+    if stopped is not None:
+        return stopped
+    try:
+        document = msgspec.convert(record.environment_document, _Document)
+    except msgspec.ValidationError as error:
+        return refuted("environment", f"the record names no environment that is known: {error}")
+    differences = [
+        *_environment_layers(document, image),
+        *_environment_settings(document, image),
+        *_written_over(document, image),
+    ]
+    statement = None if evidence.statement is None else evidence.statement.usable
+    if statement is not None and statement.environment != record.environment:
+        differences.append(
+            Difference(
+                path="image statement: environment",
+                expected=record.environment,
+                found=statement.environment,
+            )
+        )
+    if differences:
+        return refuted(
+            "environment",
+            "not the environment that the record names",
+            differences,
+            source=_SOURCE,
+        )
+    layers = len(document.diff_ids)
+    same = f"{layers} layers are the environment {record.environment}"
+    if record.runtime == "host":
+        return unproven(
+            "environment",
+            f"{same}, but it was trained on the host; "
+            f"{record.wheels_verified} of {record.wheels_locked} wheels equal by hash",
+            cure="train in the image itself (--runtime docker, not available in this version), "
+            "or accept it with --allow-unproven environment",
+            source=_SOURCE,
+        )
+    return proven("environment", same, source=_SOURCE)
+
+
+def _environment_layers(document: _Document, image: ImageFacts) -> Iterator[Difference]:
+    for number, diff_id in enumerate(document.diff_ids):
+        if number >= len(image.layers):
+            yield Difference(path=f"layer {number + 1}", expected=diff_id, found="nothing")
+            continue
+        layer = image.layers[number]
+        if layer.diff_id != diff_id:
+            yield from image.culprits.get(number, ())
+            yield Difference(
+                path=f"layer {number + 1}", expected=diff_id, found=layer.diff_id or "nothing"
+            )
+        if layer.declared != layer.diff_id:
+            yield Difference(
+                path=f"config: rootfs.diff_ids[{number}]",
+                expected=layer.diff_id or "nothing",
+                found=layer.declared,
+            )
+
+
+def _environment_settings(document: _Document, image: ImageFacts) -> Iterator[Difference]:
+    runtime = image.config.get("config")
+    settings = runtime if isinstance(runtime, dict) else {}
+    listed = settings.get("Env")
+    variables = listed if isinstance(listed, list) else []
+    found = {
+        "os": image.config.get("os", ""),
+        "architecture": image.config.get("architecture", ""),
+        "variant": image.config.get("variant", ""),
+        "user": settings.get("User", ""),
+        "workdir": settings.get("WorkingDir", ""),
+        "variables": sorted(str(variable) for variable in variables),
+    }
+    expected = {
+        "os": document.os,
+        "architecture": document.architecture,
+        "variant": document.variant,
+        "user": document.user,
+        "workdir": document.workdir,
+        "variables": sorted(f"{name}={value}" for name, value in document.variables.items()),
+    }
+    yield from compare_json(expected, found, "environment")
+
+
+def _written_over(document: _Document, image: ImageFacts) -> Iterator[Difference]:
+    """No layer above the environment changes it."""
+    first = len(document.diff_ids)
+    for number, layer in enumerate(image.layers[first:], start=first + 1):
+        assert layer.contents is not None
+        contents = layer.contents
+        for path, member in contents.members.items():
+            way = path in (*_ON_THE_WAY, APP, CARRIED)
+            if way and member.kind == "folder":
+                continue
+            if not path.startswith((f"{APP}/", f"{CARRIED}/")):
+                yield Difference(
+                    path=f"/{path}",
+                    expected="nothing above the environment",
+                    found=f"a {member.kind} in layer {number}",
+                )
+        for path in (*contents.whiteouts, *contents.opaques):
+            yield Difference(
+                path=f"/{path}",
+                expected="nothing removed above the environment",
+                found=f"a whiteout in layer {number}",
+            )
+
+
+def code(evidence: Evidence, record: Record) -> Finding:
+    """`/app` without the model is the code of the image statement, file by file and as a layer."""
+    image = evidence.target
+    assert isinstance(image, ImageFacts)
+    statement = None if evidence.statement is None else evidence.statement.usable
+    stopped = unreadable("code", evidence, image, ("code",))
+    if stopped is not None:
+        return stopped
+    if statement is None:
+        return _no_statement("code")
+    found = tree_below(image.merged, APP, without=f"{APP}/{record.model_path}")
+    there = manifest_of(found)
+    differences = list(compare_trees(statement.code, found, f"/{APP}"))
+    if not differences and (there is None or there.digest != statement.code.digest):
+        differences.append(
+            Difference(
+                path=f"/{APP}",
+                expected=statement.code.digest,
+                found="a tree that no manifest can hold" if there is None else there.digest,
+            )
+        )
+    for number, fact in enumerate(statement.layers):
+        seen = image.layers[number].diff_id if number < len(image.layers) else None
+        if fact.kind == "code" and seen != fact.diff_id:
+            differences.append(
+                Difference(
+                    path=f"layer {number + 1} ({fact.title})",
+                    expected=fact.diff_id,
+                    found=seen or "nothing",
+                )
+            )
+    if differences:
+        return refuted("code", "not the code of the image statement", differences, source=_SOURCE)
+    files = sum(1 for entry in found.entries.values() if entry.digest is not None)
+    return proven("code", f"{files} files are those of the image statement", source=_SOURCE)
+
+
+def configuration(evidence: Evidence, record: Record) -> Finding:
+    """Config and manifest are, to the byte, those of the image statement."""
+    image = evidence.target
+    assert isinstance(image, ImageFacts)
+    problems = [layer.problem for layer in image.layers if layer.problem is not None]
+    if image.problem is not None:
+        problems.append(image.problem)
+    if problems:
+        return refuted(
+            "configuration", "the image cannot be read", _listed(problems), source=_SOURCE
+        )
+    statement = None if evidence.statement is None else evidence.statement.usable
+    if statement is None:
+        return _no_statement("configuration")
+    differences = list(_configuration(statement, image))
+    if statement.project != record.project:
+        differences.append(
+            Difference(
+                path="image statement: project",
+                expected=record.project,
+                found=statement.project,
+            )
+        )
+    if differences:
+        return refuted(
+            "configuration", "not the image of the image statement", differences, source=_SOURCE
+        )
+    return proven(
+        "configuration",
+        f"manifest {image.manifest_digest} and its config are those of the image statement",
+        source=_SOURCE,
+    )
+
+
+def _configuration(statement: ImageStatement, image: ImageFacts) -> Iterator[Difference]:
+    if statement.kind != "serve":
+        yield Difference(path="image statement: kind", expected="serve", found=statement.kind)
+    yield from compare_json(dict(statement.config), dict(image.config), "config")
+    expected = [layer.diff_id for layer in statement.layers]
+    for number in range(max(len(expected), len(image.layers))):
+        wanted = expected[number] if number < len(expected) else "nothing"
+        seen = image.layers[number].diff_id if number < len(image.layers) else None
+        if wanted != seen:
+            yield Difference(path=f"layer {number + 1}", expected=wanted, found=seen or "nothing")
+    for name, digest, there in (
+        ("config", statement.config_digest, image.config_digest),
+        ("manifest", statement.manifest_digest, image.manifest_digest),
+    ):
+        if digest != there:
+            yield Difference(path=name, expected=digest, found=there or "nothing")
+
+
+def _no_statement(claim: Claim) -> Finding:
+    return unproven(
+        claim,
+        "no image statement with a usable signature says what it should be",
+        cure='build the image with "mllock build", which signs one',
+    )

@@ -1,0 +1,166 @@
+"""The claim `lineage`: the record's materials are those of the lock that it names. Pure.
+
+The lock is found by content digest among candidates; which one was found does not matter, for the
+record signs that digest. A copy that was kept for the record must be equal to the byte. For an
+image, what it carries about itself (`/opt/mllock`) must be this record and its lock and manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mllock.check.evidence import Evidence, ImageFacts
+from mllock.check.findings import proven, refuted, unproven
+from mllock.check.types import Difference, Finding
+from mllock.core.digest import Digest
+from mllock.image.environment import image_variables
+from mllock.image.read import Member
+from mllock.lock.types import Lock
+from mllock.train.record import Material, Record, lock_materials
+
+__all__ = ["lineage"]
+
+LOCK_NAME = "mlproject.lock"
+CARRIED = "opt/mllock"
+
+
+def lineage(evidence: Evidence, record: Record) -> Finding:
+    differences = [
+        *_locks(evidence, record),
+        *_kept(evidence, record),
+        *_carried(evidence, record),
+        *_statement(evidence, record),
+    ]
+    lock = _the_lock(evidence, record)
+    if lock is not None:
+        differences += _materials(lock, record)
+    if differences:
+        return refuted("lineage", "the record and its lock do not agree", differences)
+    if lock is None:
+        return unproven(
+            "lineage",
+            f"no lock with the content digest {record.lock_content} was found",
+            cure="check in the project that trained it, or name its run with --run RUN",
+        )
+    count = len(record.base) + len(record.debs) + len(record.wheels) + len(record.data)
+    return proven(
+        "lineage",
+        f"{count} inputs are those of the lock: base, {len(record.debs)} debs, "
+        f"{len(record.wheels)} wheels, {len(record.data)} data sources",
+        source=f"{evidence.record.name} and the lock it names",
+    )
+
+
+def _the_lock(evidence: Evidence, record: Record) -> Lock | None:
+    for found in evidence.locks:
+        if found.lock is not None and found.lock.content_digest == record.lock_content:
+            return found.lock
+    return None
+
+
+def _locks(evidence: Evidence, record: Record) -> Iterator[Difference]:
+    for found in evidence.locks:
+        if found.copy and found.digest != record.lock:
+            yield Difference(path=found.name, expected=record.lock, found=found.digest)
+        elif found.problem is not None:
+            yield found.problem.difference()
+
+
+def _kept(evidence: Evidence, record: Record) -> Iterator[Difference]:
+    if evidence.run is not None and evidence.run != record.run_id:
+        yield Difference(path=evidence.record.name, expected=evidence.run, found=record.run_id)
+    own = {"record.json": record.digest, "model.manifest": record.model}
+    for name, digest in sorted(evidence.kept.items()):
+        expected = own.get(name) or record.byproducts.get(name)
+        if expected is not None and digest != expected:
+            yield Difference(path=f"{evidence.run}/{name}", expected=expected, found=digest)
+    code = record.byproducts.get("code.manifest")
+    # The digest of a tree is the sha256 of its manifest.
+    if code is not None and code != record.code:
+        yield Difference(path="code.manifest", expected=record.code, found=code)
+
+
+def _carried(evidence: Evidence, record: Record) -> Iterator[Difference]:
+    target = evidence.target
+    if not isinstance(target, ImageFacts) or not target.readable:
+        return
+    expected: dict[str, Digest] = {
+        LOCK_NAME: record.lock,
+        "model.manifest": record.model,
+        "record.sigstore.json": record.digest,
+    }
+    carried = {
+        path.removeprefix(f"{CARRIED}/"): member
+        for path, member in target.merged.items()
+        if path.startswith(f"{CARRIED}/")
+    }
+    for name in sorted({*expected, *carried}):
+        found = _digest(name, carried.get(name))
+        if name not in expected or found != expected[name]:
+            yield Difference(
+                path=f"/{CARRIED}/{name}", expected=expected.get(name) or "nothing", found=found
+            )
+
+
+def _digest(name: str, member: Member | None) -> str:
+    """The digest that says what a carried file is; of a bundle it is that of its payload."""
+    if member is None:
+        return "nothing"
+    if name != "record.sigstore.json" or member.data is None:
+        return member.digest or f"a {member.kind}"
+    from mllock.attest.bundle import read_bundle
+    from mllock.errors import RunError
+
+    try:
+        return read_bundle(member.data).payload_digest
+    except RunError as error:
+        return f"{member.digest} ({error.message})"
+
+
+def _statement(evidence: Evidence, record: Record) -> Iterator[Difference]:
+    statement = None if evidence.statement is None else evidence.statement.usable
+    if statement is None:
+        return
+    assert evidence.statement is not None
+    pairs: Mapping[str, tuple[str, str | None]] = {
+        "record": (record.digest, statement.record),
+        "lock": (record.lock_content, statement.lock),
+        "model": (record.model, statement.model),
+    }
+    for name, (expected, found) in pairs.items():
+        if expected != found:
+            yield Difference(
+                path=f"{evidence.statement.name}: materials.{name}",
+                expected=expected,
+                found=found or "nothing",
+            )
+
+
+def _materials(lock: Lock, record: Record) -> Iterator[Difference]:
+    base, debs, wheels = lock_materials(lock)
+    for name, expected, found in (
+        ("base", base, record.base),
+        ("debs", debs, record.debs),
+        ("wheels", wheels, record.wheels),
+    ):
+        yield from _compare(name, _by_uri(expected), _by_uri(found))
+    yield from _compare("data", {k: pin.tree for k, pin in lock.data.items()}, record.data)
+    variables = lock.inputs.environment.get("variables", {})
+    stated = record.environment_document.get("variables", {})
+    yield from _compare("environment.variables", image_variables(variables), stated)
+
+
+def _by_uri(materials: tuple[Material, ...]) -> dict[str, str]:
+    return {f"{material.name} ({material.uri})": material.digest for material in materials}
+
+
+def _compare(
+    kind: str, expected: Mapping[str, str], found: Mapping[str, str]
+) -> Iterator[Difference]:
+    for name in sorted({*expected, *found}):
+        if expected.get(name) != found.get(name):
+            yield Difference(
+                path=f"{kind}: {name}",
+                expected=expected.get(name, "nothing"),
+                found=found.get(name, "nothing"),
+            )

@@ -1,0 +1,147 @@
+"""What check has seen, as values: the expected side, the target, and how each was come by.
+
+Gathered by `mllock.check.expected`, `folder` and `image` (effects), judged by
+`mllock.check.claims` (pure). A value here says what was found, never whether it is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from mllock.attest.image_statement import ImageStatement
+from mllock.attest.policy import Trust
+from mllock.check.types import Difference
+from mllock.core.digest import Digest
+from mllock.core.tree import Entry, TreeManifest
+from mllock.image.read import LayerContents, Member
+from mllock.lock.types import Lock
+from mllock.train.record import Record
+
+__all__ = [
+    "Evidence",
+    "FoundTree",
+    "ImageFacts",
+    "LayerSeen",
+    "LockFound",
+    "Problem",
+    "Signed",
+]
+
+T = TypeVar("T", Record, ImageStatement)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Something that could not be read as what it should be."""
+
+    path: str
+    reason: str
+    expected: str = "bytes that can be read strictly"
+    found: str | None = None
+
+    def difference(self) -> Difference:
+        found = self.reason if self.found is None else f"{self.found} ({self.reason})"
+        return Difference(path=self.path, expected=self.expected, found=found)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signed(Generic[T]):
+    """A bundle: where it was, what the policy says of it, and its payload read.
+
+    `trust` is None if the file is no bundle; `value` is None if the payload does not read.
+    """
+
+    name: str
+    trust: Trust | None
+    value: T | None
+    problem: str | None = None
+
+    @property
+    def believed(self) -> T | None:
+        """The value, if a trusted key signed it."""
+        return self.value if self.trust is not None and self.trust.trusted else None
+
+    @property
+    def usable(self) -> T | None:
+        """The value unless its signature was refuted: it may refute, it cannot prove."""
+        return self.value if self.trust is not None and not self.trust.refuted else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockFound:
+    """A lock that was looked at. `copy` is one that was kept for this record: it must be equal to
+    the byte. `problem` is why it does not read (an edited one does not)."""
+
+    name: str
+    digest: Digest
+    copy: bool
+    lock: Lock | None = None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundTree:
+    """A tree as it lies there. `odd` is what no manifest can hold: path and what it is.
+
+    `size` is the number of bytes in regular files, all of them hashed.
+    """
+
+    entries: Mapping[str, Entry]
+    odd: Mapping[str, str] = field(default_factory=dict)
+    size: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerSeen:
+    """A layer of the target, read to its end, or why it could not be."""
+
+    digest: Digest
+    size: int
+    declared: Digest
+    contents: LayerContents | None
+    problem: Problem | None = None
+
+    @property
+    def diff_id(self) -> Digest | None:
+        return None if self.contents is None else self.contents.diff_id
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFacts:
+    """An image, read from its bytes. `problem` is set if documents or tree cannot be read: then
+    what is not known is empty. `culprits` name files in layers that are not as expected."""
+
+    ref: str
+    manifest_digest: Digest | None = None
+    config_digest: Digest | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    layers: tuple[LayerSeen, ...] = ()
+    merged: Mapping[str, Member] = field(default_factory=dict)
+    problem: Problem | None = None
+    culprits: Mapping[int, tuple[Difference, ...]] = field(default_factory=dict)
+
+    @property
+    def readable(self) -> bool:
+        return self.problem is None and all(layer.problem is None for layer in self.layers)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """Everything that the claims are decided from.
+
+    `project` is the name of the project that is checked, if it is known; `run` the run that was
+    named or chosen, if the record came from its folder. `target` is a tree for `path:` and an image
+    for `oci:`. `manifest` is the text of the model's manifest, if one with the record's digest was
+    found; `kept` are files of the run folder by name, with their digests.
+    """
+
+    project: str | None
+    run: str | None = None
+    record: Signed[Record]
+    statement: Signed[ImageStatement] | None
+    target: FoundTree | ImageFacts
+    locks: tuple[LockFound, ...] = ()
+    manifest: TreeManifest | None = None
+    kept: Mapping[str, Digest] = field(default_factory=dict)

@@ -1,0 +1,40 @@
+"""Making findings: what each verdict must carry is asked for here, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mllock.check.types import MAX_DIFFERENCES, Claim, Difference, Finding
+
+__all__ = ["not_asked", "proven", "refuted", "unproven"]
+
+
+def proven(claim: Claim, reason: str, *, source: str) -> Finding:
+    """Evidence of level A: bytes at rest, hashed by this process."""
+    return Finding(claim=claim, verdict="proven", level="A", reason=reason, source=source)
+
+
+def refuted(
+    claim: Claim,
+    reason: str,
+    differences: Sequence[Difference] = (),
+    *,
+    source: str | None = None,
+) -> Finding:
+    return Finding(
+        claim=claim,
+        verdict="refuted",
+        level="A",
+        reason=reason,
+        source=source,
+        differences=tuple(differences[:MAX_DIFFERENCES]),
+        differing=len(differences),
+    )
+
+
+def unproven(claim: Claim, reason: str, *, cure: str | None, source: str | None = None) -> Finding:
+    return Finding(claim=claim, verdict="unproven", reason=reason, cure=cure, source=source)
+
+
+def not_asked(claim: Claim, reason: str) -> Finding:
+    return Finding(claim=claim, verdict="not asked", reason=reason)

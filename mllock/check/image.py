@@ -1,0 +1,186 @@
+"""An image of an OCI layout, read from its bytes: every blob hashed, every layer unpacked in mind.
+
+Nothing is executed and nothing is written. Layers are read side by side; contents are hashed where
+a claim looks at files one by one (`/app`, `/opt/mllock`), the rest is bound by the layer's
+diff_id. `name_culprits` reads a layer that is not as expected once more, to say which file it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import os
+import posixpath
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from mllock.check.evidence import ImageFacts, LayerSeen, Problem
+from mllock.check.types import MAX_DIFFERENCES, Difference
+from mllock.core.digest import Digest
+from mllock.errors import ArchiveError
+from mllock.image.read import LayerContents, Member, merge, read_layer
+from mllock.store.layout_reader import Layout
+from mllock.store.oci_json import Descriptor
+
+__all__ = ["APP", "CARRIED", "name_culprits", "read_image"]
+
+APP = "app"
+CARRIED = "opt/mllock"
+STATUS = "var/lib/dpkg/status.d/"
+MAX_NAMED_LAYERS = 3
+
+
+def read_image(layout: Layout, ref: str) -> ImageFacts:
+    """All of the image. What cannot be read strictly is a `Problem`, not an exception; only a
+    missing reference is one (InputError)."""
+    try:
+        image = layout.image(ref)
+    except ArchiveError as error:
+        return ImageFacts(ref=ref, problem=problem_of(error))
+    declared = image.config_value["rootfs"]["diff_ids"]
+    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="mllock-check") as pool:
+        layers = tuple(
+            pool.map(lambda pair: _read(layout, *pair), zip(image.layers, declared, strict=True))
+        )
+    problem = None
+    merged: Mapping[str, Member] = {}
+    contents = [layer.contents for layer in layers if layer.contents is not None]
+    if len(contents) == len(layers):
+        try:
+            merged = merge(contents)
+        except ArchiveError as error:
+            problem = Problem(
+                path="the files of all layers together",
+                reason=error.message,
+                expected="layers that every engine unpacks to the same files",
+            )
+    return ImageFacts(
+        ref=ref,
+        manifest_digest=image.manifest_digest,
+        config_digest=image.config_digest,
+        config=image.config_value,
+        layers=layers,
+        merged=merged,
+        problem=problem,
+    )
+
+
+def problem_of(error: ArchiveError) -> Problem:
+    place = error.file or "the image"
+    if error.key is not None:
+        place = f"{place}: {error.key}"
+    if error.expected is None:
+        return Problem(path=place, reason=error.message, found=error.found)
+    return Problem(path=place, reason=error.message, expected=error.expected, found=error.found)
+
+
+def _read(layout: Layout, descriptor: Descriptor, declared: Digest) -> LayerSeen:
+    contents, problem = None, None
+    try:
+        contents = read_layer(
+            layout.stream(descriptor),
+            f"blobs/sha256/{descriptor.digest.removeprefix('sha256:')}",
+            hashed=_ours,
+            kept=lambda path: path.startswith(f"{CARRIED}/"),
+        )
+    except ArchiveError as error:
+        problem = problem_of(error)
+    return LayerSeen(
+        digest=descriptor.digest,
+        size=descriptor.size,
+        declared=declared,
+        contents=contents,
+        problem=problem,
+    )
+
+
+def _ours(path: str) -> bool:
+    return path.startswith((f"{APP}/", f"{CARRIED}/"))
+
+
+def name_culprits(facts: ImageFacts, layout: Layout, expected: Sequence[str]) -> ImageFacts:
+    """`facts` with the files named in the first layers whose diff_id is not `expected`.
+
+    A layer says itself what its packages' files should be (wheels' RECORD, dpkg's md5sums). That
+    proves nothing, but names the file when somebody changed it alone.
+    """
+    image = layout.image(facts.ref)
+    found: dict[int, tuple[Difference, ...]] = {}
+    for number, wanted in enumerate(expected):
+        if number >= len(facts.layers) or len(found) == MAX_NAMED_LAYERS:
+            break
+        if facts.layers[number].diff_id not in (None, wanted):
+            contents = read_layer(
+                layout.stream(image.layers[number]),
+                f"layer {number}",
+                hashed=lambda _: True,
+                kept=_is_list,
+                md5=True,
+            )
+            found[number] = _culprits(contents)[:MAX_DIFFERENCES]
+    return replace(facts, culprits=found)
+
+
+def _is_list(path: str) -> bool:
+    return path.endswith(".dist-info/RECORD") or (
+        path.startswith(STATUS) and path.endswith(".md5sums")
+    )
+
+
+def _culprits(layer: LayerContents) -> tuple[Difference, ...]:
+    out: list[Difference] = []
+    listed: set[str] = set()
+    for path, member in sorted(layer.members.items()):
+        if member.data is None:
+            continue
+        if path.startswith(STATUS):
+            wanted = _md5sums(member.data)
+        else:
+            wanted = _record(member.data, path.rpartition("/")[0].rpartition("/")[0])
+        listed |= {path, *wanted}
+        for name, digest in sorted(wanted.items()):
+            found = layer.members.get(name)
+            seen = None if found is None else found.digest
+            if digest.startswith("md5:") and found is not None:
+                seen = None if found.md5 is None else Digest(f"md5:{found.md5}")
+            if seen != digest:
+                out.append(Difference(path=f"/{name}", expected=digest, found=seen or "nothing"))
+    sites = {path.partition("/site-packages/")[0] for path in listed if "/site-packages/" in path}
+    for path, member in sorted(layer.members.items()):
+        if member.kind == "file" and path not in listed and _is_below(path, sites):
+            out.append(
+                Difference(path=f"/{path}", expected="nothing", found=member.digest or "a file")
+            )
+    return tuple(out)
+
+
+def _is_below(path: str, sites: set[str]) -> bool:
+    return any(path.startswith(f"{site}/site-packages/") for site in sites)
+
+
+def _record(data: bytes, site: str) -> dict[str, str]:
+    """PyPA, recording installed projects: rows of path (from site-packages), digest, size."""
+    wanted = {}
+    try:
+        for row in csv.reader(io.StringIO(data.decode("utf-8"), newline="")):
+            if len(row) == 3 and row[1].startswith("sha256="):
+                path = posixpath.normpath(posixpath.join(site, row[0])).lstrip("/")
+                value = row[1].removeprefix("sha256=")
+                raw = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+                wanted[path] = f"sha256:{raw.hex()}"
+    except (ValueError, csv.Error):
+        # A damaged list names nothing; the layer's diff_id has refuted it already.
+        return {}
+    return wanted
+
+
+def _md5sums(data: bytes) -> dict[str, str]:
+    """dpkg: "MD5  PATH", a line for each file."""
+    wanted = {}
+    for line in data.decode("utf-8", "replace").splitlines():
+        digest, _, path = line.partition("  ")
+        if path:
+            wanted[path.strip().removeprefix("./")] = f"md5:{digest}"
+    return wanted

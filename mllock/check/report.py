@@ -1,0 +1,106 @@
+"""A report as lines for people and as JSON for programs: the same findings. Pure.
+
+Names come from targets that may lie: whatever is not plain printable text is escaped, so that
+no name can hide, reorder or forge a line. The JSON is specified in docs/reference/check.md.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+from mllock.check.types import Finding, Report
+
+__all__ = ["escape", "lines", "to_json"]
+
+VERSION = 1
+_WIDTH = 13
+
+
+def escape(text: str) -> str:
+    r"""`text` in one line of printable characters: others as \n, \x1b, \u202e."""
+    return "".join(_escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    # Cc, Cf (bidi and zero-width), Cs, Co, Cn, and the separators that end a line.
+    if char == "\\":
+        return "\\\\"
+    if unicodedata.category(char)[0] == "C" or char in "\u2028\u2029":
+        return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return char
+
+
+def lines(report: Report) -> Iterator[str]:
+    """What the terminal shows: the claims, aligned, and what differs."""
+    yield f"checked  {escape(report.chosen)}"
+    yield f"against  {escape(report.record)}"
+    yield ""
+    for finding in report.findings:
+        yield from _finding(report, finding)
+    yield ""
+    yield _conclusion(report)
+
+
+def _finding(report: Report, finding: Finding) -> Iterator[str]:
+    level = finding.level or " "
+    verdict = finding.verdict
+    reason = finding.reason
+    if verdict == "unproven" and finding.claim in report.accepted:
+        reason += " (accepted)"
+    yield f"{finding.claim:<{_WIDTH}}  {verdict:<9}  {level}  {escape(reason)}"
+    indent = " " * (_WIDTH + 2)
+    for difference in finding.differences:
+        yield f"{indent}{escape(difference.path)}"
+        yield f"{indent}  expected  {escape(difference.expected)}"
+        yield f"{indent}  found     {escape(difference.found)}"
+    more = finding.differing - len(finding.differences)
+    if more > 0:
+        yield f"{indent}and {more} more"
+    if finding.verdict == "unproven" and finding.cure is not None:
+        yield f"{indent}to prove it: {escape(finding.cure)}"
+
+
+def _conclusion(report: Report) -> str:
+    verdicts = {
+        verdict: [f.claim for f in report.findings if f.verdict == verdict]
+        for verdict in ("proven", "refuted", "unproven")
+    }
+    asked = sum(len(claims) for claims in verdicts.values())
+    parts = [f"{len(verdicts['proven'])} of {asked} asked claims proven"]
+    for verdict in ("refuted", "unproven"):
+        if verdicts[verdict]:
+            parts.append(f"{verdict}: {', '.join(verdicts[verdict])}")
+    return "; ".join(parts)
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """The report as a JSON value; keys that a version adds are new, none changes its meaning."""
+    return {
+        "version": VERSION,
+        "target": report.target,
+        "chosen": report.chosen,
+        "record": report.record,
+        "run": report.run,
+        "exit-code": report.exit_code(),
+        "checked-bytes": report.checked_bytes,
+        "expected-bytes": report.expected_bytes,
+        "findings": [_finding_json(report, finding) for finding in report.findings],
+    }
+
+
+def _finding_json(report: Report, finding: Finding) -> dict[str, Any]:
+    return {
+        "claim": finding.claim,
+        "verdict": finding.verdict,
+        "level": finding.level,
+        "reason": finding.reason,
+        "source": finding.source,
+        "cure": finding.cure,
+        "accepted": finding.verdict == "unproven" and finding.claim in report.accepted,
+        "differing": finding.differing,
+        "differences": [
+            {"path": d.path, "expected": d.expected, "found": d.found} for d in finding.differences
+        ],
+    }

@@ -1,0 +1,89 @@
+"""What a TARGET on the command line means. Looks at what exists, reads nothing of it.
+
+`path:DIR`, `oci:DIR` and `oci:DIR:REF` are read in this version; the other prefixes of the design
+are known and refused. Without a prefix, a target is a path if one exists, and a folder that
+holds `oci-layout` is an image layout: what was chosen is said in `chosen`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mllock.errors import InputError, NotAvailableError
+
+__all__ = ["DEFAULT_REF", "Target", "parse_target"]
+
+DEFAULT_REF = "serve"
+_LATER = ("image", "container", "registry", "http", "https", "k8s")
+_HINT = "path:DIR for a model folder, oci:DIR for an image layout"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """`text` as it was given; `ref` is the reference name inside of a layout."""
+
+    text: str
+    kind: Literal["path", "oci"]
+    path: Path
+    ref: str | None
+
+    @property
+    def chosen(self) -> str:
+        if self.kind == "oci":
+            return f'the image "{self.ref}" of the OCI layout {self.path}'
+        return f"the {'folder' if self.path.is_dir() else 'file'} {self.path}"
+
+
+def parse_target(text: str, base: Path) -> Target:
+    """Read TARGET; relative paths start at `base`. Raises InputError, NotAvailableError."""
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix == "path":
+        return _path(text, base / rest)
+    if colon and prefix == "oci":
+        return _layout(text, rest, base)
+    if (base / text).exists() and text:
+        if (base / text / "oci-layout").exists():
+            return _layout(text, text, base)
+        return _path(text, base / text)
+    if colon and prefix in _LATER:
+        raise NotAvailableError(
+            f'targets "{prefix}:" are not available in this version', key=text, hint=_HINT
+        )
+    raise InputError(
+        "no such file or folder, and images of an engine are not available in this version",
+        file=text,
+        hint=_HINT,
+    )
+
+
+def _path(text: str, path: Path) -> Target:
+    if not path.exists():
+        raise InputError("no such file or folder", file=str(path))
+    return Target(text=text, kind="path", path=_resolved(path), ref=None)
+
+
+def _layout(text: str, rest: str, base: Path) -> Target:
+    folder, ref = rest, DEFAULT_REF
+    if not (base / rest).exists() and ":" in rest:
+        folder, _, ref = rest.rpartition(":")
+    path = base / folder
+    if path.is_file():
+        raise NotAvailableError(
+            "archives of a layout are not available in this version",
+            file=str(path),
+            hint="unpack it into a folder, and check that",
+        )
+    if not folder or not path.is_dir():
+        raise InputError("no such folder", file=str(path), expected="an OCI layout")
+    return Target(text=text, kind="oci", path=_resolved(path), ref=ref or DEFAULT_REF)
+
+
+def _resolved(path: Path) -> Path:
+    """Links on the way are followed once, here, and the result is what is printed and read."""
+    return path.resolve() if _has_link(path) else path
+
+
+def _has_link(path: Path) -> bool:
+    return any(part.is_symlink() for part in (path, *path.parents))

@@ -1,0 +1,283 @@
+"""`mllock check`: what should be, what is, and the findings about it.
+
+Order: the target's meaning, the policy, the target's bytes, then the record that it is held
+against (chosen, never believed, by what the target says), then the claims. Reads only: no key is
+made, nothing is fetched, built or run, nothing of the target is executed. Imports no resolver and
+no builder; a test holds it to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mllock.attest.image_statement import ImageStatement
+from mllock.attest.policy import Policy, load_policy
+from mllock.check import expected as side
+from mllock.check.claims import decide, hashed_bytes
+from mllock.check.compare import manifest_of
+from mllock.check.evidence import Evidence, FoundTree, ImageFacts, Signed
+from mllock.check.expected import Source
+from mllock.check.folder import read_tree
+from mllock.check.image import name_culprits, read_image
+from mllock.check.targets import Target, parse_target
+from mllock.check.types import Claim, Report
+from mllock.core.digest import Digest
+from mllock.errors import ArchiveError, InputError, RunError
+from mllock.store.layout_reader import Layout, open_layout
+from mllock.train.record import Record
+from mllock.train.runs import RunFolder, list_runs, open_run
+from mllock.workflows.context import Context
+
+__all__ = ["check_target"]
+
+SPEC = "mlproject.toml"
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """What the caller wants, with the policy read."""
+
+    ctx: Context
+    target: Target
+    policy: Policy
+    project: str | None
+    run: str | None
+    record: Path | None
+
+
+def check_target(
+    ctx: Context,
+    target: str,
+    *,
+    base: Path | None = None,
+    run: str | None = None,
+    record: Path | None = None,
+    policy: Path | None = None,
+    accepted: Iterable[Claim] = (),
+) -> Report:
+    """Check `target` (as on the command line; relative to `base`, default the current folder).
+
+    Raises InputError for what cannot be checked at all; everything that was found out about the
+    target itself is in the report.
+    """
+    if run is not None and record is not None:
+        raise InputError("--run and --record both say what it should be: give one of them")
+    asked = _Asked(
+        ctx=ctx,
+        target=parse_target(target, Path.cwd() if base is None else base),
+        policy=load_policy(policy, ctx.config_dir, ctx.environ),
+        project=_project_name(ctx),
+        run=run,
+        record=record,
+    )
+    if asked.target.kind == "path":
+        evidence, why = _folder(asked)
+    else:
+        evidence, why = _image(asked)
+    checked, there = hashed_bytes(evidence)
+    value = evidence.record.usable
+    return Report(
+        target=target,
+        chosen=asked.target.chosen,
+        record=f"{evidence.record.name} ({why})",
+        run=None if value is None else value.run_id,
+        findings=decide(evidence),
+        accepted=frozenset(accepted),
+        checked_bytes=checked,
+        expected_bytes=there,
+    )
+
+
+def _project_name(ctx: Context) -> str | None:
+    from mllock.spec.reader import load_spec
+
+    path = ctx.project / SPEC
+    return load_spec(path).spec.project.name if path.is_file() else None
+
+
+def _folder(asked: _Asked) -> tuple[Evidence, str]:
+    found = read_tree(asked.target.path)
+    source, why = _named(asked) or _for_folder(asked, found)
+    signed = side.sign_of_record(source, asked.policy, asked.project)
+    return _evidence(asked, source, signed, None, found, {}), why
+
+
+def _image(asked: _Asked) -> tuple[Evidence, str]:
+    layout = open_layout(asked.target.path)
+    ref = asked.target.ref
+    assert ref is not None
+    facts = read_image(layout, ref)
+    carried = side.carried_files(facts)
+    statement = _best(_in_layout(asked, layout, facts), facts)
+    if ref == "train" or (statement and statement.value and statement.value.kind == "train"):
+        raise InputError(
+            "a training image holds no model: there is nothing to check it against",
+            file=asked.target.text,
+            hint="check the serving image, or the model folder",
+        )
+    source, why = _named(asked) or _for_image(asked, facts, statement, carried)
+    if source.run is not None and not _is_about(statement, facts):
+        data = side.read_optional(source.run.path / side.STATEMENT)
+        kept = [] if data is None else [(f"{source.run.id}/{side.STATEMENT}", data)]
+        statement = _best((*_signed(asked, kept), *([statement] if statement else [])), facts)
+    signed = side.sign_of_record(source, asked.policy, asked.project)
+    record = signed.usable
+    if record is not None and facts.readable:
+        diff_ids = record.environment_document.get("diff_ids", ())
+        facts = name_culprits(facts, layout, diff_ids)
+    return _evidence(asked, source, signed, statement, facts, carried), why
+
+
+def _evidence(
+    asked: _Asked,
+    source: Source,
+    signed: Signed[Record],
+    statement: Signed[ImageStatement] | None,
+    target: FoundTree | ImageFacts,
+    carried: dict[str, bytes],
+) -> Evidence:
+    record = signed.usable
+    project = asked.ctx.project if asked.project is not None else None
+    return Evidence(
+        project=asked.project,
+        run=None if source.run is None else source.run.id,
+        record=signed,
+        statement=statement,
+        target=target,
+        locks=side.find_locks(project, source, carried),
+        manifest=None if record is None else side.find_manifest(record.model, source, carried),
+        kept=side.kept_files(source.run),
+    )
+
+
+def _named(asked: _Asked) -> tuple[Source, str] | None:
+    if asked.run is not None:
+        return _of_run(open_run(asked.ctx.runs, asked.run)), "--run"
+    if asked.record is None:
+        return None
+    data = side.read_optional(asked.record)
+    if data is None:
+        raise RunError("no such record", file=str(asked.record))
+    return Source(name=str(asked.record), data=data, folder=asked.record.parent), "--record"
+
+
+def _of_run(run: RunFolder) -> Source:
+    return Source(name=f"{run.id}/{side.RECORD}", data=run.bundle_bytes(), folder=run.path, run=run)
+
+
+def _good_runs(asked: _Asked) -> tuple[RunFolder, ...]:
+    return tuple(run for run in list_runs(asked.ctx.runs) if run.is_good)
+
+
+def _for_folder(asked: _Asked, found: FoundTree) -> tuple[Source, str]:
+    """The run that the folder belongs to, or whose model it is, else the newest."""
+    inside = asked.target.path.resolve()
+    for run in list_runs(asked.ctx.runs):
+        if inside.is_relative_to(run.path.resolve()):
+            return _of_run(run), "the run that holds the target"
+    runs = _good_runs(asked)
+    manifest = manifest_of(found)
+    for run in runs:
+        if manifest is not None and run.record().model == manifest.digest:
+            return _of_run(run), "the newest run with this model"
+    if runs:
+        return _of_run(runs[0]), "no run has this model; this is the newest"
+    raise _nothing(asked)
+
+
+def _for_image(
+    asked: _Asked,
+    facts: ImageFacts,
+    statement: Signed[ImageStatement] | None,
+    carried: dict[str, bytes],
+) -> tuple[Source, str]:
+    """The record that the image statement names, else the one in the image, else the newest."""
+    named = statement.value.record if statement is not None and statement.value else None
+    runs = _good_runs(asked)
+    for digest, why in (
+        (named, "named by the image statement"),
+        (_payload_digest(carried), "equal to the one in the image"),
+    ):
+        for run in runs:
+            if digest is not None and run.record().digest == digest:
+                return _of_run(run), why
+    if side.RECORD in carried:
+        name = f"/opt/mllock/{side.RECORD}"
+        return Source(name=name, data=carried[side.RECORD]), "carried in the image"
+    if runs:
+        return _of_run(runs[0]), "the image names none that is known; this is the newest run"
+    if facts.problem is not None:
+        raise ArchiveError(
+            facts.problem.reason,
+            file=facts.problem.path,
+            expected=facts.problem.expected,
+            found=facts.problem.found,
+        )
+    raise _nothing(asked)
+
+
+def _payload_digest(carried: dict[str, bytes]) -> Digest | None:
+    from mllock.attest.bundle import read_bundle
+
+    try:
+        return read_bundle(carried[side.RECORD]).payload_digest
+    except (KeyError, RunError):
+        return None
+
+
+def _nothing(asked: _Asked) -> InputError:
+    return InputError(
+        "there is no record to check it against",
+        file=asked.target.text,
+        hint="name one with --record FILE, or check in the project that trained it",
+    )
+
+
+def _in_layout(
+    asked: _Asked, layout: Layout, facts: ImageFacts
+) -> tuple[Signed[ImageStatement], ...]:
+    """Statements in the layout about this image, and about serving images that it was made of."""
+    try:
+        bundles = _numbered(layout.referrers(None, BUNDLE))
+    except ArchiveError:
+        # Anyone can put a damaged artifact beside an image: it is as good as none.
+        return ()
+    return tuple(
+        statement
+        for statement in _signed(asked, bundles)
+        if statement.value is None
+        or statement.value.kind == "serve"
+        or statement.value.manifest_digest == facts.manifest_digest
+    )
+
+
+def _numbered(bundles: Iterable[bytes]) -> list[tuple[str, bytes]]:
+    return [(f"image statement {n}", data) for n, data in enumerate(bundles, start=1)]
+
+
+def _signed(
+    asked: _Asked, bundles: Iterable[tuple[str, bytes]]
+) -> tuple[Signed[ImageStatement], ...]:
+    found = (
+        side.sign_of_statement(name, data, asked.policy, asked.project) for name, data in bundles
+    )
+    return tuple(statement for statement in found if statement is not None)
+
+
+def _is_about(statement: Signed[ImageStatement] | None, facts: ImageFacts) -> bool:
+    value = None if statement is None else statement.believed
+    return value is not None and value.manifest_digest == facts.manifest_digest
+
+
+def _best(
+    statements: Iterable[Signed[ImageStatement]], facts: ImageFacts
+) -> Signed[ImageStatement] | None:
+    """The one that says most: believed and about this manifest, believed, readable, any."""
+    return max(
+        statements,
+        key=lambda s: (_is_about(s, facts), s.believed is not None, s.value is not None),
+        default=None,
+    )
