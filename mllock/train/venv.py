@@ -9,9 +9,13 @@ processes may share the cache. Raises ArchiveError, SurroundingsError.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +38,8 @@ __all__ = ["FetchWheels", "LockedVenv", "locked_venv", "verify_venv"]
 # Wheel file name -> a file with the locked bytes.
 FetchWheels = Callable[[Sequence[PythonPackage]], Mapping[str, Path]]
 
+Looks = Mapping[str, tuple[int, int, int, int, int]]
+
 MANIFEST = "venv.manifest"
 # Absolute, so no tree manifest can hold them: they are compared one by one.
 _LINKS = ("bin/python", "bin/python3")
@@ -43,11 +49,13 @@ _NOT_COMPILED = r"/tests?/"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockedVenv:
-    """A verified environment; `manifest` is what it was when it was verified."""
+    """A verified environment; `manifest` is what it was when it was verified, `looks` how it
+    looked just before."""
 
     root: Path
     python: HostPython
     manifest: TreeManifest
+    looks: Looks
     wheels: int
 
     @property
@@ -76,11 +84,20 @@ def locked_venv(
     with atomic.staging(entries) as staged:
         _make(staged, entry, wheels, python)
         if entry.exists():
-            # Only a damaged entry gets here: move it away, so that readers see one or the other.
+            # Another process was faster, or a damaged entry is in the way: it is moved, so that
+            # readers see one or the other.
+            found = _verified(entry, python, packages, reporter)
+            if found is not None:
+                return found
             os.rename(entry, staged / "damaged")
             atomic.remove_tree(staged / "damaged")
-        # If another process was faster, its entry is used; it is verified like any other.
-        atomic.publish_folder(staged, entry)
+        # Not fsynced: what a power cut tears is found, as every use verifies by content.
+        try:
+            os.rename(staged, entry)
+        except OSError as error:
+            # Another process was faster: its entry is verified and used like any other.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise atomic.cannot_write(entry, error) from error
     made = _verified(entry, python, packages, reporter)
     if made is None:
         raise SurroundingsError(
@@ -92,7 +109,10 @@ def locked_venv(
 
 
 def verify_venv(venv: LockedVenv) -> bool:
-    """Whether it still is what it was, by content."""
+    """Whether it still is what it was: by change times, which programs cannot set, and if these
+    moved by content."""
+    if _looks(venv.root) == venv.looks:
+        return True
     return _scan(venv.root) == venv.manifest and _links_are(venv.root, venv.python)
 
 
@@ -125,11 +145,12 @@ def _verified(
         expected = None
     except ValueError:
         expected = None
+    looks = _looks(root)
     if expected is None or not _links_are(root, python) or _scan(root) != expected:
         reporter.warn("the cached environment was changed; it is made again from the locked wheels")
         return None
     wheels = sum(len(package.wheels) for package in packages)
-    return LockedVenv(root=root, python=python, manifest=expected, wheels=wheels)
+    return LockedVenv(root=root, python=python, manifest=expected, looks=looks, wheels=wheels)
 
 
 def _scan(root: Path) -> TreeManifest | None:
@@ -137,6 +158,29 @@ def _scan(root: Path) -> TreeManifest | None:
         return scan(root, exclude=_LINKS, name="environment")
     except DataError:
         return None
+
+
+def _looks(root: Path) -> Looks:
+    """Mode, size, inode, times of modification and change of everything below `root`."""
+    looks = {}
+    todo = [str(root)]
+    while todo:
+        try:
+            with os.scandir(todo.pop()) as found:
+                for entry in found:
+                    status = entry.stat(follow_symlinks=False)
+                    looks[entry.path] = (
+                        status.st_mode,
+                        status.st_size,
+                        status.st_ino,
+                        status.st_mtime_ns,
+                        status.st_ctime_ns,
+                    )
+                    if stat.S_ISDIR(status.st_mode):
+                        todo.append(entry.path)
+        except OSError:
+            continue
+    return looks
 
 
 def _links_are(root: Path, python: HostPython) -> bool:
@@ -165,9 +209,12 @@ def _make(staged: Path, entry: Path, wheels: Mapping[str, Path], python: HostPyt
         named = staged / "wheels"
         named.mkdir()
         destination = _destination(root, site, final)
-        for name, path in sorted(wheels.items()):
+        for name, path in wheels.items():
             os.symlink(path, named / name)
-            _install(named / name, name, destination)
+        largest_first = sorted(named.iterdir(), key=lambda path: -path.stat().st_size)
+        with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="mllock-install") as pool:
+            for _ in pool.map(lambda path: _install(path, path.name, destination), largest_first):
+                pass
         atomic.remove_tree(named)
         _compile(root, final, site, python)
         manifest = scan(root, exclude=_LINKS, name="environment")
@@ -193,18 +240,19 @@ def _install(path: Path, name: str, destination: SchemeDictionaryDestination) ->
 def _destination(root: Path, site: Path, final: Path) -> SchemeDictionaryDestination:
     from installer.destinations import SchemeDictionaryDestination
 
+    seen: dict[Path, Any] = {}
+    guard = threading.Lock()
+
     class Destination(SchemeDictionaryDestination):
         """Takes a file that two wheels have in common, if its bytes are the same."""
 
         def write_to_fs(self, scheme: Any, path: str, stream: Any, is_executable: bool) -> Any:
             target = self._path_with_destdir(scheme, path)
-            if not target.exists():
-                return super().write_to_fs(scheme, path, stream, is_executable)
-            before = target.read_bytes()
-            target.unlink()
+            target.parent.mkdir(parents=True, exist_ok=True)
             entry = super().write_to_fs(scheme, path, stream, is_executable)
-            if target.read_bytes() != before:
-                raise ValueError(f"another wheel has a different {path}")
+            with guard:
+                if seen.setdefault(target, entry.hash_) != entry.hash_:
+                    raise ValueError(f"another wheel has a different {path}")
             return entry
 
     return Destination(
@@ -217,6 +265,7 @@ def _destination(root: Path, site: Path, final: Path) -> SchemeDictionaryDestina
         },
         interpreter=str(final / "bin" / "python"),
         script_kind="posix",
+        overwrite_existing=True,
     )
 
 
