@@ -17,10 +17,10 @@ from mllock.errors import IntegrityError
 
 __all__ = ["Available", "Index", "Provided", "Relation", "Universe", "parse_relations"]
 
-_NAME = rb"[a-z0-9][a-z0-9+.-]+"
+_NAME = rb"[a-z0-9][a-z0-9+.-]*"
 # Debian Policy 7.1; architecture and build-profile restrictions are for source packages only.
 _RELATION = re.compile(
-    r"(?P<name>[a-z0-9][a-z0-9+.-]+)(?::(?P<arch>[a-z0-9-]+))?"
+    r"(?P<name>[a-z0-9][a-z0-9+.-]*)(?::(?P<arch>[a-z0-9-]+))?"
     r"(?:\s*\(\s*(?P<op><<|<=|=|>=|>>)\s*(?P<version>[A-Za-z0-9.+:~-]+)\s*\))?"
 )
 # Policy 5.6.15 lets a file name be any path; the archives use these characters only.

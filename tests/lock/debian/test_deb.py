@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import contextlib
+import gzip
+import lzma
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.debian import ar, make_deb, member, tar_of
+
+from mllock.errors import ArchiveError, MllockError
+from mllock.lock.debian.deb import Entry, open_deb, read_tar
+
+DEB = make_deb(
+    "hello",
+    files={
+        "usr": "folder",
+        "usr/bin": "folder",
+        "usr/bin/hello": b"#!/bin/sh\n",
+        "usr/bin/hi": "-> hello",
+        "usr/bin/hey": "hard usr/bin/hello",
+    },
+    scripts={"postinst": "#!/bin/sh\n"},
+)
+
+
+def entries(path: Path, data: bytes) -> list[Entry]:
+    path.write_bytes(data)
+    return list(open_deb(path, "hello.deb").entries())
+
+
+def refused(tmp_path: Path, data: bytes) -> str:
+    with pytest.raises(MllockError) as caught:
+        entries(tmp_path / "hello.deb", data)
+    return str(caught.value)
+
+
+def test_a_package_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "hello.deb"
+    path.write_bytes(DEB)
+    deb = open_deb(path, "hello.deb")
+    assert sorted(deb.control) == ["control", "md5sums", "postinst"]
+    found = [(entry.path, entry.kind, entry.mode, entry.target) for entry in deb.entries()]
+    assert found == [
+        ("usr", "folder", 0o755, None),
+        ("usr/bin", "folder", 0o755, None),
+        ("usr/bin/hello", "file", 0o755, None),
+        ("usr/bin/hi", "symlink", 0o777, "hello"),
+        ("usr/bin/hey", "hardlink", 0o644, "usr/bin/hello"),
+    ]
+    assert [bytes(entry.data) for entry in deb.entries()][2] == b"#!/bin/sh\n"
+    assert {(entry.user, entry.group) for entry in deb.entries()} == {("root", "root")}
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [("data.tar", bytes), ("data.tar.gz", gzip.compress), ("data.tar.xz", lzma.compress)],
+)
+def test_compressions(tmp_path: Path, name: str, pack) -> None:
+    data = tar_of([(member("./a"), b"1")])
+    (entry,) = entries(tmp_path / "x", make_deb("hello", data=(name, pack(data))))
+    assert bytes(entry.data) == b"1"
+
+
+@pytest.mark.parametrize("style", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_long_names_in_every_format(tmp_path: Path, style: int) -> None:
+    long = "usr/share/" + "d" * 80 + "/" + "f" * 80
+    members = [(member(f"./{long}"), b"1")]
+    if style != tarfile.USTAR_FORMAT:
+        target = "t" * 150
+        members.append((member("./link", kind=tarfile.SYMTYPE, target=target), b""))
+    deb = make_deb("hello", data=("data.tar", tar_of(members, style=style)))
+    found = entries(tmp_path / "x", deb)
+    assert found[0].path == long
+    assert [entry.target for entry in found[1:]] == ["t" * 150] * (len(members) - 1)
+
+
+def test_zstd_is_not_available(tmp_path: Path) -> None:
+    assert refused(tmp_path, make_deb("hello", data=("data.tar.zst", b""))) == (
+        "hello.deb: packages compressed with zst are not available in this version"
+    )
+
+
+def test_not_a_package(tmp_path: Path) -> None:
+    assert refused(tmp_path, b"PK") == "hello.deb: not an ar archive"
+    assert refused(tmp_path, ar([("debian-binary", b"2.0\n")])) == (
+        "hello.deb: not a Debian package\nfound: debian-binary"
+    )
+    odd = ar([("debian-binary", b"3.0\n"), ("control.tar", b""), ("data.tar", b"")])
+    assert refused(tmp_path, odd) == "hello.deb: not a Debian package of format 2.0"
+    extra = DEB + ar([("data.tar.gz", b"")])[8:]
+    assert refused(tmp_path, extra) == (
+        "hello.deb: not a Debian package\n"
+        "found: debian-binary, control.tar.xz, data.tar.xz, data.tar.gz"
+    )
+    empty = tar_of([])
+    bare = ar([("debian-binary", b"2.0\n"), ("control.tar", empty), ("data.tar", empty)])
+    assert refused(tmp_path, bare) == "hello.deb: no control file in the package"
+    assert refused(tmp_path, DEB + b"x") == "hello.deb: damaged ar header"
+    assert refused(tmp_path, DEB[:-9]) == "hello.deb: data.tar.xz: truncated ar member"
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        (member("../x"), "hello.deb: ../x: path that leads outside of the package"),
+        (member("/x"), "hello.deb: /x: path that leads outside of the package"),
+        (member("./x", kind=tarfile.CHRTYPE), "hello.deb: x: character device in the package"),
+        (member("./x", kind=tarfile.BLKTYPE), "hello.deb: x: block device in the package"),
+        (member("./x", kind=tarfile.FIFOTYPE), "hello.deb: x: named pipe in the package"),
+        (
+            member("./x", kind=tarfile.CONTTYPE),
+            "hello.deb: x: tar member of type b'7' in the package",
+        ),
+        (
+            member("./x", kind=tarfile.LNKTYPE, target="../y"),
+            "hello.deb: ../y: path that leads outside of the package",
+        ),
+        (member("./x", kind=tarfile.SYMTYPE), "hello.deb: x: link without a target"),
+    ],
+)
+def test_hostile_members(tmp_path: Path, info: tarfile.TarInfo, message: str) -> None:
+    deb = make_deb("hello", data=("data.tar", tar_of([(info, b"")])))
+    assert refused(tmp_path, deb) == message
+
+
+def test_damaged_streams(tmp_path: Path) -> None:
+    packed = lzma.compress(tar_of([(member("./a"), b"1" * 1000)]))
+    flipped = bytearray(packed)
+    flipped[40] ^= 1
+    assert "hello.deb: damaged data.tar.xz: " in refused(
+        tmp_path, make_deb("hello", data=("data.tar.xz", bytes(flipped)))
+    )
+    for stream in (packed[:-8], packed + packed):
+        assert refused(tmp_path, make_deb("hello", data=("data.tar.xz", stream))) == (
+            "hello.deb: damaged data.tar.xz: not one whole stream"
+        )
+
+
+def test_damaged_tars(tmp_path: Path) -> None:
+    data = bytearray(tar_of([(member("./a"), b"1")]))
+    assert refused(tmp_path, make_deb("hello", data=("data.tar", bytes(data[:700])))) == (
+        "hello.deb: truncated tar"
+    )
+    data[0] ^= 1
+    assert refused(tmp_path, make_deb("hello", data=("data.tar", bytes(data)))) == (
+        "hello.deb: tar header with a wrong checksum"
+    )
+
+
+def test_pax_records_that_change_what_a_file_is_are_refused(tmp_path: Path) -> None:
+    info = member("./a")
+    info.pax_headers = {"SCHILY.xattr.security.capability": "x"}
+    data = tar_of([(info, b"")], style=tarfile.PAX_FORMAT)
+    assert refused(tmp_path, make_deb("hello", data=("data.tar", data))) == (
+        "hello.deb: pax record b'SCHILY.xattr.security.capability' is not understood"
+    )
+
+
+NAMES = st.text(
+    st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=120
+).filter(lambda name: name not in (".", "..") and len(name.encode()) < 200)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(NAMES, st.binary(max_size=1500), max_size=5))
+def test_what_tarfile_writes_is_read_back(files: dict[str, bytes]) -> None:
+    data = tar_of([(member(f"./{name}"), body) for name, body in files.items()])
+    found = {entry.path: bytes(entry.data) for entry in read_tar(memoryview(data), "x")}
+    assert found == files
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 255))
+def test_a_damaged_tar_is_an_archive_error_or_readable(at: int, value: int) -> None:
+    data = bytearray(tar_of([(member("./a"), b"1" * 600), (member("./b"), b"2")]))
+    data[at % len(data)] = value
+    with contextlib.suppress(ArchiveError):
+        list(read_tar(memoryview(data), "x"))
