@@ -24,9 +24,19 @@ from mllock.lock.checks import check_lock
 from mllock.lock.toml import write
 from mllock.lock.types import LOCK_VERSION, DataPin, Lock
 
-__all__ = ["LOCK_NAME", "content_digest", "dump_lock", "parse_lock", "read_lock", "seal"]
+__all__ = [
+    "LOCK_NAME",
+    "NEWER",
+    "content_digest",
+    "dump_lock",
+    "parse_lock",
+    "read_bytes",
+    "read_lock",
+    "seal",
+]
 
 LOCK_NAME = "mlproject.lock"
+NEWER = "written by a newer mllock"
 MAX_LOCK = 32 * 1024 * 1024
 
 HEADER = """\
@@ -184,7 +194,7 @@ def _gate(document: dict[str, Any], name: str) -> None:
         )
     if version > LOCK_VERSION:
         raise LockError(
-            "written by a newer mllock",
+            NEWER,
             file=name,
             key="lock-version",
             expected=f"at most {LOCK_VERSION}",

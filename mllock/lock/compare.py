@@ -1,0 +1,160 @@
+"""Two comparisons, both pure: the lock against the spec (stale?) and against the lock before.
+
+`stale_reasons` compares meanings, never bytes, and says in words what changed. `changes` says what
+a new lock added, updated and removed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mllock.lock.types import DataPin, Lock
+from mllock.spec.meaning import Meaning
+
+__all__ = ["Action", "Change", "ChangeKind", "changes", "stale_reasons"]
+
+ChangeKind = Literal["base", "system", "python", "data"]
+Action = Literal["added", "updated", "removed"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\]]*\])?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """One pin that is not what it was. `old` and `new` are versions, or facts for data."""
+
+    kind: ChangeKind
+    action: Action
+    name: str
+    old: str | None = None
+    new: str | None = None
+
+    def __str__(self) -> str:
+        """In the past tense, e.g. "Updated numpy 1.26.4 -> 2.0.1"."""
+        versions = " -> ".join(part for part in (self.old, self.new) if part)
+        return f"{self.action.capitalize()} {self.name} {versions}"
+
+
+def stale_reasons(lock: Lock, meaning: Meaning) -> tuple[str, ...]:
+    """What the spec means now that it did not mean to the lock; empty if the lock is current."""
+    if lock.inputs.digest == meaning.digest:
+        return ()
+    return (
+        *_table("environment", lock.inputs.environment, meaning.environment),
+        *_table("data", lock.inputs.data, meaning.data),
+        *_table("builder", lock.inputs.builder, meaning.builder),
+    )
+
+
+def _table(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted({*old, *new}):
+        here = f"{key}.{name}"
+        if name not in old:
+            yield f"{here}: added{_brief(new[name])}"
+        elif name not in new:
+            yield f"{here}: removed"
+        elif isinstance(old[name], Mapping) and isinstance(new[name], Mapping):
+            yield from _table(here, old[name], new[name])
+        elif old[name] != new[name]:
+            yield from _value(here, old[name], new[name])
+
+
+def _value(key: str, old: Any, new: Any) -> Iterator[str]:
+    if isinstance(old, str | int) and isinstance(new, str | int):
+        yield f"{key}: {_scalar(old)} -> {_scalar(new)}"
+    elif _are_strings(old) and _are_strings(new):
+        yield from _items(key, old, new)
+    else:
+        yield f"{key}: changed"
+
+
+def _items(key: str, old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+    added = [item for item in new if item not in old]
+    removed = [item for item in old if item not in new]
+    for item in tuple(added):
+        # "pandas>=2" for "pandas<2" is one change, if there is one of that name on both sides.
+        same = [other for other in removed if _name(other) == _name(item)]
+        if len(same) == 1 and [_name(other) for other in added].count(_name(item)) == 1:
+            yield f"{key}: changed {same[0]} to {item}"
+            added.remove(item)
+            removed.remove(same[0])
+    if added:
+        yield f"{key}: added {', '.join(added)}"
+    if removed:
+        yield f"{key}: removed {', '.join(removed)}"
+    if set(old) == set(new):
+        yield f"{key}: order changed"
+
+
+def _are_strings(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+def _name(text: str) -> str:
+    match = _NAME.match(text)
+    return match[0] if match else text
+
+
+def _brief(value: Any) -> str:
+    return f" {_scalar(value)}" if isinstance(value, str | int) else ""
+
+
+def _scalar(value: str | int) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def changes(old: Lock | None, new: Lock) -> tuple[Change, ...]:
+    """What moved from `old` to `new`: base, then system, python and data, each by name."""
+    return (
+        *_pins("base", _base(old), _base(new)),
+        *_pins("system", _system(old), _system(new)),
+        *_pins("python", _python(old), _python(new)),
+        *_pins("data", _data(old), _data(new)),
+    )
+
+
+# name -> (what is shown, what decides whether it changed)
+_Pins = dict[str, tuple[str, object]]
+
+
+def _base(lock: Lock | None) -> _Pins:
+    if lock is None:
+        return {}
+    base = lock.base
+    return {f"{base.kind}:{base.suite}": (f"with Python {base.python}", base.python)}
+
+
+def _system(lock: Lock | None) -> _Pins:
+    return {item.name: (item.version, item.sha256) for item in lock.system} if lock else {}
+
+
+def _python(lock: Lock | None) -> _Pins:
+    if lock is None:
+        return {}
+    return {item.name: (item.version, item.wheels) for item in lock.python.packages}
+
+
+def _data(lock: Lock | None) -> _Pins:
+    if lock is None:
+        return {}
+    return {f"data.{name}": (_facts(pin), pin) for name, pin in lock.data.items()}
+
+
+def _facts(pin: DataPin) -> str:
+    files = "" if pin.kind == "file" else f"{pin.files} files, "
+    return f"({files}{pin.size} bytes, {pin.tree[:19]})"
+
+
+def _pins(kind: ChangeKind, old: _Pins, new: _Pins) -> Iterator[Change]:
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        if before is None and after is not None:
+            yield Change(kind=kind, action="added", name=name, new=after[0])
+        elif after is None and before is not None:
+            yield Change(kind=kind, action="removed", name=name, old=before[0])
+        elif before is not None and after is not None and before[1] != after[1]:
+            shown = after[0] if before[0] != after[0] else f"{after[0]} (other file)"
+            yield Change(kind=kind, action="updated", name=name, old=before[0], new=shown)

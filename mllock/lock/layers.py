@@ -1,0 +1,61 @@
+"""Which Python packages share a layer. Pure and sticky.
+
+A wheel of `LARGE` bytes or more is alone, the small ones are together, and a package stays where
+the previous lock had it, so that one update moves one layer and the others are found in caches
+and registries as they are. Only a smaller budget moves packages that did not change.
+
+Law: `assign(p, budget, assign(p, budget, before)) == assign(p, budget, before)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mllock.lock.types import LayerGroup, PythonPackage
+
+__all__ = ["LARGE", "assign", "python_budget"]
+
+LARGE = 1024 * 1024
+# base, system, code, model, record, and one to spare for the bytecode to come.
+_OTHER_LAYERS = 6
+
+
+def python_budget(layers: int) -> int:
+    """How many of `[builder] layers` Python packages may have."""
+    return max(1, layers - _OTHER_LAYERS)
+
+
+def assign(
+    packages: Sequence[PythonPackage], budget: int, previous: Sequence[LayerGroup] = ()
+) -> tuple[LayerGroup, ...]:
+    """Every package in one group, at most `budget` groups, sorted by their first names."""
+    sizes = {item.name: sum(wheel.size for wheel in item.wheels) for item in packages}
+    groups = [kept for group in previous if (kept := set(group.packages) & sizes.keys())]
+    placed = {name for group in groups for name in group}
+    small: set[str] = set()
+    for name in sorted(sizes.keys() - placed, key=lambda item: (-sizes[item], item)):
+        if sizes[name] >= LARGE:
+            groups.append({name})
+        else:
+            small.add(name)
+    if small:
+        together = max(
+            (group for group in groups if _is_of_small(group, sizes)),
+            key=lambda group: (len(group), sorted(group)),
+            default=None,
+        )
+        if together is None:
+            groups.append(small)
+        else:
+            together |= small
+    while len(groups) > budget:
+        # The two smallest, so that the fewest bytes move.
+        groups.sort(key=lambda group: (sum(sizes[name] for name in group), sorted(group)))
+        groups[0:2] = [groups[0] | groups[1]]
+    return tuple(
+        LayerGroup(packages=names) for names in sorted(tuple(sorted(group)) for group in groups)
+    )
+
+
+def _is_of_small(group: set[str], sizes: dict[str, int]) -> bool:
+    return len(group) > 1 or all(sizes[name] < LARGE for name in group)

@@ -1,0 +1,158 @@
+"""Making a lock: what has to be resolved again, and the new lock out of the parts. Pure.
+
+A part of the previous lock is kept as it is unless its own inputs changed or an upgrade was asked
+for: adding a data source resolves nothing, a new requirement does not touch the Debian packages.
+Resolvers and data pinners are called by `mllock.workflows.lock`, between these functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from mllock.errors import IntegrityError
+from mllock.lock.format import seal
+from mllock.lock.layers import assign, python_budget
+from mllock.lock.ports import SystemResolution, Upgrade
+from mllock.lock.target import Target
+from mllock.lock.types import (
+    DataPin,
+    Inputs,
+    Layers,
+    Lock,
+    PythonPackage,
+    PythonPins,
+    Tool,
+)
+from mllock.spec.meaning import Meaning
+
+__all__ = ["assemble", "keep_wheels", "kept_python", "kept_system", "pins_of"]
+
+# The inputs of each part, by their keys in [inputs.environment].
+_SYSTEM_INPUTS = ("python", "base", "system-packages", "platforms")
+_PYTHON_INPUTS = (
+    "dependencies",
+    "constraints",
+    "platforms",
+    "resolver",
+    "exclude-newer",
+    "indexes",
+)
+_NO_DIGEST = "sha256:" + "0" * 64
+
+
+def kept_system(old: Lock | None, meaning: Meaning, upgrade: Upgrade) -> SystemResolution | None:
+    """The system part of `old` if it may stay, else None: resolve it."""
+    if old is None or upgrade.all or upgrade.names & {item.name for item in old.system}:
+        return None
+    if not _same(old, meaning, _SYSTEM_INPUTS):
+        return None
+    return SystemResolution(base=old.base, packages=old.system)
+
+
+def kept_python(
+    old: Lock | None, meaning: Meaning, target: Target, upgrade: Upgrade
+) -> tuple[PythonPackage, ...] | None:
+    """The Python packages of `old` if they may stay, else None: resolve them."""
+    if old is None or upgrade.all or upgrade.names & {item.name for item in old.python.packages}:
+        return None
+    if not _same(old, meaning, _PYTHON_INPUTS) or not _same_target(old, target):
+        return None
+    return old.python.packages
+
+
+def keep_wheels(
+    old: Lock | None, packages: Sequence[PythonPackage], target: Target, upgrade: Upgrade
+) -> tuple[PythonPackage, ...]:
+    """Fresh answers of a resolver, with the wheels of `old` where the version did not move.
+
+    An index may get another wheel for a version at any time; a pin does not move for that. Raises
+    IntegrityError if the same file came with other bytes, unless it was asked to be upgraded.
+    """
+    if old is None or not _same_target(old, target):
+        return tuple(packages)
+    before = {item.name: item for item in old.python.packages}
+    return tuple(_kept_wheel(before.get(item.name), item, upgrade) for item in packages)
+
+
+def _kept_wheel(old: PythonPackage | None, new: PythonPackage, upgrade: Upgrade) -> PythonPackage:
+    if old is None or old.version != new.version or upgrade.all or new.name in upgrade.names:
+        return new
+    known = {wheel.name: wheel.hashes["sha256"] for wheel in old.wheels}
+    for wheel in new.wheels:
+        found = wheel.hashes["sha256"]
+        expected = known.get(wheel.name, found)
+        if found != expected:
+            raise IntegrityError(
+                f"the index serves other bytes for {wheel.name} than those that are locked",
+                expected=f"sha256:{expected}",
+                found=f"sha256:{found}",
+                hint=f'find out why; "mllock lock --upgrade {new.name}" takes the new ones',
+            )
+    return old
+
+
+def pins_of(old: Lock | None) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Name -> version of the Python packages, and of the Debian packages, of `old`."""
+    if old is None:
+        return {}, {}
+    return (
+        {item.name: item.version for item in old.python.packages},
+        {item.name: item.version for item in old.system},
+    )
+
+
+def assemble(
+    *,
+    meaning: Meaning,
+    tool: Tool,
+    builder_format: int,
+    system: SystemResolution,
+    target: Target,
+    packages: Sequence[PythonPackage],
+    data: Mapping[str, DataPin],
+    previous: Lock | None,
+) -> Lock:
+    """The lock of these parts, sorted and sealed. `previous` decides layers, nothing else."""
+    groups = previous.layers.python if previous is not None else ()
+    return seal(
+        Lock(
+            content_digest=_NO_DIGEST,
+            tool=tool,
+            inputs=Inputs(
+                digest=meaning.digest,
+                environment=_plain(meaning.environment),
+                data=_plain(meaning.data),
+                builder=_plain(meaning.builder),
+            ),
+            base=system.base,
+            system=system.packages,
+            python=PythonPins(
+                environments=(target.environment,),
+                requires_python=target.requires_python,
+                packages=tuple(packages),
+            ),
+            data=dict(data),
+            layers=Layers(
+                builder_format=builder_format,
+                python=assign(packages, python_budget(meaning.builder["layers"]), groups),
+            ),
+        )
+    )
+
+
+def _same(old: Lock, meaning: Meaning, keys: Sequence[str]) -> bool:
+    return all(old.inputs.environment.get(key) == meaning.environment.get(key) for key in keys)
+
+
+def _same_target(old: Lock, target: Target) -> bool:
+    from mllock.lock.target import target_of
+
+    return target_of(old) == target
+
+
+def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(table)
+    return plain

@@ -1,0 +1,296 @@
+"""`mllock lock`: the spec, the previous lock and the world in, a lock or reasons out.
+
+Order: spec; previous lock; data, because a missing file needs no network to be found; the system
+part, whose Python and C library decide which wheels fit; the Python part; then the new lock, read
+back before it is written. Whatever fails, the old lock stays. If nothing changed, nothing is
+resolved, fetched or written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mllock import __version__
+from mllock.core.platform import host_platform
+from mllock.data.pin import Pinner, stat_reasons, verify_source
+from mllock.errors import InputError, LockError, ResolutionError, StaleLockError
+from mllock.image.types import BUILDER_FORMAT
+from mllock.lock.compare import Change, changes, stale_reasons
+from mllock.lock.format import LOCK_NAME, NEWER, dump_lock, parse_lock, read_bytes
+from mllock.lock.make import assemble, keep_wheels, kept_python, kept_system, pins_of
+from mllock.lock.ports import (
+    PythonRequest,
+    PythonResolver,
+    SystemRequest,
+    SystemResolution,
+    SystemResolver,
+    Upgrade,
+)
+from mllock.lock.target import Target, glibc_of
+from mllock.lock.types import Lock, PythonPackage, Tool
+from mllock.spec.available import refuse_unavailable
+from mllock.spec.meaning import Meaning, meaning
+from mllock.spec.reader import LoadedSpec, load_spec
+from mllock.spec.requirements import Declared, declared
+from mllock.store.atomic import write_bytes
+from mllock.workflows.context import Context
+
+__all__ = ["LockResult", "Resolvers", "check_lock", "current_lock", "lock_project"]
+
+SPEC_NAME = "mlproject.toml"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockResult:
+    """What `mllock lock` did. `written` is False if the lock was current."""
+
+    lock: Lock
+    changes: tuple[Change, ...]
+    written: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resolvers:
+    """Who resolves; None is the real one, made when it is needed."""
+
+    python: PythonResolver | None = None
+    system: SystemResolver | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Previous:
+    """The lock that was here. `pins` are wishes; `parts` may be kept as they are."""
+
+    pins: Lock | None = None
+    parts: Lock | None = None
+    shown: Lock | None = None
+
+
+def lock_project(
+    ctx: Context,
+    *,
+    upgrade: Upgrade | None = None,
+    fresh: bool = False,
+    resolvers: Resolvers | None = None,
+) -> LockResult:
+    """Bring mlproject.lock up to date. `fresh` forgets the previous pins."""
+    resolvers = resolvers or Resolvers()
+    loaded, wanted, means = _spec(ctx)
+    path = ctx.project / LOCK_NAME
+    previous = _previous(ctx, path, fresh=fresh)
+    upgrade = _checked(upgrade or Upgrade(), previous.pins)
+    pinner = Pinner(ctx.project, ctx.state)
+    data = {name: pinner.pin(name, item) for name, item in sorted(loaded.spec.data.items())}
+    system = kept_system(previous.parts, means, upgrade)
+    if system is None:
+        system = _resolve_system(ctx, loaded, previous, upgrade, resolvers.system)
+    target = Target(
+        python=system.base.python,
+        platform=loaded.spec.environment.platforms[0],
+        glibc=glibc_of(system.packages),
+    )
+    packages = kept_python(previous.parts, means, target, upgrade)
+    tool = previous.parts.tool if previous.parts is not None else None
+    if packages is None or tool is None:
+        resolver = resolvers.python or _pip_tools(ctx)
+        packages = _resolve_python(ctx, loaded, wanted, target, previous, upgrade, resolver)
+        tool = Tool(mllock=__version__, resolver=resolver.name, resolver_version=resolver.version())
+    lock = assemble(
+        meaning=means,
+        tool=tool,
+        builder_format=BUILDER_FORMAT,
+        system=system,
+        target=target,
+        packages=packages,
+        data=data,
+        previous=previous.pins,
+    )
+    return _write(path, lock, previous)
+
+
+def check_lock(ctx: Context, *, by_content: bool = False) -> tuple[str, ...]:
+    """Why the lock is stale, offline; empty if it is current.
+
+    Data is looked at by stat, or `by_content`. Raises LockError if there is no usable lock, and
+    DataError if a source is missing.
+    """
+    loaded, _, means = _spec(ctx)
+    lock = parse_lock(read_bytes(ctx.project / LOCK_NAME), LOCK_NAME)
+    reasons = [*stale_reasons(lock, means), *_format_reasons(lock)]
+    for name, source in sorted(loaded.spec.data.items()):
+        pin = lock.data.get(name)
+        if pin is None:
+            continue
+        if not by_content:
+            reasons += stat_reasons(ctx.project, name, source, pin, ctx.state)
+            continue
+        try:
+            verify_source(ctx.project, name, source, pin)
+        except StaleLockError as error:
+            reasons.append(error.message)
+    return tuple(dict.fromkeys(reasons))
+
+
+def current_lock(ctx: Context, loaded: LoadedSpec, *, data: bool = True) -> tuple[Lock, bytes]:
+    """The lock and its bytes, for building or training from.
+
+    Raises LockError, or StaleLockError if the spec means something else now or, unless `data` is
+    False (the caller verifies by content), if data changed as far as stat can tell.
+    """
+    content = read_bytes(ctx.project / LOCK_NAME)
+    lock = parse_lock(content, LOCK_NAME)
+    means = meaning(loaded.spec, declared(ctx.project, loaded))
+    reasons = [*stale_reasons(lock, means), *_format_reasons(lock)]
+    if data:
+        for name, source in sorted(loaded.spec.data.items()):
+            if name in lock.data:
+                reasons += stat_reasons(ctx.project, name, source, lock.data[name], ctx.state)
+    if reasons:
+        raise StaleLockError(
+            "is stale",
+            file=LOCK_NAME,
+            found="\n       ".join(reasons),
+            hint='bring it up to date with "mllock lock"',
+        )
+    return lock, content
+
+
+def _spec(ctx: Context) -> tuple[LoadedSpec, Declared, Meaning]:
+    loaded = load_spec(ctx.project / SPEC_NAME)
+    refuse_unavailable(loaded, host_platform())
+    wanted = declared(ctx.project, loaded)
+    return loaded, wanted, meaning(loaded.spec, wanted)
+
+
+def _format_reasons(lock: Lock) -> tuple[str, ...]:
+    if lock.layers.builder_format == BUILDER_FORMAT:
+        return ()
+    return (f"layers.builder-format: {lock.layers.builder_format} -> {BUILDER_FORMAT}",)
+
+
+def _previous(ctx: Context, path: Path, *, fresh: bool) -> _Previous:
+    if not path.exists():
+        return _Previous()
+    content = read_bytes(path)
+    try:
+        lock = parse_lock(content, path.name)
+    except LockError as error:
+        if error.message == NEWER:
+            raise
+        if fresh:
+            return _Previous()
+        if error.key not in ("content-digest", "inputs.digest"):
+            raise
+        edited = parse_lock(content, path.name, verify=False)
+        ctx.reporter.warn(f"{path.name}: {error.message}: everything is resolved again")
+        return _Previous(pins=edited, shown=edited)
+    if fresh:
+        return _Previous(shown=lock)
+    return _Previous(pins=lock, parts=lock, shown=lock)
+
+
+def _checked(upgrade: Upgrade, old: Lock | None) -> Upgrade:
+    """The same upgrade with names as the lock writes them. Raises InputError for unknown ones."""
+    if old is None or not upgrade.names:
+        return upgrade
+    python, system = (set(pins) for pins in pins_of(old))
+    names = set()
+    for name in sorted(upgrade.names):
+        normal = name.replace("_", "-").replace(".", "-").lower()
+        found = {normal} & python or {name} & system
+        if not found:
+            import difflib
+
+            near = difflib.get_close_matches(normal, sorted(python | system), n=1)
+            raise InputError(
+                f"no locked package is named {name!r}",
+                file=LOCK_NAME,
+                hint=f'did you mean "{near[0]}"?' if near else f"{LOCK_NAME} lists them",
+            )
+        names |= found
+    return Upgrade(all=upgrade.all, names=frozenset(names))
+
+
+def _resolve_system(
+    ctx: Context,
+    loaded: LoadedSpec,
+    previous: _Previous,
+    upgrade: Upgrade,
+    resolver: SystemResolver | None,
+) -> SystemResolution:
+    from mllock.lock.debian import DebianResolver
+
+    environment = loaded.spec.environment
+    resolver = resolver or DebianResolver(ctx.fetcher, ctx.cache, ctx.environ, ctx.reporter)
+    return resolver.resolve(
+        SystemRequest(
+            base=environment.base,
+            python=environment.python,
+            packages=environment.system_packages,
+            platform=environment.platforms[0],
+            mirror=environment.debian_mirror,
+            pins=pins_of(previous.pins)[1],
+            upgrade=upgrade,
+        )
+    )
+
+
+def _pip_tools(ctx: Context) -> PythonResolver:
+    from mllock.lock.python import PipToolsResolver
+
+    return PipToolsResolver(ctx.cache, ctx.reporter, ctx.environ)
+
+
+def _resolve_python(
+    ctx: Context,
+    loaded: LoadedSpec,
+    wanted: Declared,
+    target: Target,
+    previous: _Previous,
+    upgrade: Upgrade,
+    resolver: PythonResolver,
+) -> tuple[PythonPackage, ...]:
+    count = len(wanted.requirements)
+    ctx.reporter.step(f"resolving {count} requirement{'s' if count != 1 else ''}")
+    request = PythonRequest(
+        requirements=wanted.requirements,
+        constraints=wanted.constraints,
+        python=target.python,
+        platform=target.platform,
+        glibc=target.glibc,
+        pins=pins_of(previous.pins)[0],
+        upgrade=upgrade,
+    )
+    try:
+        packages = resolver.resolve(request)
+    except ResolutionError as error:
+        _place(error, loaded)
+        raise
+    return keep_wheels(previous.parts, packages, target, upgrade)
+
+
+def _place(error: ResolutionError, loaded: LoadedSpec) -> None:
+    """Say where in the spec the requirement stands that an error is about, if it does."""
+    from mllock.spec.requirements import parts_of
+
+    if error.file is not None:
+        return
+    names: tuple[str, ...] = getattr(error, "names", ())
+    for name in names:
+        for index, text in enumerate(loaded.spec.environment.dependencies):
+            if parts_of(text)[0] == name:
+                error.file = loaded.path.name
+                error.key = f"environment.dependencies[{index}]"
+                error.line = loaded.place(error.key)
+                return
+
+
+def _write(path: Path, lock: Lock, previous: _Previous) -> LockResult:
+    old = previous.parts
+    if old is not None and old.content_digest == lock.content_digest:
+        return LockResult(lock=old, changes=(), written=False)
+    content = dump_lock(lock)
+    parse_lock(content, path.name)  # what cannot be read back is never written
+    write_bytes(path, content)
+    return LockResult(lock=lock, changes=changes(previous.shown, lock), written=True)
