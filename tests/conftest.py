@@ -1,10 +1,11 @@
-"""Goldens: bytes that must not change without somebody deciding so.
+"""Goldens, bytes that must not change without somebody deciding so; and the schemas of OCI.
 
 `pytest --update-goldens` writes what tests find; the diff is then reviewed like code.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,3 +32,26 @@ def golden(request: pytest.FixtureRequest) -> Golden:
         assert found == expected, f"{path.name}: changed on purpose? pytest --update-goldens"
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def validate_oci() -> Callable[[bytes, str], None]:
+    """`validate_oci(document, schema)`: against the OCI image specification's own schemas."""
+    import jsonschema
+    from referencing import Registry, Resource
+    from referencing.jsonschema import DRAFT4
+
+    folder = Path(__file__).parent / "data" / "oci-image-schema"
+    schemas = {path.name: json.loads(path.read_text()) for path in folder.glob("*.json")}
+
+    def retrieve(uri: str) -> Resource:
+        # Each file has an `id` in another folder of one site; the names are unique.
+        return DRAFT4.create_resource(schemas[uri.rpartition("/")[2]])
+
+    registry = Registry(retrieve=retrieve)
+
+    def validate(document: bytes, schema: str) -> None:
+        validator = jsonschema.Draft4Validator(schemas[schema], registry=registry)
+        validator.validate(json.loads(document))
+
+    return validate

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT4
 from support.nodes import blob, file, folder, hardlink, symlink
 
 from mllock.core.canonical import digest_of
@@ -19,20 +17,7 @@ from mllock.image.environment import document_of_config, environment_document, i
 from mllock.image.resolve import with_parents
 from mllock.image.types import ImageConfig, ImagePlan, Layer
 
-SCHEMAS = Path(__file__).parents[1] / "data" / "oci-image-schema"
 GOLDENS = Path(__file__).parents[1] / "goldens" / "image"
-
-
-def validate(document: bytes, schema: str) -> None:
-    """Against the schemas of the OCI image specification."""
-    schemas = {path.name: json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")}
-
-    def retrieve(uri: str) -> Resource:
-        # Each file has an `id` in another folder of one site; the names are unique.
-        return DRAFT4.create_resource(schemas[uri.rpartition("/")[2]])
-
-    validator = jsonschema.Draft4Validator(schemas[schema], registry=Registry(retrieve=retrieve))
-    validator.validate(json.loads(document))
 
 
 def layer(kind: str, number: int) -> Layer:
@@ -61,17 +46,17 @@ PLAN = ImagePlan(
 
 @pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
 @pytest.mark.parametrize("port", [None, 8080])
-def test_the_documents_are_valid(platform: str, port: int | None) -> None:
+def test_the_documents_are_valid(platform: str, port: int | None, validate_oci) -> None:
     image = assemble(replace(PLAN, platform=platform, config=replace(PLAN.config, port=port)))
-    validate(image.config, "config-schema.json")
-    validate(image.manifest, "image-manifest-schema.json")
+    validate_oci(image.config, "config-schema.json")
+    validate_oci(image.manifest, "image-manifest-schema.json")
 
 
-def test_a_wrong_document_is_seen() -> None:
+def test_a_wrong_document_is_seen(validate_oci) -> None:
     config = json.loads(assemble(PLAN).config)
     del config["rootfs"]["diff_ids"]
     with pytest.raises(jsonschema.ValidationError):
-        validate(json.dumps(config).encode(), "config-schema.json")
+        validate_oci(json.dumps(config).encode(), "config-schema.json")
 
 
 def test_goldens(golden) -> None:

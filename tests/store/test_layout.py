@@ -1,0 +1,238 @@
+"""Writing OCI layouts: whole or not at all, only what is named, valid by the specification."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.reporter import Recorder
+
+from mllock.core.digest import Digest, hex_of, sha256_of
+from mllock.errors import ArchiveError, InputError, IntegrityError, SurroundingsError
+from mllock.image.config import assemble
+from mllock.image.types import Image, ImageConfig, ImagePlan, Layer
+from mllock.store.cache import Cache
+from mllock.store.layout import ARTIFACT_TYPE, write_layout
+from mllock.store.layout_reader import open_layout
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache", Recorder())
+
+
+def image(cache: Cache, kind: str, text: str = "") -> Image:
+    layers = []
+    for number in ("base", text or kind):
+        digest = cache.put_bytes(f"layer {number}".encode())
+        size = len(f"layer {number}")
+        layers.append(
+            Layer(
+                kind="base" if number == "base" else "code",
+                title=number,
+                digest=digest,
+                diff_id=sha256_of(f"tar {number}".encode()),
+                size=size,
+                unpacked=9,
+            )
+        )
+    return assemble(
+        ImagePlan(
+            kind=kind,
+            platform="linux/amd64",
+            layers=tuple(layers),
+            config=ImageConfig(command=(kind, text), variables={"PATH": "/bin"}),
+        )
+    )
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_both_images_and_their_statements(tmp_path: Path, cache: Cache) -> None:
+    folder = tmp_path / "out" / "oci"
+    images = {kind: image(cache, kind) for kind in ("train", "serve")}
+    write_layout(folder, images, {"train": b"about train\n", "serve": b"about serve\n"}, cache)
+    layout = open_layout(folder)
+    assert layout.refs == ("serve", "train")
+    for kind, expected in images.items():
+        found = layout.image(kind)
+        assert (found.config, found.manifest) == (expected.config, expected.manifest)
+        assert [layer.digest for layer in found.layers] == [x.digest for x in expected.layers]
+        assert all(b"".join(layout.stream(layer)) for layer in found.layers)
+        statements = layout.referrers(expected.manifest_digest, ARTIFACT_TYPE)
+        assert statements == (f"about {kind}\n".encode(),)
+    named = {
+        *(hex_of(layer.digest) for x in images.values() for layer in x.layers),
+        *(hex_of(x.config_digest) for x in images.values()),
+        *(hex_of(x.manifest_digest) for x in images.values()),
+        *(hex_of(d.digest) for d in layout.manifests),
+        *(hex_of(sha256_of(f"about {kind}\n".encode())) for kind in images),
+        hex_of(sha256_of(b"{}")),
+    }
+    assert files(folder) == sorted(
+        ["index.json", "oci-layout", *(f"blobs/sha256/{name}" for name in named)]
+    )
+
+
+def test_the_documents_are_valid(tmp_path: Path, cache: Cache, validate_oci) -> None:
+    folder = tmp_path / "oci"
+    write_layout(folder, {"train": image(cache, "train")}, {"train": b"x"}, cache)
+    validate_oci((folder / "index.json").read_bytes(), "image-index-schema.json")
+    validate_oci((folder / "oci-layout").read_bytes(), "image-layout-schema.json")
+    for entry in json.loads((folder / "index.json").read_text())["manifests"]:
+        data = (folder / "blobs" / "sha256" / hex_of(Digest(entry["digest"]))).read_bytes()
+        validate_oci(data, "image-manifest-schema.json")
+
+
+def test_the_same_images_give_the_same_bytes(tmp_path: Path, cache: Cache) -> None:
+    for name, order in (("one", ("train", "serve")), ("two", ("serve", "train"))):
+        for kind in order:
+            write_layout(
+                tmp_path / name, {kind: image(cache, kind)}, {}, cache, keep=lambda _: True
+            )
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    assert (tmp_path / "one/index.json").read_bytes() == (tmp_path / "two/index.json").read_bytes()
+
+
+def test_other_images_stay_if_they_are_kept(tmp_path: Path, cache: Cache) -> None:
+    folder = tmp_path / "oci"
+    old = image(cache, "serve")
+    write_layout(folder, {"serve": old, "x": image(cache, "train", "x")}, {"serve": b"s"}, cache)
+    write_layout(
+        folder, {"train": image(cache, "train")}, {}, cache, keep=lambda i: i.ref == "serve"
+    )
+    layout = open_layout(folder)
+    assert layout.refs == ("serve", "train")
+    assert layout.referrers(old.manifest_digest, ARTIFACT_TYPE) == (b"s",)
+    write_layout(folder, {"train": image(cache, "train")}, {}, cache)
+    assert open_layout(folder).refs == ("train",)
+    assert len(files(folder)) == 2 + 4
+
+
+def test_an_image_that_is_damaged_is_not_kept(tmp_path: Path, cache: Cache) -> None:
+    folder = tmp_path / "oci"
+    old = image(cache, "serve")
+    write_layout(folder, {"serve": old}, {"serve": b"s"}, cache)
+    blob = folder / "blobs" / "sha256" / hex_of(old.layers[1].digest)
+    data = blob.read_bytes()
+    blob.unlink()
+    blob.write_bytes(data[:-1] + b"!")
+    write_layout(folder, {"train": image(cache, "train")}, {}, cache, keep=lambda _: True)
+    assert open_layout(folder).refs == ("train",)
+    assert len(files(folder)) == 2 + 4
+
+
+def test_a_damaged_blob_is_put_right(tmp_path: Path, cache: Cache) -> None:
+    folder = tmp_path / "oci"
+    train = image(cache, "train")
+    write_layout(folder, {"train": train}, {}, cache)
+    for digest in (train.layers[0].digest, train.config_digest):
+        blob = folder / "blobs" / "sha256" / hex_of(digest)
+        blob.unlink()
+        blob.write_bytes(b"damaged")
+    write_layout(folder, {"train": train}, {}, cache)
+    layout = open_layout(folder)
+    assert layout.image("train").config == train.config
+    assert b"".join(layout.stream(layout.image("train").layers[0])) == b"layer base"
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"schemaVersion":2,"manifests":[{}]}', ""])
+def test_a_damaged_index_is_replaced(tmp_path: Path, cache: Cache, damage: str) -> None:
+    folder = tmp_path / "oci"
+    write_layout(folder, {"train": image(cache, "train")}, {}, cache)
+    (folder / "index.json").write_text(damage)
+    write_layout(folder, {"train": image(cache, "train")}, {}, cache, keep=lambda _: True)
+    assert open_layout(folder).refs == ("train",)
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path: Path, cache: Cache) -> None:
+    folder = tmp_path / "home"
+    (folder / "blobs").mkdir(parents=True)
+    (folder / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError) as caught:
+        write_layout(folder, {"train": image(cache, "train")}, {}, cache)
+    assert str(caught.value) == (
+        f"{folder}: this folder holds something that is not an OCI layout\n"
+        "found: thesis.tex\nhint: name another folder with --output oci:DIR"
+    )
+    with pytest.raises(InputError) as caught:
+        write_layout(folder / "thesis.tex", {}, {}, cache)
+    assert caught.value.message == "not a folder"
+    assert (folder / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_layer_that_the_cache_lost(tmp_path: Path, cache: Cache) -> None:
+    train = image(cache, "train")
+    cache.blob_path(train.layers[0].digest).unlink()
+    with pytest.raises(IntegrityError) as caught:
+        write_layout(tmp_path / "oci", {"train": train}, {}, cache)
+    assert str(caught.value) == (
+        f"{train.layers[0].digest}: a layer is gone from the cache\n"
+        "hint: run the same command again: the layer is made anew"
+    )
+    with pytest.raises((InputError, ArchiveError)):
+        open_layout(tmp_path / "oci")
+
+
+def test_without_hard_links(tmp_path: Path, cache: Cache, monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    train = image(cache, "train")
+    write_layout(tmp_path / "oci", {"train": train}, {}, cache)
+    assert open_layout(tmp_path / "oci").image("train").config == train.config
+
+
+def test_a_full_disk_leaves_the_old_images(tmp_path: Path, cache: Cache, monkeypatch) -> None:
+    folder = tmp_path / "oci"
+    old = image(cache, "train")
+    write_layout(folder, {"train": old}, {}, cache)
+    before = (folder / "index.json").read_bytes()
+    new = image(cache, "train", "new")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(SurroundingsError) as caught:
+        write_layout(folder, {"train": new}, {}, cache)
+    assert caught.value.message == "cannot write: no space left on device"
+    assert (folder / "index.json").read_bytes() == before
+    assert open_layout(folder).image("train").config == old.config
+    assert not [name for name in files(folder) if "tmp" in name]
+
+
+@dataclass
+class Result:
+    errors: list[BaseException]
+
+
+def test_many_writers_at_once(tmp_path: Path, cache: Cache) -> None:
+    folder = tmp_path / "oci"
+    images = [image(cache, "train", str(number)) for number in range(8)]
+    result = Result([])
+
+    def write(one: Image) -> None:
+        try:
+            for _ in range(5):
+                write_layout(folder, {"train": one}, {"train": b"s"}, cache)
+        except BaseException as error:
+            result.errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(one,)) for one in images]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert result.errors == []
+    layout = open_layout(folder)
+    assert layout.image("train").config in [one.config for one in images]
+    for layer in layout.image("train").layers:
+        assert b"".join(layout.stream(layer))
