@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from support.locks import BASE, deb, package
-from support.reporter import Recorder
+from support.lock_project import LockProject
+from support.locks import BASE
 
 from mllock.core.digest import sha256_of
-from mllock.core.platform import host_platform
 from mllock.errors import (
     DataError,
     InputError,
@@ -22,126 +21,17 @@ from mllock.errors import (
 )
 from mllock.lock.format import dump_lock, read_lock, seal
 from mllock.lock.pip_words import RequirementError
-from mllock.lock.ports import PythonRequest, SystemRequest, SystemResolution, Upgrade
-from mllock.lock.types import Lock
+from mllock.lock.ports import Upgrade
 from mllock.spec.reader import load_spec
-from mllock.store.cache import Cache
-from mllock.workflows.context import Context
-from mllock.workflows.lock import LockResult, Resolvers, check_lock, current_lock, lock_project
-
-SPEC = f"""\
-[project]
-name = "wine"
-
-[environment]
-python = "3.11"
-platforms = ["{host_platform()}"]
-dependencies = ["alpha>=1", "beta"]
-system-packages = ["libgomp1"]
-
-[data.train]
-source = "train.csv"
-"""
-
-
-class FakePython:
-    """Answers with one wheel for each requirement, at the version of the pin or the newest."""
-
-    name = "pip-tools"
-
-    def __init__(self) -> None:
-        self.requests: list[PythonRequest] = []
-        self.newest = "1.0"
-        self.tag = "py3-none-any"
-        self.fails: Exception | None = None
-
-    def version(self) -> str:
-        return "7.0"
-
-    def resolve(self, request: PythonRequest):
-        self.requests.append(request)
-        if self.fails:
-            raise self.fails
-        free = request.upgrade.names
-        pins = {} if request.upgrade.all else dict(request.pins)
-        names = [text.split(">")[0] for text in request.requirements]
-        return tuple(
-            package(
-                name, self.newest if name in free else pins.get(name, self.newest), tag=self.tag
-            )
-            for name in names
-        )
-
-
-class FakeSystem:
-    def __init__(self) -> None:
-        self.requests: list[SystemRequest] = []
-        self.base = BASE
-        self.libc = "2.36-9+deb12u14"
-
-    def resolve(self, request: SystemRequest) -> SystemResolution:
-        self.requests.append(request)
-        debs = [deb("libc6", self.libc), *(deb(name, layer="system") for name in request.packages)]
-        return SystemResolution(base=self.base, packages=tuple(debs))
-
-
-class NoNetwork:
-    def read(self, url: str, *, max_bytes: int) -> bytes:
-        raise AssertionError(url)
-
-    def fetch(self, wants) -> None:
-        raise AssertionError(wants)
-
-
-class Project:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "project"
-        self.folder.mkdir()
-        (self.folder / "train.csv").write_text("a,b\n1,2\n")
-        self.write(SPEC)
-        self.python = FakePython()
-        self.system = FakeSystem()
-        self.reporter = Recorder()
-        self.ctx = Context(
-            project=self.folder,
-            environ={},
-            reporter=self.reporter,
-            cache=Cache(folder / "cache", self.reporter),
-            fetcher=NoNetwork(),
-        )
-
-    @property
-    def path(self) -> Path:
-        return self.folder / "mlproject.lock"
-
-    def write(self, spec: str) -> None:
-        (self.folder / "mlproject.toml").write_text(spec)
-
-    def change(self, old: str, new: str) -> None:
-        text = (self.folder / "mlproject.toml").read_text()
-        assert old in text
-        self.write(text.replace(old, new))
-
-    def lock(self, **options) -> LockResult:
-        resolvers = Resolvers(python=self.python, system=self.system)
-        return lock_project(self.ctx, resolvers=resolvers, **options)
-
-    def changes(self, **options) -> list[str]:
-        return [str(change) for change in self.lock(**options).changes]
-
-    def asked(self) -> tuple[int, int]:
-        return len(self.python.requests), len(self.system.requests)
-
-    def current(self) -> tuple[Lock, bytes]:
-        return current_lock(self.ctx, load_spec(self.folder / "mlproject.toml"))
+from mllock.workflows.lock import check_lock, current_lock, lock_project
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+def project(tmp_path: Path) -> LockProject:
+    return LockProject(tmp_path)
 
 
-def test_lock_then_check_always_holds(project: Project) -> None:
+def test_lock_then_check_always_holds(project: LockProject) -> None:
     result = project.lock()
     assert result.written
     assert result.lock == read_lock(project.path)
@@ -150,7 +40,7 @@ def test_lock_then_check_always_holds(project: Project) -> None:
     assert project.current() == (result.lock, project.path.read_bytes())
 
 
-def test_nothing_changed_nothing_done(project: Project) -> None:
+def test_nothing_changed_nothing_done(project: LockProject) -> None:
     project.lock()
     before = project.path.stat()
     project.change('name = "wine"', 'name = "wine"\ndescription = "x" # a comment')
@@ -162,16 +52,16 @@ def test_nothing_changed_nothing_done(project: Project) -> None:
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_the_same_inputs_give_the_same_bytes(project: Project, tmp_path: Path) -> None:
+def test_the_same_inputs_give_the_same_bytes(project: LockProject, tmp_path: Path) -> None:
     project.lock()
     (tmp_path / "elsewhere").mkdir()
-    other = Project(tmp_path / "elsewhere")
+    other = LockProject(tmp_path / "elsewhere")
     other.change('dependencies = ["alpha>=1", "beta"]', 'dependencies = [ "beta", "alpha >= 1" ]')
     other.lock()
     assert other.path.read_bytes() == project.path.read_bytes()
 
 
-def test_only_the_part_that_changed_is_resolved(project: Project) -> None:
+def test_only_the_part_that_changed_is_resolved(project: LockProject) -> None:
     project.lock()
     project.change('"beta"]', '"beta", "gamma"]')
     assert project.changes() == ["Added gamma 1.0"]
@@ -190,7 +80,7 @@ def test_only_the_part_that_changed_is_resolved(project: Project) -> None:
     assert check_lock(project.ctx) == ()
 
 
-def test_another_libc_or_python_in_the_base_resolves_again(project: Project) -> None:
+def test_another_libc_or_python_in_the_base_resolves_again(project: LockProject) -> None:
     project.lock()
     project.change('["libgomp1"]', "[]")
     project.system.libc = "2.37-1"
@@ -203,7 +93,7 @@ def test_another_libc_or_python_in_the_base_resolves_again(project: Project) -> 
     assert project.python.requests[2].python == "3.11.3"
 
 
-def test_upgrade(project: Project) -> None:
+def test_upgrade(project: LockProject) -> None:
     project.lock()
     project.python.newest = "2.0"
     assert project.changes() == []
@@ -217,7 +107,7 @@ def test_upgrade(project: Project) -> None:
     assert project.asked() == (3, 3)
 
 
-def test_upgrade_of_what_is_not_there(project: Project) -> None:
+def test_upgrade_of_what_is_not_there(project: LockProject) -> None:
     project.lock()
     with pytest.raises(InputError) as caught:
         project.lock(upgrade=Upgrade(names=frozenset({"alpa"})))
@@ -226,21 +116,21 @@ def test_upgrade_of_what_is_not_there(project: Project) -> None:
     )
 
 
-def test_fresh_forgets_the_pins(project: Project) -> None:
+def test_fresh_forgets_the_pins(project: LockProject) -> None:
     project.lock()
     project.python.newest = "2.0"
     assert project.changes(fresh=True) == ["Updated alpha 1.0 -> 2.0", "Updated beta 1.0 -> 2.0"]
     assert project.python.requests[1].pins == {}
 
 
-def test_a_pin_does_not_move_because_the_index_got_another_wheel(project: Project) -> None:
+def test_a_pin_does_not_move_because_the_index_got_another_wheel(project: LockProject) -> None:
     project.lock()
     project.python.tag = "cp311-cp311-manylinux_2_17_x86_64"
     project.change('"beta"]', '"beta", "gamma"]')
     assert project.changes() == ["Added gamma 1.0"]
 
 
-def test_other_bytes_under_a_locked_name(project: Project) -> None:
+def test_other_bytes_under_a_locked_name(project: LockProject) -> None:
     lock = project.lock().lock
     first, *rest = lock.python.packages
     wheel = replace(first.wheels[0], hashes={"sha256": "f" * 64})
@@ -256,7 +146,7 @@ def test_other_bytes_under_a_locked_name(project: Project) -> None:
     assert project.path.read_bytes() == dump_lock(forged)
 
 
-def test_an_edited_lock_is_written_again_with_its_pins(project: Project) -> None:
+def test_an_edited_lock_is_written_again_with_its_pins(project: LockProject) -> None:
     good = project.lock().lock
     project.python.newest = "2.0"
     project.path.write_text(project.path.read_text().replace("size = 2000", "size = 2001"))
@@ -272,21 +162,21 @@ def test_an_edited_lock_is_written_again_with_its_pins(project: Project) -> None
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-def test_a_lock_from_the_future_is_left_alone(project: Project, fresh: bool) -> None:
+def test_a_lock_from_the_future_is_left_alone(project: LockProject, fresh: bool) -> None:
     project.path.write_text("lock-version = 2\n")
     with pytest.raises(LockError, match="written by a newer mllock"):
         project.lock(fresh=fresh)
     assert project.path.read_text() == "lock-version = 2\n"
 
 
-def test_a_broken_lock_needs_fresh(project: Project) -> None:
+def test_a_broken_lock_needs_fresh(project: LockProject) -> None:
     project.path.write_text("lock-version = \n")
     with pytest.raises(LockError, match="mllock lock --fresh"):
         project.lock()
     assert project.lock(fresh=True).written
 
 
-def test_a_failure_leaves_the_old_lock(project: Project) -> None:
+def test_a_failure_leaves_the_old_lock(project: LockProject) -> None:
     project.lock()
     before = project.path.read_bytes()
     project.change('"beta"]', '"beta", "gamma"]')
@@ -302,7 +192,7 @@ def test_a_failure_leaves_the_old_lock(project: Project) -> None:
     ]
 
 
-def test_the_requirement_is_found_in_the_spec(project: Project) -> None:
+def test_the_requirement_is_found_in_the_spec(project: LockProject) -> None:
     error = RequirementError("no package 'beta' in the index")
     error.names = ("beta",)
     project.python.fails = error
@@ -313,7 +203,7 @@ def test_the_requirement_is_found_in_the_spec(project: Project) -> None:
     )
 
 
-def test_missing_data_is_found_before_anything_is_resolved(project: Project) -> None:
+def test_missing_data_is_found_before_anything_is_resolved(project: LockProject) -> None:
     (project.folder / "train.csv").unlink()
     with pytest.raises(DataError):
         project.lock()
@@ -321,7 +211,7 @@ def test_missing_data_is_found_before_anything_is_resolved(project: Project) -> 
     assert not project.path.exists()
 
 
-def test_stale_reasons_and_refusal(project: Project) -> None:
+def test_stale_reasons_and_refusal(project: LockProject) -> None:
     project.lock()
     project.change('"beta"]', '"beta", "gamma"]')
     (project.folder / "train.csv").write_text("a,b\n")
@@ -344,14 +234,14 @@ def test_stale_reasons_and_refusal(project: Project) -> None:
         current_lock(project.ctx, loaded, data=False)
 
 
-def test_a_lock_that_travels_needs_no_state(project: Project) -> None:
+def test_a_lock_that_travels_needs_no_state(project: LockProject) -> None:
     project.lock()
     shutil.rmtree(project.folder / ".mllock")
     assert check_lock(project.ctx) == ()
     assert sha256_of((project.folder / "train.csv").read_bytes())
 
 
-def test_another_builder_format_is_stale(project: Project) -> None:
+def test_another_builder_format_is_stale(project: LockProject) -> None:
     lock = project.lock().lock
     other = seal(replace(lock, layers=replace(lock.layers, builder_format=99)))
     project.path.write_bytes(dump_lock(other))
@@ -359,7 +249,7 @@ def test_another_builder_format_is_stale(project: Project) -> None:
     assert project.lock().lock == lock
 
 
-def test_no_lock(project: Project) -> None:
+def test_no_lock(project: LockProject) -> None:
     with pytest.raises(LockError) as caught:
         check_lock(project.ctx)
     assert str(caught.value) == 'mlproject.lock: no lock here\nhint: make it: "mllock lock"'
