@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
+from mllock import __version__
 from mllock.core import canonical
 from mllock.core.digest import hex_of, parse_digest
 from mllock.image.gzip import GzipSink
@@ -96,7 +97,8 @@ def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]
 
 
 def _full(kind: LayerKind, key: Mapping[str, Any]) -> dict[str, Any]:
-    return {"kind": kind, "builder-format": BUILDER_FORMAT, **key}
+    # Until builder format 1 the bytes may change with every version.
+    return {"kind": kind, "builder-format": BUILDER_FORMAT, "mllock": __version__, **key}
 
 
 def _name(kind: LayerKind, key: Mapping[str, Any]) -> str:

@@ -202,9 +202,8 @@ def _serve_parts(
             found=record.environment,
             hint='train again with "mllock train"',
         )
-    code = select_code(
-        ctx.project, loaded.spec, train.code if serve.code is None else serve.code
-    ).manifest
+    patterns, key = (train.code, "train.code") if serve.code is None else (serve.code, "serve.code")
+    code = select_code(ctx.project, loaded.spec, patterns, key=key).manifest
     evidence = {
         "mlproject.lock": run.lock_bytes(),
         "model.manifest": model.text(),
