@@ -136,7 +136,7 @@ def _newest_run() -> Path:
     run = newest_good(Path(".mllock/runs"), None)
     if run is None:
         raise InputError("no good run", file=".mllock/runs", hint='run "mllock train"')
-    return Path(".mllock/runs") / run.run_id
+    return Path(".mllock/runs") / run.id
 
 
 def _flip_one_byte(run: Path) -> tuple[Path, Path]:
