@@ -17,7 +17,7 @@ from pathlib import Path
 from mllock.core.ports import Reporter
 from mllock.data.pin import locate
 from mllock.errors import VoidRunError
-from mllock.spec.types import DataSource, Spec
+from mllock.spec.types import DataSource
 from mllock.store import atomic
 from mllock.store.cache import Cache
 from mllock.train.facts import host_facts
@@ -101,7 +101,7 @@ def _prepare(plan: RunPlan, work: Path) -> None:
         for name, manifest in plan.data.items():
             declared = plan.spec.data[name]
             source, target = locate(plan.project, name, declared), work / _path(declared)
-            if _is_whole(plan.spec, name) and not manifest.is_single_file:
+            if _is_whole(declared) and not manifest.is_single_file:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.symlink(source, target)
             else:
@@ -111,14 +111,9 @@ def _prepare(plan: RunPlan, work: Path) -> None:
     atomic.write_bytes(work / PARAMS_FILE, params_bytes(plan.params))
 
 
-def _is_whole(spec: Spec, name: str) -> bool:
-    """Whether one link can show a folder: all of it is declared, and nothing else lies in it."""
-    declared = spec.data[name]
-    if declared.include != ("**/*",) or declared.exclude:
-        return False
-    mine = _path(declared) + "/"
-    others = [_path(other) + "/" for key, other in spec.data.items() if key != name]
-    return not any(other.startswith(mine) or mine.startswith(other) for other in others)
+def _is_whole(declared: DataSource) -> bool:
+    """Whether all of a folder is declared, so that one link can show it."""
+    return declared.include == ("**/*",) and not declared.exclude
 
 
 def _path(declared: DataSource) -> str:

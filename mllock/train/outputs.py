@@ -6,7 +6,6 @@ old place changes it. Raises ProgramError that names file and key.
 
 from __future__ import annotations
 
-import math
 import os
 import posixpath
 import stat
@@ -113,8 +112,6 @@ def read_metrics(work: Path, declared: str | None) -> Metrics | None:
             raise ProgramError(
                 "not a number", file=declared, key=key, expected="a number", found=_found(number)
             )
-        if not math.isfinite(number):
-            raise ProgramError("not a finite number", file=declared, key=key, found=str(number))
     return Metrics(data=data, values=value)
 
 

@@ -40,13 +40,10 @@ def copy_tree(manifest: TreeManifest, source: Path, destination: Path) -> None:
 
 
 def link_tree(manifest: TreeManifest, source: Path, destination: Path) -> None:
-    """Make `destination` show the files of `manifest` that are in `source`, by links to them.
-
-    What is shown there already, by another source that shares files, is left alone.
-    """
+    """Make `destination` show the files of `manifest` that are in `source`, by links to them."""
     if manifest.is_single_file:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        _link(source, destination)
+        os.symlink(source, destination)
         return
     destination.mkdir(parents=True, exist_ok=True)
     for entry in manifest.entries:
@@ -57,22 +54,14 @@ def link_tree(manifest: TreeManifest, source: Path, destination: Path) -> None:
                 target.mkdir(exist_ok=True)
             case "l":
                 assert entry.target is not None
-                _link(Path(entry.target), target)
+                os.symlink(entry.target, target)
             case "f" | "x":
-                _link(source / entry.path, target)
+                os.symlink(source / entry.path, target)
 
 
 def changed_entries(manifest: TreeManifest, root: Path) -> tuple[str, ...]:
     """The paths of `manifest` that are not in `root` as it says; other files do not matter."""
     return tuple(entry.path for entry in manifest.entries if not _same(entry, root))
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.symlink(source, target)
-    except FileExistsError:
-        if not target.exists() or not target.samefile(target.parent / source):
-            raise
 
 
 def _same(entry: Entry, root: Path) -> bool:

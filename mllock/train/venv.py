@@ -249,7 +249,9 @@ def _destination(root: Path, site: Path, final: Path) -> SchemeDictionaryDestina
         def write_to_fs(self, scheme: Any, path: str, stream: Any, is_executable: bool) -> Any:
             target = self._path_with_destdir(scheme, path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            entry = super().write_to_fs(scheme, path, stream, is_executable)
+            # As pip does: a script is to be run, whatever its mode in the wheel is.
+            executable = is_executable or scheme == "scripts"
+            entry = super().write_to_fs(scheme, path, stream, executable)
             with guard:
                 if seen.setdefault(target, entry.hash_) != entry.hash_:
                     raise ValueError(f"another wheel has a different {path}")

@@ -106,7 +106,8 @@ def train(
             hint="add a [train] table with command and model",
         )
     params = apply_overrides(declared.params, overrides)
-    lock, lock_bytes = current_lock(ctx, loaded)
+    # By content below, so not by stat here.
+    lock, lock_bytes = current_lock(ctx, loaded, data=False)
     ctx.reporter.step("verifying the data")
     data = _verify_data(ctx, loaded, lock)
     code = _select_code(ctx, loaded.spec, declared.code)

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.reporter import Recorder
-from support.wheels import make_wheel, wheel_name
-
 from mllock.core import canonical
-from mllock.core.digest import from_hex, hex_of, sha256_of
+from mllock.core.digest import Digest, from_hex, hex_of, sha256_of
 from mllock.data.code import select_code
 from mllock.data.pin import Pinner, verify_source
 from mllock.lock.format import content_digest, dump_lock
@@ -24,6 +22,7 @@ from mllock.lock.types import (
     Base,
     DebianPackage,
     Inputs,
+    LayerGroup,
     Layers,
     Lock,
     PythonPackage,
@@ -38,18 +37,27 @@ from mllock.spec.meaning import meaning
 from mllock.spec.reader import load_spec
 from mllock.spec.requirements import declared
 from mllock.store.cache import Cache
+from mllock.store.fetch import HttpFetcher
 from mllock.train.host import HostRuntime
 from mllock.train.plan import PARAMS_FILE, apply_overrides
 from mllock.train.types import CodeIdentity, RunPlan
+from mllock.workflows.context import Context
+from support.reporter import Recorder
+from support.wheels import make_wheel, pip_environ, wheel_name
 
 __all__ = [
     "ENVIRONMENT",
+    "PROGRAM",
     "SPEC",
+    "context",
     "host",
     "lock_of",
+    "locked",
     "make_project",
+    "no_layers",
     "plan_of",
     "put_wheels",
+    "relock",
 ]
 
 ENVIRONMENT: dict[str, Any] = {"v": 1, "os": "linux", "architecture": "amd64", "diff_ids": []}
@@ -167,7 +175,10 @@ def lock_of(project: Path, packages: tuple[PythonPackage, ...]) -> Lock:
             packages=packages,
         ),
         data={name: pinner.pin(name, source) for name, source in loaded.spec.data.items()},
-        layers=Layers(builder_format=0),
+        layers=Layers(
+            builder_format=0,
+            python=tuple(LayerGroup(packages=(package.name,)) for package in packages),
+        ),
     )
     return _with_digest(lock)
 
@@ -194,9 +205,7 @@ def plan_of(
         project=project,
         command=resolve(train.command, params, PARAMS_FILE),
         params=params,
-        code=CodeIdentity(
-            manifest=selected.manifest, commit=selected.commit, dirty=selected.dirty
-        ),
+        code=CodeIdentity(manifest=selected.manifest, commit=selected.commit, dirty=selected.dirty),
         data={
             name: verify_source(project, name, source, lock.data[name])
             for name, source in loaded.spec.data.items()
@@ -225,3 +234,41 @@ def host(cache: Cache, output: list[bytes] | None = None, grace: float = 10.0) -
         output=None if output is None else output.append,
         grace=grace,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    document: Mapping[str, Any]
+    digest: Digest
+
+
+def no_layers(ctx: Context, loaded: LoadedSpec, lock: Lock) -> Environment:
+    """For `mllock.workflows.train.train(environment_of=...)`: an environment without layers."""
+    return Environment(document=ENVIRONMENT, digest=canonical.digest_of(ENVIRONMENT))
+
+
+def context(project: Path, environ: Mapping[str, str] | None = None) -> Context:
+    """A context whose cache and configuration are beside the project."""
+    home = project.parent
+    reporter = Recorder()
+    cache = Cache(home / "cache", reporter)
+    return Context(
+        project=project,
+        environ={**pip_environ(home), **(environ or {})},
+        reporter=reporter,
+        cache=cache,
+        fetcher=HttpFetcher(cache, reporter),
+    )
+
+
+def locked(folder: Path, **options: Any) -> Context:
+    """A project in `folder`/project with a lock that is current, and its context."""
+    project = make_project(folder / "project", **options)
+    ctx = context(project)
+    relock(ctx)
+    return ctx
+
+
+def relock(ctx: Context) -> None:
+    packages = put_wheels(ctx.cache, {("tiny-lib", "1.0"): None})
+    (ctx.project / "mlproject.lock").write_bytes(dump_lock(lock_of(ctx.project, packages)))
