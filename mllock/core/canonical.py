@@ -86,14 +86,16 @@ def _finite(text: str) -> float:
 
 
 def _exact(text: str) -> int | float:
-    # RFC 7493, 2.2: integers outside of the range of a double are read differently by others.
-    # RFC 8785 writes large doubles without an exponent: those come back as what they were.
+    # RFC 7493, 2.2: readers differ on integers that need more than a double. RFC 8785 writes
+    # large doubles as digits; those, and no others, come back as what they were.
     if len(text) <= 15:
         return int(text)
     value = _finite(text)
-    if len(text) > 30 or int(text) != int(value):
+    if abs(value) <= MAX_INT:
+        return int(text)
+    if rfc8785.dumps(value) != text.encode():
         raise ValueError(f"{text[:40]} is not exact in a double")
-    return int(text) if abs(value) <= MAX_INT else value
+    return value
 
 
 def _no_surrogates(value: Any) -> None:
