@@ -31,6 +31,8 @@ MAX_ROUNDS = 8
 _REQUIREMENTS = "requirements.in"
 _CONSTRAINTS = "constraints.txt"
 _PINS = "pins.txt"
+# To hear why it failed: all that pip has to say, without waiting for as long again.
+_AGAIN = ("-vv", "--retries", "1")
 
 
 class PipToolsResolver:
@@ -77,7 +79,7 @@ class PipToolsResolver:
         compiled = self._pip.compile(folder, _REQUIREMENTS, _PINS)
         if compiled.code != 0:
             # pip-tools shows a traceback; pip, asked the same, says what is wrong.
-            asked_again = self._pip.download(folder, _REQUIREMENTS, target, ("-vv",))
+            asked_again = self._pip.download(folder, _REQUIREMENTS, target, _AGAIN)
             raise explain((asked_again if asked_again.code else compiled).text, target)
         names = dict(pin.split("==") for pin in (folder / _PINS).read_text().split())
         self._reporter.step(f"fetching {len(names)} wheels")
@@ -135,7 +137,7 @@ def fetch_wheels(
 def _download(pip: Pip, folder: Path, target: Target, options: tuple[str, ...]) -> None:
     """Download the wheels that the pins file of `folder` names, or say why that failed."""
     if pip.download(folder, _PINS, target, options).code != 0:
-        again = pip.download(folder, _PINS, target, (*options, "-vv"))
+        again = pip.download(folder, _PINS, target, (*options, *_AGAIN))
         if again.code != 0:
             raise explain(again.text, target)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -278,3 +280,14 @@ def test_layers_hold_every_package_once() -> None:
 def test_data_without_its_input() -> None:
     lock = make_lock()
     assert forged(replace(lock, data={})) == ("mlproject.lock: data: no data source 'train' here")
+
+
+def test_the_reference_says_how_to_compute_the_digest(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/mlproject-lock.md").read_text()
+    program = page.split("```python\n")[1].split("```")[0]
+    (tmp_path / "mlproject.lock").write_bytes(GOLDEN.read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
+    assert parse_lock(GOLDEN.read_bytes(), "v1.lock").content_digest in page
