@@ -14,7 +14,7 @@ from mllock.check.compare import compare_files, compare_trees, manifest_of, tree
 from mllock.check.evidence import Evidence, FoundTree
 from mllock.check.findings import proven, refuted
 from mllock.check.types import Difference, Finding
-from mllock.core.tree import SINGLE
+from mllock.core.tree import SINGLE, Entry
 from mllock.train.record import MANIFEST_NAME, Record, model_subjects
 
 __all__ = ["model"]
@@ -24,7 +24,10 @@ def model(evidence: Evidence, record: Record) -> Finding:
     """The target's bytes are the record's subjects: nothing missing, nothing extra."""
     target = evidence.target
     if isinstance(target, FoundTree):
-        return _compare(evidence, record, _unwrapped(evidence, record, target), "")
+        tree = _unwrapped(evidence, record, target)
+        single = SINGLE in tree.entries or SINGLE in tree.odd
+        name = record.model_path.rpartition("/")[2] if single else ""
+        return _compare(evidence, record, tree, name)
     stopped = unreadable("model", evidence, target, ("model",))
     if stopped is not None:
         return stopped
@@ -38,9 +41,11 @@ def _unwrapped(evidence: Evidence, record: Record, found: FoundTree) -> FoundTre
     manifest = evidence.manifest
     if manifest is None or not manifest.is_single_file or found.odd:
         return found
-    if list(found.entries) != [name]:
+    if list(found.entries) != [name] or found.entries[name].digest is None:
         return found
-    return replace(found, entries={SINGLE: replace(found.entries[name], path=SINGLE)})
+    file = found.entries[name]
+    alone = Entry(kind=file.kind, path=SINGLE, size=file.size, digest=file.digest)
+    return replace(found, entries={SINGLE: alone})
 
 
 def _compare(evidence: Evidence, record: Record, found: FoundTree, prefix: str) -> Finding:
