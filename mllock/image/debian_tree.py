@@ -73,7 +73,7 @@ class DebianTree:
 
     def follow(self, path: str) -> str | None:
         """Where `path` leads when all links are followed, or None if nothing is there."""
-        return self._follow(path, 0)
+        return self._follow(path, strict=True)
 
     def accounts(self, masters: Mapping[str, bytes]) -> None:
         """Learn names of owners from base-passwd's masters, or from the layer below."""
@@ -117,12 +117,12 @@ class DebianTree:
         old = self._at(path)
         if entry.kind == "folder":
             if old is not None and old.kind == "symlink":
-                # deb-... dpkg keeps a link to a folder where a package ships the folder.
-                self._real_folder(entry.path)
+                # dpkg keeps a link where a package ships a folder.
+                self.folder(self._real_folder(entry.path), entry.mode)
                 return
             if old is not None and old.kind == "folder":
                 return
-        if not self._may_write(package, path, old, content):
+        if old is not None and not self._may_replace(package, old, content, entry.target):
             return
         mode = entry.mode
         if entry.kind == "file" and mode & 0o6000:
@@ -150,7 +150,8 @@ class DebianTree:
             raise ArchiveError(
                 "hard link before the file that it names", file=package, key=path, found=target
             )
-        if self._may_write(package, path, self._at(path), None):
+        old = self._at(path)
+        if old is None or self._may_replace(package, old, first.content, None):
             self._parents_of(path)
             self._put(
                 Node(
@@ -181,24 +182,25 @@ class DebianTree:
             self._parents = {"": ""}
         self._nodes[node.path] = node
 
-    def _may_write(
-        self, package: str, path: str, old: Node | None, content: Content | None
+    def _may_replace(
+        self, package: str, old: Node, content: Content | None, target: str | None
     ) -> bool:
-        if old is None:
-            return True
-        owner = self._owners.get(path)
-        if owner is None and path not in self._nodes:
-            # Of the layer below: the package that owns it is not known here; equal files may meet.
-            if _same(old, content):
-                return False
-            owner = "the base"
-        if owner is None or owner == package or _same(old, content):
-            return owner == package or not _same(old, content)
-        if any(relation.name == owner for relation in self._replaces.get(package, ())):
-            return True
-        if any(relation.name == package for relation in self._replaces.get(owner, ())):
+        """Whether a file or link of `package` goes where `old` is; False if `old` stays."""
+        if old.kind == "symlink" and old.target == target:
             return False
-        raise ArchiveError(f"both {owner} and {package} have this path", key=path)
+        data = self.content(old.path) if old.kind in ("file", "hardlink") else None
+        if data is not None and isinstance(content, Stored) and data == content.data:
+            return False
+        owner = self._owners.get(old.path)
+        if owner is None:
+            # Whose it is in the layer below is not known here.
+            owner = "mllock" if old.path in self._nodes else "the base"
+        if old.kind != "folder" and owner != package:
+            if any(relation.name == owner for relation in self._replaces.get(package, ())):
+                return True
+            if any(relation.name == package for relation in self._replaces.get(owner, ())):
+                return False
+        raise ArchiveError(f"both {owner} and {package} have this path", key=old.path)
 
     def _owner(
         self, package: str, path: str, known: Mapping[str, int], name: str, number: int
@@ -213,23 +215,25 @@ class DebianTree:
 
     def _parents_of(self, path: str) -> None:
         parent = path.rpartition("/")[0]
-        if parent and self._at(parent) is None:
+        if not parent:
+            return
+        node = self._at(parent)
+        if node is None:
             self.folder(parent)
+        elif node.kind != "folder":
+            raise ArchiveError(f"below {parent}, which is not a folder", key=path)
 
     def _real_folder(self, folder: str) -> str:
         if folder not in self._parents:
-            found = self.follow(folder)
-            if found is None:
-                # Not there yet: only its own folders can be links.
-                parent, _, name = folder.rpartition("/")
-                found = posixpath.join(self._real_folder(parent), name)
-            self._parents[folder] = found
+            found = self._follow(folder, strict=False)
+            # Never None: what is not there yet has the name that it will have.
+            self._parents[folder] = folder if found is None else found
         return self._parents[folder]
 
-    def _follow(self, path: str, depth: int) -> str | None:
-        """Where `path` leads, or None if there is nothing."""
+    def _follow(self, path: str, *, strict: bool, depth: int = 0) -> str | None:
+        """Where `path` leads; None if something of it is not there, and `strict`."""
         if depth > _MAX_LINKS:
-            raise ArchiveError("loop of symbolic links", key=path)
+            raise ArchiveError("loop of symbolic links", key=path.strip("/"))
         at = ""
         parts = [part for part in path.split("/") if part not in ("", ".")]
         for number, part in enumerate(parts):
@@ -238,18 +242,12 @@ class DebianTree:
                 continue
             step = posixpath.join(at, part)
             node = self._at(step)
-            if node is None:
+            if node is None and strict:
                 return None
-            if node.kind == "symlink":
+            if node is not None and node.kind == "symlink":
                 target = node.target or ""
                 start = "" if target.startswith("/") else at
                 rest = "/".join((start, target, *parts[number + 1 :]))
-                return self._follow(rest, depth + 1)
+                return self._follow(rest, strict=strict, depth=depth + 1)
             at = step
         return at
-
-
-def _same(old: Node, content: Content | None) -> bool:
-    if not isinstance(old.content, Stored) or not isinstance(content, Stored):
-        return False
-    return old.content.size == content.size and bytes(old.content.data) == bytes(content.data)

@@ -114,8 +114,10 @@ def make_deb(
     controls: dict[str, bytes] = {"control": text.encode(), "md5sums": b""}
     controls |= {script: body.encode() for script, body in (scripts or {}).items()}
     inner = tar_of([(member(f"./{key}"), body) for key, body in controls.items()])
-    last = data or ("data.tar.xz", lzma.compress(files_tar(files or {})))
-    return ar([("debian-binary", b"2.0\n"), ("control.tar.xz", lzma.compress(inner)), last])
+    last = data or ("data.tar.xz", lzma.compress(files_tar(files or {}), preset=0))
+    return ar(
+        [("debian-binary", b"2.0\n"), ("control.tar.xz", lzma.compress(inner, preset=0)), last]
+    )
 
 
 def on_disk(
@@ -183,7 +185,7 @@ class Archive:
 
     def inrelease(self, pocket: str = "", **changes: str) -> bytes:
         plain = self.packages(pocket)
-        packed = lzma.compress(plain)
+        packed = lzma.compress(plain, preset=0)
         fields = {"Codename": f"{self.suite}{pocket}"} | self.release
         fields |= {key.replace("_", "-"): value for key, value in changes.items()}
         listed = "".join(
@@ -200,7 +202,7 @@ class Archive:
         for pocket in self.stanzas:
             root = "/debian-security" if pocket == "-security" else "/debian"
             dist = f"{root}/dists/{self.suite}{pocket}"
-            packed = lzma.compress(self.packages(pocket))
+            packed = lzma.compress(self.packages(pocket), preset=0)
             found[f"{dist}/InRelease"] = Answer(body=self.inrelease(pocket))
             folder = f"{dist}/main/binary-amd64"
             hashed = hashlib.sha256(packed).hexdigest()

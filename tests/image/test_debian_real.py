@@ -1,0 +1,160 @@
+"""The real archive: what is resolved, unpacked and run is Debian's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from support.reporter import Recorder
+
+from mllock.core.digest import from_hex
+from mllock.image.debian import base_nodes, system_nodes
+from mllock.image.debian_effects import EFFECTS
+from mllock.image.tree import Node, Stored
+from mllock.lock.debian import DebianResolver, glibc_of
+from mllock.lock.debian.script_table import TABLE
+from mllock.lock.ports import SystemRequest, SystemResolution, Upgrade
+from mllock.lock.types import DebianPackage
+from mllock.store.cache import Cache
+from mllock.store.fetch import HttpFetcher
+
+pytestmark = [pytest.mark.e2e, pytest.mark.tools]
+
+PROGRAM = """
+import bz2, ctypes, lzma, readline, sqlite3, ssl, zoneinfo
+assert len(ssl.create_default_context().get_ca_certs()) > 100
+assert zoneinfo.ZoneInfo("Europe/Berlin")
+ctypes.CDLL("libstdc++.so.6")
+print(1)
+"""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    return Cache(tmp_path_factory.mktemp("debian"), Recorder())
+
+
+@pytest.fixture(scope="module")
+def resolution(cache: Cache) -> SystemResolution:
+    reporter = Recorder()
+    resolver = DebianResolver(HttpFetcher(cache, reporter), cache, os.environ, reporter)
+    request = SystemRequest(
+        base="debian:bookworm",
+        python="3.11",
+        packages=("libgomp1", "libgl1", "libglib2.0-0", "libopenblas0-pthread"),
+        platform="linux/amd64",
+        mirror=None,
+        pins={},
+        upgrade=Upgrade(),
+    )
+    return resolver.resolve(request)
+
+
+@pytest.fixture(scope="module")
+def layers(cache: Cache, resolution: SystemResolution) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+    def debs(layer: str) -> list[tuple[DebianPackage, Path]]:
+        found = []
+        for package in resolution.packages:
+            path = cache.get(from_hex(package.sha256))
+            assert path is not None
+            if package.layer == layer:
+                found.append((package, path))
+        return found
+
+    started = time.monotonic()
+    base = base_nodes(debs("base"))
+    assert time.monotonic() - started < 10
+    return base, system_nodes(debs("system"), {node.path: node for node in base})
+
+
+@pytest.fixture(scope="module")
+def root(
+    tmp_path_factory: pytest.TempPathFactory, layers: tuple[tuple[Node, ...], tuple[Node, ...]]
+) -> Path:
+    folder = tmp_path_factory.mktemp("root")
+    for layer in layers:
+        write(folder, layer)
+    return folder
+
+
+def write(folder: Path, nodes: Iterable[Node]) -> None:
+    for node in nodes:
+        path = folder / node.path
+        if node.kind == "folder":
+            path.mkdir(exist_ok=True)
+        elif node.kind == "symlink":
+            path.unlink(missing_ok=True)
+            path.symlink_to(str(node.target))
+        elif node.kind == "hardlink":
+            os.link(folder / str(node.target), path)
+        else:
+            assert isinstance(node.content, Stored)
+            path.write_bytes(node.content.data)
+        os.chown(path, node.uid, node.gid, follow_symlinks=False)
+        if node.kind != "symlink":
+            path.chmod(node.mode)
+
+
+def inside(root: Path, *command: str) -> str:
+    done = subprocess.run(
+        ["chroot", str(root), *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_was_resolved(resolution: SystemResolution) -> None:
+    base = [package for package in resolution.packages if package.layer == "base"]
+    assert resolution.base.python.startswith("3.11.")
+    assert resolution.base.interpreter == "/usr/bin/python3.11"
+    assert glibc_of(base) == (2, 36)
+    assert 40 < len(base) < 70
+    assert sum(package.size for package in base) < 40 << 20
+    suites = {index.suite for index in resolution.base.indexes}
+    assert {"bookworm"} <= suites <= {"bookworm", "bookworm-updates", "bookworm-security"}
+
+
+def test_the_base_runs_python(root: Path) -> None:
+    assert inside(root, "/usr/bin/python3.11", "-c", PROGRAM) == "1\n"
+    assert inside(root, "/bin/sh", "-c", "ls / | grep -c usr; awk 'BEGIN { print 2 }'") == "1\n2\n"
+
+
+def test_system_packages_run(root: Path) -> None:
+    names = ("libGL.so.1", "libblas.so.3", "libgomp.so.1", "libglib-2.0.so.0")
+    program = f"import ctypes; [ctypes.CDLL(name) for name in {names}]; print(1)"
+    assert inside(root, "/usr/bin/python3.11", "-c", program) == "1\n"
+    blas = os.readlink(root / "etc/alternatives/libblas.so.3-x86_64-linux-gnu")
+    assert "openblas" in blas
+
+
+def test_the_linker_cache_is_the_one_that_ldconfig_makes(root: Path) -> None:
+    ours = inside(root, "/sbin/ldconfig", "-p").splitlines()
+    inside(root, "/sbin/ldconfig", "-C", "/tmp/ld.so.cache")
+    theirs = inside(root, "/sbin/ldconfig", "-p", "-C", "/tmp/ld.so.cache").splitlines()
+    assert ours[1:] == [line for line in theirs[1:] if line.startswith("\t")]
+
+
+def test_files_are_what_the_packages_say(root: Path) -> None:
+    """Every file that dpkg's own md5sums name, and that is not left out, is there and equal."""
+    folder = root / "var/lib/dpkg/status.d"
+    checked = 0
+    for sums in sorted(folder.glob("*.md5sums")):
+        lines = [
+            line
+            for line in sums.read_text().splitlines()
+            if os.path.lexists(root / line.partition("  ")[2])
+        ]
+        if lines:
+            text = "\n".join(lines) + "\n"
+            subprocess.run(["md5sum", "-c", "--quiet"], input=text, text=True, cwd=root, check=True)
+            checked += len(lines)
+    assert checked > 1500
+
+
+def test_every_effect_that_the_table_relies_on_is_made() -> None:
+    done = {name for (name, _), accepted in TABLE.items() if accepted.kind == "done"}
+    assert done == set(EFFECTS)

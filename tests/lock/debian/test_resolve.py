@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.debian import NOW, Archive, Key
+from support.reporter import Recorder
+from support.webserver import Answer, Server, serving
+
+from mllock.core.digest import from_hex
+from mllock.errors import InputError, IntegrityError, MllockError, OfflineError, ResolutionError
+from mllock.lock.debian import DebianResolver, fetch_debs
+from mllock.lock.debian.suites import seeds
+from mllock.lock.ports import SystemRequest, SystemResolution, Upgrade
+from mllock.store.cache import Cache
+from mllock.store.fetch import HttpFetcher
+
+KEY = Key()
+
+
+def archive() -> Archive:
+    """A suite that has the seeds of the base, with no dependencies but libc6."""
+    made = Archive(KEY)
+    for name in seeds("3.11"):
+        version = "3.11.2-6+deb12u9" if name == "python3.11" else "1.0"
+        made.add(name, version, fields={"Depends": "libc6"} if name == "bash" else None)
+    made.add("libc6", "2.36-9")
+    made.add("libgomp1", fields={"Depends": "gcc-12-base"})
+    made.add("gcc-12-base")
+    made.add("openssl", "1.0+deb12u1", pocket="-security")
+    return made
+
+
+class Place:
+    """A machine: its cache, its environment, what it was told."""
+
+    def __init__(self, root: Path, url: str = "") -> None:
+        self.reporter = Recorder()
+        self.cache = Cache(root / "cache", self.reporter)
+        self.fetcher = HttpFetcher(self.cache, self.reporter, backoff=0.001)
+        self.apt = root / "apt"
+        self.environ = (
+            {"MLLOCK_DEBIAN_MIRROR": f"{url}/debian {url}/debian-security"} if url else {}
+        )
+
+    def resolve(
+        self,
+        *packages: str,
+        python: str = "3.11",
+        base: str = "debian:bookworm",
+        pins: Mapping[str, str] | None = None,
+        upgrade: Upgrade | None = None,
+        key: Key = KEY,
+    ) -> SystemResolution:
+        resolver = DebianResolver(
+            self.fetcher,
+            self.cache,
+            self.environ,
+            self.reporter,
+            keyring=lambda suite: (key.public,),
+            now=lambda: NOW,
+            apt=self.apt,
+        )
+        request = SystemRequest(
+            base=base,
+            python=python,
+            packages=packages,
+            platform="linux/amd64",
+            mirror=None,
+            pins=pins or {},
+            upgrade=upgrade or Upgrade(),
+        )
+        return resolver.resolve(request)
+
+    def fetch(self, resolution: SystemResolution) -> dict[str, Path]:
+        return fetch_debs(
+            resolution.packages,
+            suite="bookworm",
+            mirror=None,
+            environ=self.environ,
+            fetcher=self.fetcher,
+            blobs=self.cache,
+            apt=self.apt,
+        )
+
+
+@contextlib.contextmanager
+def machine(
+    root: Path, made: Archive, changes: Mapping[str, Answer] | None = None
+) -> Iterator[tuple[Place, Server]]:
+    with serving(made.answers() | dict(changes or {})) as server:
+        yield Place(root, server.url), server
+
+
+def message_of(error: MllockError) -> str:
+    """The message with the server's port, which varies, left out."""
+    return re.sub(r"127\.0\.0\.1:[0-9]+", "HOST", str(error))
+
+
+def refused(root: Path, made: Archive, changes: Mapping[str, Answer] | None = None) -> MllockError:
+    with machine(root, made, changes) as (place, _), pytest.raises(MllockError) as caught:
+        place.resolve()
+    return caught.value
+
+
+def test_the_base_from_a_signed_archive(tmp_path: Path) -> None:
+    made = archive()
+    with machine(tmp_path, made) as (place, server):
+        resolution = place.resolve("libgomp1")
+        first = len(server.asked)
+        assert place.resolve("libgomp1") == resolution
+    base = resolution.base
+    assert (base.suite, base.python, base.interpreter) == (
+        "bookworm",
+        "3.11.2",
+        "/usr/bin/python3.11",
+    )
+    assert [index.suite for index in base.indexes] == ["bookworm", "bookworm-security"]
+    assert {index.signed_by for index in base.indexes} == {(KEY.fingerprint,)}
+    packages = {package.name: package for package in resolution.packages}
+    assert list(packages) == sorted(packages)
+    assert set(packages) == {*seeds("3.11"), "libc6", "libgomp1", "gcc-12-base"}
+    assert {name for name, package in packages.items() if package.layer == "system"} == {
+        "libgomp1",
+        "gcc-12-base",
+    }
+    assert packages["openssl"].version == "1.0+deb12u1"
+    assert packages["openssl"].filename.startswith("pool/updates/main/")
+    # Everything is asked for once, by hash; a second time only the signed lists are.
+    assert not [path for path in server.asked if path.endswith("Packages.xz")]
+    again = server.asked[first:]
+    assert again
+    assert all(path.endswith("/InRelease") for path in again)
+    assert len(again) == 3
+
+
+def test_pins_hold_until_an_upgrade(tmp_path: Path) -> None:
+    made = archive()
+    pins = {"openssl": "1.0"}
+
+    def version(place: Place, upgrade: Upgrade) -> str:
+        found = place.resolve(pins=pins, upgrade=upgrade).packages
+        return next(package.version for package in found if package.name == "openssl")
+
+    with machine(tmp_path, made) as (place, _):
+        assert version(place, Upgrade()) == "1.0"
+        assert version(place, Upgrade(names=frozenset({"other"}))) == "1.0"
+        assert version(place, Upgrade(names=frozenset({"openssl"}))) == "1.0+deb12u1"
+        assert version(place, Upgrade(all=True)) == "1.0+deb12u1"
+
+
+def test_signed_by_somebody_else(tmp_path: Path) -> None:
+    with machine(tmp_path, archive()) as (place, _), pytest.raises(IntegrityError) as caught:
+        place.resolve(key=Key())
+    assert message_of(caught.value).startswith(
+        "http://HOST/debian/dists/bookworm/InRelease: signed by keys that are not the archive"
+        " keys of this suite\nfound: "
+    )
+    assert caught.value.exit_code == 4
+
+
+def test_a_tampered_index_is_refused_and_not_kept(tmp_path: Path) -> None:
+    made = archive()
+    changes = {
+        path: Answer(body=answer.body[:-1] + b"x")
+        for path, answer in made.answers().items()
+        if "Packages" in path or "by-hash" in path
+    }
+    error = refused(tmp_path, made, changes)
+    assert isinstance(error, IntegrityError)
+    assert error.file == "bookworm main/binary-amd64/Packages.xz"
+    with machine(tmp_path, made) as (place, _):
+        assert place.resolve()
+
+
+def test_an_index_that_unpacks_to_something_else(tmp_path: Path) -> None:
+    # The archive's own mistake: both hashes are signed, and are not of the same index.
+    made = archive()
+    text = made.inrelease().decode()
+    plain = re.search(r"([0-9a-f]{64}) ([0-9]+) main/binary-amd64/Packages\n", text)
+    assert plain
+    body = text.split("\n\n", 1)[1].split("\n-----BEGIN PGP SIGNATURE")[0]
+    for old, new in ((plain[1], "0" * 64), (plain[2], "5")):
+        changed = KEY.sign(
+            body.replace(f"{plain[1]} {plain[2]}", plain[0].split(" main")[0].replace(old, new))
+        )
+        path = "/debian/dists/bookworm/InRelease"
+        error = refused(tmp_path / new[:2], made, {path: Answer(body=changed)})
+        assert message_of(error) == (
+            "http://HOST/debian/dists/bookworm/main/binary-amd64/Packages:"
+            " the index is not the one that the signed Release lists"
+        )
+
+
+def test_a_tampered_package_is_refused(tmp_path: Path) -> None:
+    made = archive()
+    path = "/debian/pool/main/bash_1.0_amd64.deb"
+    body = made.answers()[path].body
+    error = refused(tmp_path, made, {path: Answer(body=body[:-1] + b"x")})
+    assert isinstance(error, IntegrityError)
+    assert error.file == "bash 1.0"
+
+
+def test_a_tampered_package_in_the_cache_is_fetched_again(tmp_path: Path) -> None:
+    with machine(tmp_path, archive()) as (place, server):
+        resolution = place.resolve()
+        bash = next(package for package in resolution.packages if package.name == "bash")
+        path = place.cache.blob_path(from_hex(bash.sha256))
+        right = path.read_bytes()
+        path.chmod(0o644)
+        path.write_bytes(right[:-1] + b"x")
+        asked = len(server.asked)
+        assert place.fetch(resolution)[bash.filename].read_bytes() == right
+        assert server.asked[asked:] == ["/debian/pool/main/bash_1.0_amd64.deb"]
+
+
+def test_with_a_full_cache_no_mirror_is_needed(tmp_path: Path) -> None:
+    with machine(tmp_path, archive()) as (place, _):
+        resolution = place.resolve()
+    place.environ = {}
+    assert len(place.fetch(resolution)) == len(resolution.packages)
+    bash = next(package for package in resolution.packages if package.name == "bash")
+    place.cache.blob_path(from_hex(bash.sha256)).unlink()
+    with pytest.raises(InputError) as caught:
+        place.fetch(resolution)
+    assert caught.value.message.startswith("no Debian mirror for bookworm")
+
+
+def test_offline(tmp_path: Path) -> None:
+    with machine(tmp_path, archive()) as (place, _):
+        resolution = place.resolve()
+    with pytest.raises(OfflineError) as caught:
+        place.resolve()
+    assert caught.value.exit_code == 4
+    bash = next(package for package in resolution.packages if package.name == "bash")
+    place.cache.blob_path(from_hex(bash.sha256)).unlink()
+    with pytest.raises(OfflineError, match=r"bash 1\.0"):
+        place.fetch(resolution)
+
+
+def test_a_mirror_without_the_suite(tmp_path: Path) -> None:
+    error = refused(tmp_path, archive(), {"/debian/dists/bookworm/InRelease": Answer(status=404)})
+    assert isinstance(error, OfflineError)
+    assert message_of(error) == (
+        "http://HOST/debian/dists/bookworm/InRelease: the mirror does not have this suite\n"
+        "hint: is the URL right? it is the folder that holds dists/ and pool/"
+    )
+
+
+def test_a_page_in_front_of_the_archive(tmp_path: Path) -> None:
+    answer = Answer(body=b"<html>please log in</html>")
+    error = refused(tmp_path, archive(), {"/debian/dists/bookworm/InRelease": answer})
+    assert message_of(error) == (
+        "http://HOST/debian/dists/bookworm/InRelease: not one clear-signed document\n"
+        "hint: is this the URL of a Debian archive, or of a page in front of it?"
+    )
+
+
+def test_another_suite_under_the_same_path(tmp_path: Path) -> None:
+    made = archive()
+    error = refused(
+        tmp_path,
+        made,
+        {"/debian/dists/bookworm/InRelease": Answer(body=made.inrelease(Codename="trixie"))},
+    )
+    assert message_of(error) == (
+        "http://HOST/debian/dists/bookworm/InRelease: the archive is of another suite\n"
+        "expected: bookworm\nfound: trixie"
+    )
+
+
+def test_an_expired_archive(tmp_path: Path) -> None:
+    made = archive()
+    made.release["Valid-Until"] = "Sun, 22 Nov 2026 00:00:00 UTC"
+    error = refused(tmp_path, made)
+    assert "expired: valid until Sun, 22 Nov 2026 00:00:00 UTC" in str(error)
+
+
+def test_an_archive_without_this_architecture(tmp_path: Path) -> None:
+    made = archive()
+    data = KEY.sign("Codename: bookworm\nDate: Sat, 21 Nov 2026 00:53:02 UTC\nSHA256:\n")
+    error = refused(tmp_path, made, {"/debian/dists/bookworm/InRelease": Answer(body=data)})
+    assert message_of(error) == (
+        "http://HOST/debian/dists/bookworm/InRelease: the archive has no packages for amd64"
+    )
+
+
+def test_without_by_hash_the_plain_name_is_asked(tmp_path: Path) -> None:
+    made = archive()
+    made.release["Acquire-By-Hash"] = "no"
+    with machine(tmp_path, made) as (place, server):
+        place.resolve()
+    assert "/debian/dists/bookworm/main/binary-amd64/Packages.xz" in server.asked
+    assert not [path for path in server.asked if "by-hash" in path]
+
+
+def test_a_python_that_the_suite_does_not_have(tmp_path: Path) -> None:
+    place = Place(tmp_path, "http://127.0.0.1:1")
+    with pytest.raises(ResolutionError) as caught:
+        place.resolve(python="3.13")
+    assert str(caught.value) == (
+        "environment.python: debian:bookworm has Python 3.11, not 3.13\n"
+        'hint: set python = "3.11", or base = "debian:trixie" (bases and their Python:'
+        " bullseye 3.9, bookworm 3.11, trixie 3.13)"
+    )
+    with pytest.raises(ResolutionError) as caught:
+        place.resolve(python="3.12")
+    assert caught.value.hint == (
+        'set python = "3.11" (bases and their Python: bullseye 3.9, bookworm 3.11, trixie 3.13)'
+    )
+    with pytest.raises(ResolutionError) as caught:
+        place.resolve(base="debian:potato")
+    assert caught.value.message == 'unknown Debian suite "potato"'
+
+
+def test_a_package_whose_script_cannot_be_replaced(tmp_path: Path) -> None:
+    made = archive()
+    made.add("server", scripts={"postinst": "#!/bin/sh\nadduser --system server\n"})
+    with machine(tmp_path, made) as (place, _), pytest.raises(ResolutionError) as caught:
+        place.resolve("server")
+    assert caught.value.message == (
+        "server 1.0: its postinst script would do what mllock cannot do without running it"
+    )
+
+
+def test_credentials_reach_neither_messages_nor_the_lock(tmp_path: Path) -> None:
+    with machine(tmp_path, archive()) as (place, server):
+        secret = server.url.replace("//", "//user:secret@")
+        place.environ = {"MLLOCK_DEBIAN_MIRROR": f"{secret}/debian {secret}/debian-security"}
+        resolution = place.resolve()
+        assert "Basic" in server.headers[0].get("Authorization", "")
+        with pytest.raises(IntegrityError) as caught:
+            place.resolve(key=Key())
+    assert "secret" not in "".join([str(caught.value), repr(resolution), *place.reporter.lines])
+    assert b"http" not in msgspec.json.encode(resolution)
+    with pytest.raises(OfflineError) as offline:
+        place.resolve()
+    assert "secret" not in str(offline.value)
