@@ -30,7 +30,7 @@ from mllock.image.types import Layer
 from mllock.lock.types import DebianPackage, Lock, PythonPackage
 from mllock.store.cache import Cache
 
-__all__ = ["Packages", "build_environment"]
+__all__ = ["Packages", "build_environment", "layer_pool"]
 
 _T = TypeVar("_T")
 
@@ -77,7 +77,7 @@ def _system_layers(
     debs = packages.debs(wanted)
     below = base_nodes([(deb, debs[deb.filename]) for deb in base])
     refuse_reserved(below)
-    with _pool() as pool:
+    with layer_pool() as pool:
         layers = [cached_layer(cache, "base", base_title, base_key, lambda: below, pool)]
         if system and above is None:
             nodes = system_nodes(
@@ -114,7 +114,7 @@ def _layer_maker(cache: Cache, group: PythonGroup, nodes: tuple[Node, ...]) -> C
 
 def _in_parallel(tasks: Sequence[Callable[[], _T]]) -> list[_T]:
     """All answers in order. The first failure stops what has not begun."""
-    pool = _pool()
+    pool = layer_pool()
     try:
         running: list[Future[_T]] = [pool.submit(task) for task in tasks]
         return [future.result() for future in running]
@@ -122,7 +122,8 @@ def _in_parallel(tasks: Sequence[Callable[[], _T]]) -> list[_T]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _pool() -> ThreadPoolExecutor:
+def layer_pool() -> ThreadPoolExecutor:
+    """Threads for layers, or for the pieces of one: compressing does not hold the interpreter."""
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="mllock-layer")
 
 

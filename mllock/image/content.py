@@ -145,7 +145,7 @@ class Sources:
                 "the file is not what it was when it was hashed",
                 file=str(content.path),
                 expected=f"{content.size} bytes, {content.digest}",
-                hint="something changed it meanwhile: run the same command again",
+                hint="bring it back as it was; if it is still being written, wait and try again",
             )
 
     def _slice(self, path: Path, offset: int, size: int) -> Iterator[bytes]:

@@ -19,6 +19,7 @@ from mllock.core.digest import Digest
 from mllock.core.platform import host_platform
 from mllock.core.tree import TreeManifest
 from mllock.errors import RunError, SpecError
+from mllock.image.build import layer_pool
 from mllock.image.config import assemble
 from mllock.image.environment import image_variables
 from mllock.image.folder import code_nodes, model_nodes, record_nodes
@@ -209,12 +210,14 @@ def _serve_parts(
         "model.manifest": model.text(),
         "record.sigstore.json": run.bundle_bytes(),
     }
-    path = record.model_path
+    with layer_pool() as pool:
+        nodes = model_nodes(run.model_path(), model, record.model_path)
+        model_layer = make_layer(ctx.cache, "model", "model", nodes, pool)
     return _Parts(
         kind="serve",
         layers=(
             make_layer(ctx.cache, "code", "serving code", code_nodes(ctx.project, code)),
-            make_layer(ctx.cache, "model", "model", model_nodes(run.model_path(), model, path)),
+            model_layer,
             make_layer(ctx.cache, "record", "record", record_nodes(evidence)),
         ),
         command=serve.command,

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 from support.nodes import blob, file, folder, hardlink, symlink
+from support.wheels import make_wheel
 
 from mllock.core.canonical import digest_of
 from mllock.core.digest import sha256_of
 from mllock.image.config import assemble, plan_environment
 from mllock.image.environment import document_of_config, environment_document, image_variables
+from mllock.image.python import PythonGroup, group_nodes, merge
 from mllock.image.resolve import with_parents
+from mllock.image.tree import Deflated, Node
 from mllock.image.types import ImageConfig, ImagePlan, Layer
+from mllock.image.wheel import Prefix, wheel_nodes
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "image"
 
@@ -67,8 +73,22 @@ def test_goldens(golden) -> None:
     assert changed.manifest_digest != image.manifest_digest
 
 
-def test_golden_layer(golden) -> None:
-    """docs/reference/builder-format.md shows this layer."""
+def passed_through(tmp_path: Path) -> Node:
+    """20,000 times "a" as one stored block: a deflate stream that no compressor chose."""
+    data = b"a" * 20_000
+    stream = (
+        b"\x01" + (20_000).to_bytes(2, "little") + (20_000 ^ 0xFFFF).to_bytes(2, "little") + data
+    )
+    archive = tmp_path / "archive"
+    archive.write_bytes(stream)
+    content = Deflated(
+        archive=archive, offset=0, compressed=len(stream), size=len(data), crc=zlib.crc32(data)
+    )
+    return Node(path="opt/big", kind="file", mode=0o644, content=content)
+
+
+def test_golden_layer(golden, tmp_path: Path) -> None:
+    """The vector of docs/reference/builder-format.md."""
     nodes = with_parents(
         [
             file("opt/hello", b"hello\n"),
@@ -77,10 +97,36 @@ def test_golden_layer(golden) -> None:
             hardlink("opt/again", "opt/hello"),
             folder("tmp", 0o1777),
             file("opt/" + "n" * 120, b"long"),
+            passed_through(tmp_path),
         ]
     )
-    golden(GOLDENS / "layer.tar.gz", blob(nodes))
-    assert blob(reversed(nodes)) == blob(nodes)
+    layer = blob(nodes)
+    golden(GOLDENS / "layer.tar.gz", layer)
+    assert blob(reversed(nodes)) == layer
+    for number, node in enumerate(nodes):
+        changed = [*nodes[:number], replace(node, mode=node.mode ^ 1), *nodes[number + 1 :]]
+        assert blob(changed) != layer
+    text = (Path(__file__).parents[2] / "docs/reference/builder-format.md").read_text()
+    assert sha256_of(layer) in text
+    assert sha256_of(gzip.decompress(layer)) in text
+
+
+def test_golden_wheel(golden, tmp_path: Path) -> None:
+    """The layer of a small wheel and the frame, whatever zlib packed the wheel: the tar."""
+    files = {"pkg/__init__.py": b"x = 1\n", "pkg-1.0.data/scripts/run": b"#!python\n"}
+    path = tmp_path / "pkg-1.0-py3-none-any.whl"
+    path.write_bytes(
+        make_wheel("pkg", "1.0", files, entry_points="[console_scripts]\npkg = pkg:main\n")
+    )
+    group = PythonGroup(
+        packages=(),
+        prefix=Prefix(),
+        python="3.11.2",
+        base_interpreter="/usr/bin/python3.11",
+        frame=True,
+    )
+    owned = [*group_nodes(group, {}), ("pkg", wheel_nodes(path, path.name))]
+    golden(GOLDENS / "wheel.tar.gz", blob(merge(owned)))
 
 
 def test_the_environment_digest_of_an_image() -> None:
