@@ -12,6 +12,7 @@ from typing import Any
 
 from mllock.core import safepath
 from mllock.core.canonical import digest_of
+from mllock.core.platform import KNOWN
 from mllock.errors import LockError
 from mllock.lock.toml import MAX_INTEGER
 from mllock.lock.types import Lock, PythonPackage
@@ -28,6 +29,7 @@ def check_lock(lock: Lock, document: dict[str, Any], file: str) -> None:
     for key, text in strings(document):
         if _CREDENTIALS.match(text):
             raise LockError("a URL with a user name or password in it", file=file, key=key)
+    _platforms(lock, file)
     _system(lock, file)
     _python(lock, document, file)
     _data(lock, file)
@@ -88,6 +90,17 @@ def _safe(path: str, key: str, file: str) -> None:
         raise LockError(f"{reason}: {path!r}", file=file, key=key)
 
 
+def _platforms(lock: Lock, file: str) -> None:
+    platforms = lock.inputs.environment.get("platforms")
+    if not isinstance(platforms, list) or not platforms or set(map(str, platforms)) - KNOWN.keys():
+        raise LockError(
+            "not platforms that are known",
+            file=file,
+            key="inputs.environment.platforms",
+            expected=f"an array of {' or '.join(KNOWN)}",
+        )
+
+
 def _system(lock: Lock, file: str) -> None:
     _sorted_unique((package.name for package in lock.system), "system", file)
     for index, package in enumerate(lock.system):
@@ -115,7 +128,7 @@ def _python(lock: Lock, document: dict[str, Any], file: str) -> None:
 
 def _wheels(package: PythonPackage, key: str, file: str) -> None:
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-    from packaging.version import Version
+    from packaging.version import InvalidVersion, Version
 
     _sorted_unique((wheel.name for wheel in package.wheels), key, file)
     for index, wheel in enumerate(package.wheels):
@@ -124,7 +137,11 @@ def _wheels(package: PythonPackage, key: str, file: str) -> None:
             name, version, _, _ = parse_wheel_filename(wheel.name)
         except InvalidWheelFilename as error:
             raise LockError(str(error).lower(), file=file, key=f"{here}.name") from None
-        if (name, version) != (package.name, Version(package.version)):
+        try:
+            same = (name, version) == (package.name, Version(package.version))
+        except InvalidVersion:
+            same = False
+        if not same:
             raise LockError(
                 "the wheel is of another package",
                 file=file,

@@ -101,8 +101,8 @@ def parse_lock(data: bytes, name: str, *, verify: bool = True) -> Lock:
     Args:
         data: the bytes of the file.
         name: the file as errors should name it.
-        verify: False leaves the content digest unchecked: for the pins of a lock that was edited
-            or merged, as wishes for a new one. Such a lock must not be built from.
+        verify: False leaves out the last two steps: for the pins of a lock that was edited or
+            merged, as wishes for a new one. Nothing else may be done with such a lock.
     """
     text = _decode(data, name)
     document = _load(text, name)
@@ -113,7 +113,7 @@ def parse_lock(data: bytes, name: str, *, verify: bool = True) -> Lock:
         raise _explained(document, text, name, str(error)) from None
     if verify:
         _check_digest(lock, document, name)
-    check_lock(lock, document, name)
+        check_lock(lock, document, name)
     return lock
 
 

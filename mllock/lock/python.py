@@ -9,6 +9,7 @@ what that misses is asked for in another round. Hashes and sizes are those of th
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ MAX_ROUNDS = 8
 _REQUIREMENTS = "requirements.in"
 _CONSTRAINTS = "constraints.txt"
 _PINS = "pins.txt"
+_PIN = re.compile(r"(?P<name>[a-z0-9]+(?:[-_.][a-z0-9]+)*)==(?P<version>[A-Za-z0-9.!+_-]+)")
 # To hear why it failed: all that pip has to say, without waiting for as long again.
 _AGAIN = ("-vv", "--retries", "1")
 
@@ -81,7 +83,7 @@ class PipToolsResolver:
             # pip-tools shows a traceback; pip, asked the same, says what is wrong.
             asked_again = self._pip.download(folder, _REQUIREMENTS, target, _AGAIN)
             raise explain((asked_again if asked_again.code else compiled).text, target)
-        names = dict(pin.split("==") for pin in (folder / _PINS).read_text().split())
+        names = _read_pins((folder / _PINS).read_text())
         self._reporter.step(f"fetching {len(names)} wheels")
         _download(self._pip, folder, target, ("--no-deps",))
         files = _by_version(folder / "wheels")
@@ -147,10 +149,35 @@ def _digest(wheel: Wheel) -> Digest:
 
 
 def _kept(request: PythonRequest) -> dict[str, str]:
-    """The previous pins that are wishes for this resolution."""
+    """The previous pins that are wishes for this resolution.
+
+    They may come from a lock that was edited: what is not plainly a name and a version is not
+    written where pip reads options.
+    """
     if request.upgrade.all:
         return {}
-    return {n: v for n, v in request.pins.items() if n not in request.upgrade.names}
+    return {
+        name: version
+        for name, version in request.pins.items()
+        if name not in request.upgrade.names and _PIN.fullmatch(f"{name}=={version}")
+    }
+
+
+def _read_pins(text: str) -> dict[str, str]:
+    """Name -> version of what pip-compile wrote. It keeps markers of the requirements."""
+    pins = {}
+    for line in text.splitlines():
+        plain = line.partition("#")[0].partition(";")[0].strip()
+        if plain:
+            match = _PIN.fullmatch(plain)
+            if match is None:
+                raise ResolutionError(
+                    "a dependency that has no version: only wheels from an index can be locked",
+                    found=plain,
+                    hint="ask for a version of the package that needs it without a URL",
+                )
+            pins[match["name"]] = match["version"]
+    return pins
 
 
 def _check_host(target: Target) -> None:

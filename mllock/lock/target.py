@@ -87,6 +87,9 @@ def glibc_of(packages: Iterable[DebianPackage]) -> tuple[int, int]:
 
 
 def target_of(lock: Lock) -> Target:
-    """What the wheels of `lock` are for. Raises ResolutionError."""
-    (platform,) = lock.inputs.environment["platforms"]
+    """What the wheels of `lock` are for: the first platform, and in this version the only one.
+
+    Raises ResolutionError.
+    """
+    platform = lock.inputs.environment["platforms"][0]
     return Target(python=lock.base.python, platform=platform, glibc=glibc_of(lock.system))

@@ -8,11 +8,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from packaging.pylock import Pylock
-from support.locks import deb, inputs, make_lock, package
+from support.locks import ENVIRONMENT, deb, inputs, make_lock, package
 
 from mllock.core.canonical import digest_of
 from mllock.errors import LockError
@@ -40,7 +40,7 @@ def locks(draw: st.DrawFn) -> Lock:
     lock = make_lock(
         packages=[package(name, version) for name, version in sorted(pythons.items())],
         system=tuple(deb(name) for name in debs),
-        inputs=inputs(environment={"variables": variables}),
+        inputs=inputs(environment={"platforms": ["linux/amd64"], "variables": variables}),
     )
     groups = draw(st.permutations(sorted(pythons)))
     cut = draw(st.integers(0, len(groups)))
@@ -248,7 +248,7 @@ def test_paths_are_safe() -> None:
 
 @pytest.mark.parametrize("url", ["https://me:secret@example.org/x", "http://token@example.org"])
 def test_no_credentials(url: str) -> None:
-    lock = make_lock(inputs=inputs(environment={"indexes": [{"url": url}]}))
+    lock = make_lock(inputs=inputs(environment=ENVIRONMENT | {"indexes": [{"url": url}]}))
     assert refusal(dump_lock(lock)) == (
         "mlproject.lock: inputs.environment.indexes[0].url: "
         "a URL with a user name or password in it"
@@ -257,7 +257,7 @@ def test_no_credentials(url: str) -> None:
 
 def test_a_reference_to_the_environment_is_no_credential() -> None:
     url = "https://${USER}:${TOKEN}@example.org/simple"
-    lock = make_lock(inputs=inputs(environment={"indexes": [{"url": url}]}))
+    lock = make_lock(inputs=inputs(environment=ENVIRONMENT | {"indexes": [{"url": url}]}))
     assert parse_lock(dump_lock(lock), "mlproject.lock") == lock
 
 
@@ -291,3 +291,47 @@ def test_the_reference_says_how_to_compute_the_digest(tmp_path: Path) -> None:
     )
     assert done.stdout == "True\n"
     assert parse_lock(GOLDEN.read_bytes(), "v1.lock").content_digest in page
+
+
+def test_platforms_are_known() -> None:
+    for wrong in ({}, {"platforms": []}, {"platforms": "linux/amd64"}, {"platforms": ["x/y"]}):
+        lock = make_lock(inputs=inputs(environment=wrong))
+        assert refusal(dump_lock(lock)) == (
+            "mlproject.lock: inputs.environment.platforms: not platforms that are known\n"
+            "expected: an array of linux/amd64 or linux/arm64"
+        )
+
+
+@settings(max_examples=400)
+@given(st.data())
+def test_no_mutation_is_read_as_another_lock(data: st.DataObject) -> None:
+    """Whatever happens to the bytes: one of our errors, or the very same lock."""
+    good = GOLDEN.read_bytes()
+    lines = good.split(b"\n")
+    at = data.draw(st.integers(0, len(lines) - 1))
+    match data.draw(st.sampled_from(["drop", "twice", "swap", "flip", "cut"])):
+        case "drop":
+            bad = b"\n".join(lines[:at] + lines[at + 1 :])
+        case "twice":
+            bad = b"\n".join([*lines[: at + 1], *lines[at:]])
+        case "swap":
+            other = data.draw(st.integers(0, len(lines) - 1))
+            lines[at], lines[other] = lines[other], lines[at]
+            bad = b"\n".join(lines)
+        case "flip":
+            where = data.draw(st.integers(0, len(good) - 1))
+            bit = 1 << data.draw(st.integers(0, 7))
+            bad = good[:where] + bytes([good[where] ^ bit]) + good[where + 1 :]
+        case _:
+            bad = good[: data.draw(st.integers(0, len(good)))]
+    try:
+        lock = parse_lock(bad, "mlproject.lock")
+    except LockError:
+        return
+    assert replace(lock, tool=make_lock().tool) == make_lock()
+
+
+@given(st.binary(max_size=200))
+def test_anything_else_is_our_error(data: bytes) -> None:
+    with pytest.raises(LockError):
+        parse_lock(data, "mlproject.lock")

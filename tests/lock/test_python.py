@@ -126,6 +126,41 @@ def test_markers_are_those_of_the_image(bench: Bench) -> None:
     assert bench.versions("alpha") == {"alpha": "1.0", "late": "1.0"}
 
 
+def test_markers_of_the_spec_itself(bench: Bench) -> None:
+    bench.index.add("alpha", "1.0")
+    bench.index.add("beta", "1.0")
+    bench.index.add("gamma", "1.0")
+    found = bench.versions(
+        'alpha; python_version >= "3.8"',
+        'beta; python_full_version < "3.11.3"',
+        'gamma; sys_platform == "win32"',
+    )
+    assert found == {"alpha": "1.0", "beta": "1.0"}
+
+
+def test_what_pip_tools_calls_unsafe_is_pinned_as_well(bench: Bench) -> None:
+    bench.index.add("alpha", "1.0", ["setuptools"])
+    bench.index.add("setuptools", "99.0")
+    assert bench.versions("alpha") == {"alpha": "1.0", "setuptools": "99.0"}
+
+
+def test_pins_of_an_edited_lock_are_not_options_for_pip(bench: Bench) -> None:
+    bench.index.add("alpha", "1.0")
+    bench.index.add("alpha", "2.0")
+    pins = {"alpha": "1.0\n--index-url http://127.0.0.1:9/simple", "beta": "1.0"}
+    assert bench.versions("alpha", pins=pins) == {"alpha": "2.0"}
+
+
+def test_a_dependency_by_url(bench: Bench, tmp_path: Path) -> None:
+    wheel = write_wheel(tmp_path / "links", "beta", "1.0")
+    bench.index.add("alpha", "1.0", [f"beta @ {wheel.as_uri()}"])
+    assert bench.refusal(ResolutionError, "alpha") == (
+        "a dependency that has no version: only wheels from an index can be locked\n"
+        f"found: beta @ {wheel.as_uri()}\n"
+        "hint: ask for a version of the package that needs it without a URL"
+    )
+
+
 def test_extras_are_followed(bench: Bench) -> None:
     bench.index.add("alpha", "1.0", ['beta; extra == "more"'])
     bench.index.add("beta", "1.0")
