@@ -209,13 +209,11 @@ def _for_image(
         return Source(name=name, data=carried[side.RECORD]), "carried in the image"
     if runs:
         return _of_run(runs[0]), "the image names none that is known; this is the newest run"
-    if facts.problem is not None:
-        raise ArchiveError(
-            facts.problem.reason,
-            file=facts.problem.path,
-            expected=facts.problem.expected,
-            found=facts.problem.found,
-        )
+    for problem in (facts.problem, *(layer.problem for layer in facts.layers)):
+        if problem is not None:
+            raise ArchiveError(
+                problem.reason, file=problem.path, expected=problem.expected, found=problem.found
+            )
     raise _nothing(asked)
 
 
