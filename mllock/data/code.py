@@ -66,14 +66,14 @@ def select_code(
     repository = Repository.of(project)
     tracked = frozenset(repository.tracked()) if repository is not None else frozenset()
     label = labeller("code")
+    chosen = _chosen(wanted, patterns, key)
     if patterns is None and tracked:
-        paths = [path for path in sorted(tracked) if wanted.file(path) and not _secret(path)]
-        entries = list(_listed(project, paths))
+        entries = list(_listed(project, filter(chosen, sorted(tracked))))
     else:
         walk = Walk(
             project,
             label=_as_is,
-            wanted=_chosen(wanted, patterns, key),
+            wanted=chosen,
             skip=wanted.no_folder,
             everything=False,
         )
@@ -86,7 +86,7 @@ def select_code(
     if repository is None:
         return SelectedCode(manifest=manifest, commit=None, dirty=None)
     commit = repository.commit()
-    dirty = commit is None or _is_dirty(repository, tracked, manifest, wanted)
+    dirty = commit is None or _is_dirty(repository, tracked, manifest, chosen)
     return SelectedCode(manifest=manifest, commit=commit, dirty=dirty)
 
 
@@ -216,13 +216,15 @@ def _not_nothing(entries: Sequence[Entry], patterns: Sequence[str] | None, key: 
 
 
 def _is_dirty(
-    repository: Repository, tracked: frozenset[str], manifest: TreeManifest, wanted: _Rules
+    repository: Repository,
+    tracked: frozenset[str],
+    manifest: TreeManifest,
+    chosen: Callable[[str], bool],
 ) -> bool:
     changed = repository.changed()
-    if any(e.path in changed or e.path not in tracked for e in manifest.entries):
-        return True
+    paths = {entry.path for entry in manifest.entries}
     # What was removed is in no manifest.
-    return any(wanted.file(path) for path in changed - {e.path for e in manifest.entries})
+    return not paths <= tracked or any(path in paths or chosen(path) for path in changed)
 
 
 def _secret(path: str) -> bool:

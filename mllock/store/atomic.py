@@ -187,6 +187,8 @@ def remove_old_temporaries(folder: Path, older_than: float = OLD_SECONDS) -> Non
 def cannot_write(path: Path, error: OSError) -> SurroundingsError:
     """What to say when the system refuses to write `path`."""
     reason = (error.strerror or str(error)).lower()
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        reason = "a file is where a folder should be"
     return SurroundingsError(
         f"cannot write: {reason}",
         file=str(path),

@@ -238,7 +238,10 @@ def test_a_root_that_cannot_be_made(tmp_path: Path, recorder: Recorder) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SurroundingsError) as caught:
         Cache(tmp_path / "file" / "cache", recorder).put_bytes(b"x")
-    assert str(caught.value) == f"{tmp_path}/file/cache/tmp: cannot write: not a directory"
+    assert (
+        str(caught.value)
+        == f"{tmp_path}/file/cache/tmp: cannot write: a file is where a folder should be"
+    )
 
 
 def _hammer(root: Path, failures: multiprocessing.Queue[str]) -> None:
