@@ -219,7 +219,7 @@ def _cause(reason: str) -> str:
         r"Connection refused",
         r"Network is unreachable",
         r"timed out",
-        r"certificate verify failed: [\w ]+",
+        r"certificate verify failed: [\w -]+\w",
         r"\b[45]\d\d (?:Client|Server) Error: [\w ]+? for url",
     ):
         match = re.search(pattern, reason, re.IGNORECASE)
