@@ -75,7 +75,7 @@ def test_umoci_unpacks_what_was_meant(whole: World, tmp_path: Path, ref: str) ->
 def test_the_root_of_the_starter_trains(finished: Path, tmp_path: Path) -> None:
     """The image's own Python, under chroot: the imports, then the starter's training."""
     root = unpack(finished / ".mllock" / "oci", "train", tmp_path / "bundle")
-    chroot = ["chroot", f"--userspec={os.environ.get('MLLOCK_TEST_USER', '10001:10001')}", root]
+    chroot = ["chroot", "--userspec=10001:10001", root]
     python = "/opt/venv/bin/python"
     code = "import sklearn, pandas, fastapi, sys; print(sys.prefix, sys.version_info[:2])"
     assert tool(*chroot, python, "-c", code) == "/opt/venv (3, 11)\n"
