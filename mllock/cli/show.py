@@ -68,7 +68,7 @@ def _lines(details: RunDetails) -> list[tuple[str, str]]:
         ("command", " ".join(record.command)),
     ]
     lines += [("param", f"{name} = {value}") for name, value in record.params.items()]
-    lines += [("metric", f"{name} = {value:g}") for name, value in details.metrics.items()]
+    lines += [("metric", f"{name} = {_number(value)}") for name, value in details.metrics.items()]
     lines += [
         ("lock", record.lock_content),
         ("environment", record.environment),
@@ -86,6 +86,10 @@ def _plain(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _commit(record: Record) -> str:

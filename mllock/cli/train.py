@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 
 import click
@@ -62,13 +64,13 @@ def command(app: App, runtime: str, overrides: tuple[str, ...], as_json: bool) -
         return
     app.print(f"run      {result.run.id}")
     for name, value in result.metrics.items():
-        app.print(f"metric   {name} = {value:g}")
+        app.print(f"metric   {name} = {value if isinstance(value, int) else format(value, 'g')}")
     app.print(f"model    {result.model}")
     app.print(f"signed   {result.fingerprint}")
     say("next:")
     say("  mllock show             what went in, what came out")
     say("  mllock build serve      an image that serves this model")
-    say(f"  mllock check .mllock/runs/{result.run.id}/model")
+    say(f"  mllock check {shlex.quote(os.path.relpath(result.run.model_path()))}")
 
 
 def _show(data: bytes) -> None:

@@ -50,14 +50,13 @@ def run_program(
 ) -> Ended:
     """Run `command` in `folder` with exactly `variables`. Its input is empty."""
     with _writable(log) as file, _woken() as (wake_read, wake_write):
-        process = _start(command, folder, variables)
-        interrupts = _Interrupts(process.pid, grace, wake_write)
+        interrupts = _Interrupts(grace, wake_write)
         with interrupts.caught():
+            process = _start(command, folder, variables)
+            interrupts.attach(process.pid)
             try:
                 _Pump(process, file, log, output, interrupts, (wake_read, wake_write)).run()
             finally:
-                # The process is not reaped yet: its group cannot be anybody else's.
-                _kill(process.pid, signal.SIGKILL)
                 process.wait()
                 if process.stdout is not None:
                     process.stdout.close()
@@ -90,16 +89,27 @@ def _start(
 class _Interrupts:
     """Counts the user's interrupts and passes them on."""
 
-    def __init__(self, group: int, grace: float, wake: int) -> None:
+    def __init__(self, grace: float, wake: int) -> None:
         self.seen = 0
         self.deadline: float | None = None
-        self._group = group
+        self._group: int | None = None
         self._grace = grace
         self._wake = wake
 
+    def attach(self, group: int) -> None:
+        """The group to pass interrupts to; one that came before it was known goes there now."""
+        self._group = group
+        if self.seen:
+            self._pass_on(signal.SIGINT)
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.seen += 1
-        if self.seen == 1:
+        self._pass_on(number)
+
+    def _pass_on(self, number: int) -> None:
+        if self._group is None:
+            return
+        if self.deadline is None:
             self.deadline = time.monotonic() + self._grace
             _kill(self._group, number)
         else:
@@ -142,9 +152,17 @@ class _Pump:
         self._ended: float | None = None
 
     def run(self) -> None:
-        assert self._process.stdout is not None
         waiter = threading.Thread(target=self._wait, daemon=True)
         waiter.start()
+        try:
+            self._pump()
+        finally:
+            # Whatever happened, it ends now, and the waiter sees it before it is reaped.
+            _kill(self._process.pid, signal.SIGKILL)
+            waiter.join()
+
+    def _pump(self) -> None:
+        assert self._process.stdout is not None
         with selectors.DefaultSelector() as selector:
             pipe = self._process.stdout.fileno()
             selector.register(pipe, selectors.EVENT_READ)
@@ -163,7 +181,6 @@ class _Pump:
                 self._enforce()
                 if self._ended is not None and time.monotonic() > self._ended + DRAIN:
                     break
-        waiter.join()
 
     def _wait(self) -> None:
         # WNOWAIT leaves it to be reaped later, so that its number stays its own.

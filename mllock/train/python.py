@@ -18,7 +18,11 @@ from mllock.errors import SurroundingsError
 
 __all__ = ["HostPython", "find_python"]
 
-_ASK = "import os, sys; print(os.path.realpath(sys.executable)); print(*sys.version_info[:3])"
+_ASK = """
+import os, sys
+sys.stdout.write(os.path.realpath(sys.executable) + "\\n")
+sys.stdout.write(".".join(map(str, sys.version_info[:3])) + "\\n")
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +49,9 @@ def find_python(minor: str, environ: Mapping[str, str]) -> HostPython:
         )
         lines = answer.stdout.splitlines()
         if answer.returncode == 0 and len(lines) == 2:
-            version = lines[1].replace(" ", ".")
+            path, version = lines
             if version.startswith(f"{minor}."):
-                return HostPython(path=Path(lines[0]), version=version)
+                return HostPython(path=Path(path), version=version)
     raise SurroundingsError(
         f"no Python {minor} on this machine",
         expected=f"python{minor} on PATH, for the runtime host",

@@ -156,7 +156,7 @@ def test_train_prints_what_to_know(ctx: Context, typed: Typed) -> None:
         "next:\n"
         "  mllock show             what went in, what came out\n"
         "  mllock build serve      an image that serves this model\n"
-        f"  mllock check .mllock/runs/{run.id}/model\n"
+        f"  mllock check {os.path.relpath(run.path / 'model')}\n"
     )
 
 

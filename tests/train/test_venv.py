@@ -229,7 +229,7 @@ def test_no_such_python() -> None:
 
 def test_another_python_is_found_on_path(tmp_path: Path) -> None:
     fake = tmp_path / "python3.98"
-    fake.write_text("#!/bin/sh\necho /opt/python3.98\necho 3 98 1\n")
+    fake.write_text("#!/bin/sh\necho /opt/python3.98\necho 3.98.1\n")
     fake.chmod(0o755)
     found = find_python("3.98", {"PATH": str(tmp_path)})
     assert (str(found.path), found.version, found.minor) == ("/opt/python3.98", "3.98.1", "3.98")
