@@ -214,7 +214,7 @@ class _Wheel:
                     module=match["module"],
                     name=match["attr"].split(".")[0],
                     attr=match["attr"],
-                    # Apart from the template: a test looks for modules that exit; this one does not.
+                    # Apart: a test looks for modules that exit, and this one does not.
                     leave="sys.exit",
                 )
                 yield _generated(f"{self._prefix.root}/bin/{name}", text.encode(), 0o755)
