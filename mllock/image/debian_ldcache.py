@@ -88,7 +88,8 @@ def soname_of(data: memoryview) -> tuple[str, int] | None:
     """The soname ("" if there is none) and cache flags of a shared object; None for others."""
     try:
         return _soname_of(data)
-    except struct.error:
+    except (struct.error, OverflowError):
+        # A header that points outside of the file.
         return None
 
 

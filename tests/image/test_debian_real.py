@@ -15,9 +15,10 @@ from mllock.core.digest import from_hex
 from mllock.image.debian import base_nodes, system_nodes
 from mllock.image.debian_effects import EFFECTS
 from mllock.image.tree import Node, Stored
-from mllock.lock.debian import DebianResolver, glibc_of
+from mllock.lock.debian import DebianResolver
 from mllock.lock.debian.script_table import TABLE
 from mllock.lock.ports import SystemRequest, SystemResolution, Upgrade
+from mllock.lock.target import glibc_of
 from mllock.lock.types import DebianPackage
 from mllock.store.cache import Cache
 from mllock.store.fetch import HttpFetcher

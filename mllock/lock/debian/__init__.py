@@ -6,6 +6,5 @@ link above it was verified; the solver and the script rules do no IO.
 
 from mllock.lock.debian.fetch import fetch_debs
 from mllock.lock.debian.resolve import DebianResolver
-from mllock.lock.debian.solve import glibc_of
 
-__all__ = ["DebianResolver", "fetch_debs", "glibc_of"]
+__all__ = ["DebianResolver", "fetch_debs"]

@@ -47,6 +47,7 @@ HARMLESS: dict[str, str] = {
     "false": "does nothing",
     "getent": "asks",
     "grep": "prints",
+    "gtk-update-icon-cache": "icons of desktops",
     "head": "prints",
     "id": "asks",
     "invoke-rc.d": "starts services; an image has no init",
@@ -54,6 +55,8 @@ HARMLESS: dict[str, str] = {
     "local": "sets a variable",
     "ls": "prints",
     "printf": "prints",
+    "pypy3clean": "removes bytecode",
+    "pypy3compile": "bytecode for PyPy",
     "py3clean": "removes bytecode",
     "py3compile": "bytecode of Debian's own Python modules only makes their start faster",
     "readlink": "asks",
@@ -67,7 +70,10 @@ HARMLESS: dict[str, str] = {
     "umask": "sets a variable",
     "uname": "asks",
     "unset": "sets a variable",
+    "update-desktop-database": "menus of desktops",
+    "update-icon-caches": "icons of desktops",
     "update-menus": "menus of window managers",
+    "update-mime": "programs that desktops open files with",
     "update-rc.d": "enables services; an image has no init",
     "which": "asks for a command",
 }
@@ -94,6 +100,7 @@ TABLE: dict[tuple[str, str], Accepted] = {
     ),
     ("gawk", "postinst"): Accepted(("rm",), _NOT, "a stale link of older versions"),
     ("gcc", "postinst"): Accepted(("rm",), _NOT, "a stale alternative of older versions"),
+    ("hicolor-icon-theme", "postinst"): Accepted(("*",), _NOT, "icons of desktops"),
     ("libgdk-pixbuf-2.0-0", "postinst"): Accepted(
         ("*",), _MISSING, "gdk-pixbuf finds only the image formats that are built in"
     ),
@@ -103,7 +110,21 @@ TABLE: dict[tuple[str, str], Accepted] = {
     ("libglib2.0-0t64", "postinst"): Accepted(
         ("*",), _MISSING, "GSettings schemas of desktop programs are not compiled"
     ),
+    ("libgstreamer1.0-0", "postinst"): Accepted(
+        ("setcap",), _MISSING, "gst-ptp-helper has no capabilities"
+    ),
+    ("libibverbs1", "postinst"): Accepted(
+        ("addgroup",), _MISSING, "the group rdma, which may use InfiniBand devices, is not made"
+    ),
+    ("libpaper1", "postinst"): Accepted(
+        ("*",), _MISSING, "no default paper size is set: programs use A4"
+    ),
     ("libsensors5", "preinst"): Accepted(("rm", "ucf"), _NOT, "a file of older versions"),
+    ("mariadb-common", "postinst"): Accepted(
+        ("*",), _MISSING, "/etc/mysql/my.cnf does not lead to mariadb.cnf"
+    ),
+    ("postgresql-client-15", "postinst"): Accepted(("*",), _NOT, "links of manual pages"),
+    ("procps", "postinst"): Accepted(("*",), _NOT, "files and alternatives of older versions"),
     ("shared-mime-info", "postinst"): Accepted(
         ("*",), _MISSING, "desktop programs do not know the types of files"
     ),

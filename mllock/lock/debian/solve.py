@@ -13,15 +13,13 @@ that one version is ruled out and the walk begins again; each round rules out on
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mllock.errors import ResolutionError
 from mllock.lock.debian.index import Available, Relation, Universe
-from mllock.lock.types import DebianPackage
 
-__all__ = ["Solution", "glibc_of", "solve"]
+__all__ = ["Solution", "solve"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,13 +206,3 @@ def _exists(universe: Universe, name: str, reason: str | None) -> None:
         key=key,
         hint=f'did you mean "{close[0]}"?' if close else "is it in the component main?",
     )
-
-
-def glibc_of(packages: Iterable[DebianPackage]) -> tuple[int, int]:
-    """The version of the C library, e.g. (2, 36). Raises ResolutionError if there is none."""
-    for package in packages:
-        if package.name == "libc6":
-            match = re.match(r"(?:[0-9]+:)?([0-9]+)\.([0-9]+)", package.version)
-            if match:
-                return int(match.group(1)), int(match.group(2))
-    raise ResolutionError("the base has no libc6")

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from mllock.errors import IntegrityError, ResolutionError
 from mllock.lock.debian.index import Index, Relation, Universe, parse_relations
-from mllock.lock.debian.solve import Solution, glibc_of, solve
-from mllock.lock.types import DebianPackage
+from mllock.lock.debian.solve import Solution, solve
 
 SHA = "ab" * 32
 
@@ -249,23 +248,6 @@ def test_an_index_that_is_not_one() -> None:
     with pytest.raises(IntegrityError) as caught:
         Index(b"Package: a\nVersion: 1\n", "Packages").named("a")
     assert str(caught.value) == "Packages: a: no Architecture"
-
-
-def test_glibc() -> None:
-    def package(name: str, version: str) -> DebianPackage:
-        return DebianPackage(
-            name=name,
-            version=version,
-            architecture="amd64",
-            filename="x",
-            size=0,
-            sha256=SHA,
-            layer="base",
-        )
-
-    assert glibc_of([package("bash", "5"), package("libc6", "2.36-9+deb12u14")]) == (2, 36)
-    with pytest.raises(ResolutionError, match="the base has no libc6"):
-        glibc_of([package("bash", "5")])
 
 
 NAMES = st.sampled_from("pqrstuvw")
