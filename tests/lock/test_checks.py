@@ -1,0 +1,134 @@
+"""What a careful forger could write: the digests are right, the content is not."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from support.locks import BASE, PIN, deb, make_lock
+from support.wheels import make_wheel
+
+from mllock.errors import ArchiveError, LockError, ResolutionError
+from mllock.lock.closure import WheelMetadata, closure, read_metadata
+from mllock.lock.format import content_digest, dump_lock, parse_lock
+from mllock.lock.target import Target, glibc_of
+from mllock.lock.types import LayerGroup, Lock
+
+LOCK = make_lock()
+TARGET = Target(python="3.11.2", platform="linux/amd64", glibc=(2, 36))
+
+
+def with_package(**changes) -> Lock:
+    first, *rest = LOCK.python.packages
+    return replace(LOCK, python=replace(LOCK.python, packages=(replace(first, **changes), *rest)))
+
+
+def with_wheel_name(name: str) -> Lock:
+    wheel = replace(LOCK.python.packages[0].wheels[0], name=name, path=f"wheels/{name}")
+    return with_package(wheels=(wheel,))
+
+
+@pytest.mark.parametrize(
+    ("lock", "message"),
+    [
+        (
+            replace(LOCK, system=(replace(deb("libc6"), filename="pool/libc6.rpm"),)),
+            "system[0].filename: not the name of a .deb\nfound: pool/libc6.rpm",
+        ),
+        (
+            replace(LOCK, base=replace(BASE, interpreter="bin/python")),
+            "base.interpreter: not an absolute path in the image",
+        ),
+        (
+            replace(LOCK, base=replace(BASE, interpreter="/usr/../bin/python")),
+            "base.interpreter: \"..\" in path: 'usr/../bin/python'",
+        ),
+        (
+            with_package(version="not a version"),
+            "python.packages[0].wheels[0].name: the wheel is of another package\n"
+            "expected: alpha not a version\nfound: alpha 1.0",
+        ),
+        (
+            with_wheel_name("alpha.zip"),
+            "python.packages[0].wheels[0].name: invalid wheel filename (extension must be '.whl'): "
+            "'alpha.zip'",
+        ),
+        (
+            replace(LOCK, python=replace(LOCK.python, requires_python="never")),
+            "python: not a PEP 751 document: Invalid specifier: 'never' in 'requires-python'",
+        ),
+        (
+            replace(
+                LOCK,
+                layers=replace(
+                    LOCK.layers,
+                    python=(LayerGroup(packages=()), LayerGroup(packages=("alpha", "beta"))),
+                ),
+            ),
+            "layers.python[0].packages: an empty layer",
+        ),
+        (
+            replace(LOCK, data={"train": replace(PIN, path="a//b")}),
+            "data.train.path: empty component in path: 'a//b'",
+        ),
+    ],
+)
+def test_refused(lock: Lock, message: str) -> None:
+    data = dump_lock(replace(lock, content_digest=content_digest(lock)))
+    with pytest.raises(LockError) as caught:
+        parse_lock(data, "mlproject.lock")
+    assert str(caught.value) == f"mlproject.lock: {message}"
+
+
+def test_a_base_without_a_c_library() -> None:
+    with pytest.raises(ResolutionError) as caught:
+        glibc_of((deb("musl"),))
+    assert str(caught.value) == (
+        "the base has no libc6: which wheels would run on it cannot be said"
+    )
+
+
+def wheel_at(folder: Path, data: bytes) -> Path:
+    path = folder / "x.whl"
+    path.write_bytes(data)
+    return path
+
+
+def test_metadata_is_read(tmp_path: Path) -> None:
+    path = wheel_at(tmp_path, make_wheel("Two_Words", "1.0", requires=["beta>=1"]))
+    assert read_metadata(path, "x.whl") == WheelMetadata(
+        name="two-words", version="1.0", requires=("beta>=1",)
+    )
+
+
+def test_what_is_not_a_wheel(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError) as caught:
+        read_metadata(wheel_at(tmp_path, b"nothing"), "x.whl")
+    assert str(caught.value) == "x.whl: not a wheel: file is not a zip file"
+    with zipfile.ZipFile(tmp_path / "empty.whl", "w") as archive:
+        archive.writestr("a.py", "")
+    with pytest.raises(ArchiveError) as caught:
+        read_metadata(tmp_path / "empty.whl", "empty.whl")
+    assert str(caught.value) == "empty.whl: not a wheel: it needs exactly one METADATA"
+
+
+def test_a_requirement_that_cannot_be_read() -> None:
+    wheels = {"alpha": WheelMetadata(name="alpha", version="1.0", requires=("beta>>1",))}
+    with pytest.raises(ArchiveError, match="a requirement of alpha cannot be read: "):
+        closure(["alpha"], wheels, TARGET)
+
+
+def test_a_closure_says_what_is_missing_and_survives_circles() -> None:
+    wheels = {
+        "alpha": WheelMetadata(name="alpha", version="1.0", requires=("beta>=2", "gamma[x]")),
+        "beta": WheelMetadata(name="beta", version="1.0", requires=()),
+        "gamma": WheelMetadata(
+            name="gamma", version="1.0", requires=("alpha", 'delta; extra == "x"')
+        ),
+        "unused": WheelMetadata(name="unused", version="1.0", requires=()),
+    }
+    found = closure(['alpha; python_version < "4"'], wheels, TARGET)
+    assert found.needed == {"alpha", "gamma"}
+    assert found.missing == ("beta>=2", "delta")
