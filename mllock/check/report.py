@@ -68,20 +68,22 @@ def _conclusion(report: Report) -> str:
         for verdict in ("proven", "refuted", "unproven")
     }
     asked = sum(len(claims) for claims in verdicts.values())
-    parts = [f"{len(verdicts['proven'])} of {asked} asked claims proven"]
-    for verdict in ("refuted", "unproven"):
-        if verdicts[verdict]:
-            parts.append(f"{verdict}: {', '.join(verdicts[verdict])}")
-    return "; ".join(parts)
+    counted = [f"{len(verdicts['proven'])} of {asked} asked claims proven"]
+    named = [
+        f"{verdict}: {', '.join(verdicts[verdict])}"
+        for verdict in ("refuted", "unproven")
+        if verdicts[verdict]
+    ]
+    return "; ".join([*counted, *named])
 
 
 def to_json(report: Report) -> dict[str, Any]:
     """The report as a JSON value; keys that a version adds are new, none changes its meaning."""
     return {
         "version": VERSION,
-        "target": report.target,
-        "chosen": report.chosen,
-        "record": report.record,
+        "target": escape(report.target),
+        "chosen": escape(report.chosen),
+        "record": escape(report.record),
         "run": report.run,
         "exit-code": report.exit_code(),
         "checked-bytes": report.checked_bytes,
@@ -95,12 +97,13 @@ def _finding_json(report: Report, finding: Finding) -> dict[str, Any]:
         "claim": finding.claim,
         "verdict": finding.verdict,
         "level": finding.level,
-        "reason": finding.reason,
-        "source": finding.source,
-        "cure": finding.cure,
+        "reason": escape(finding.reason),
+        "source": None if finding.source is None else escape(finding.source),
+        "cure": None if finding.cure is None else escape(finding.cure),
         "accepted": finding.verdict == "unproven" and finding.claim in report.accepted,
         "differing": finding.differing,
         "differences": [
-            {"path": d.path, "expected": d.expected, "found": d.found} for d in finding.differences
+            {"path": escape(d.path), "expected": escape(d.expected), "found": escape(d.found)}
+            for d in finding.differences
         ],
     }

@@ -1,0 +1,82 @@
+"""What a TARGET means."""
+
+from __future__ import annotations
+
+import pytest
+from support.layers import HandMade
+
+from mllock.check.targets import parse_target
+from mllock.errors import InputError, NotAvailableError
+
+
+@pytest.fixture
+def base(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "w").write_text("x")
+    HandMade(tmp_path / "oci")
+    (tmp_path / "image:v1").mkdir()
+    (tmp_path / "link").symlink_to("model")
+    (tmp_path / "layout.tar").write_text("x")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "path", "ref", "chosen"),
+    [
+        ("path:model", "path", "model", None, "the folder {}/model"),
+        ("model", "path", "model", None, "the folder {}/model"),
+        ("model/w", "path", "model/w", None, "the file {}/model/w"),
+        ("link", "path", "model", None, "the folder {}/model"),
+        ("oci:oci", "oci", "oci", "serve", 'the image "serve" of the OCI layout {}/oci'),
+        ("oci", "oci", "oci", "serve", 'the image "serve" of the OCI layout {}/oci'),
+        ("oci:oci:v1", "oci", "oci", "v1", 'the image "v1" of the OCI layout {}/oci'),
+        ("path:oci", "path", "oci", None, "the folder {}/oci"),
+        ("image:v1", "path", "image:v1", None, "the folder {}/image:v1"),
+    ],
+)
+def test_targets(base, text, kind, path, ref, chosen):
+    target = parse_target(text, base)
+    assert (target.kind, target.path, target.ref) == (kind, base / path, ref)
+    assert target.chosen == chosen.format(base)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["image:x", "container:x", "registry:example.org/x:v1", "https://example.org", "k8s://a/b/c"],
+)
+def test_targets_of_later(base, text):
+    with pytest.raises(NotAvailableError) as caught:
+        parse_target(text, base)
+    assert str(caught.value) == (
+        f'{text}: targets "{text.partition(":")[0]}:" are not available in this version\n'
+        "hint: path:DIR for a model folder, oci:DIR for an image layout"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path:no", "{}/no: no such file or folder"),
+        ("oci:no", "{}/no: no such folder\nexpected: an OCI layout"),
+        ("oci:no:v1", "{}/no: no such folder\nexpected: an OCI layout"),
+        (
+            "oci:layout.tar",
+            "{}/layout.tar: archives of a layout are not available in this version\n"
+            "hint: unpack it into a folder, and check that",
+        ),
+        (
+            "wine:latest",
+            "wine:latest: no such file or folder, and images of an engine are not available in "
+            "this version\nhint: path:DIR for a model folder, oci:DIR for an image layout",
+        ),
+        (
+            "",
+            "no such file or folder, and images of an engine are not available in "
+            "this version\nhint: path:DIR for a model folder, oci:DIR for an image layout",
+        ),
+    ],
+)
+def test_targets_that_are_not_there(base, text, message):
+    with pytest.raises(InputError) as caught:
+        parse_target(text, base)
+    assert str(caught.value) == message.format(base)
