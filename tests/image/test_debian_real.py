@@ -159,3 +159,23 @@ def test_files_are_what_the_packages_say(root: Path) -> None:
 def test_every_effect_that_the_table_relies_on_is_made() -> None:
     done = {name for (name, _), accepted in TABLE.items() if accepted.kind == "done"}
     assert done == set(EFFECTS)
+
+
+@pytest.mark.parametrize(("suite", "python"), [("bullseye", "3.9"), ("trixie", "3.13")])
+def test_other_suites_resolve_and_unpack(cache: Cache, suite: str, python: str) -> None:
+    reporter = Recorder()
+    resolver = DebianResolver(HttpFetcher(cache, reporter), cache, os.environ, reporter)
+    request = SystemRequest(
+        base=f"debian:{suite}",
+        python=python,
+        packages=(),
+        platform="linux/amd64",
+        mirror=None,
+        pins={},
+        upgrade=Upgrade(),
+    )
+    resolution = resolver.resolve(request)
+    assert resolution.base.python.startswith(f"{python}.")
+    debs = [(package, cache.blob_path(from_hex(package.sha256))) for package in resolution.packages]
+    paths = {node.path for node in base_nodes(debs)}
+    assert {f"usr/bin/python{python}", "etc/ssl/certs/ca-certificates.crt", "bin"} <= paths

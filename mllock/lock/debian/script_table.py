@@ -65,6 +65,7 @@ HARMLESS: dict[str, str] = {
     "shift": "changes arguments",
     "stat": "asks",
     "systemctl": "an image has no init",
+    "systemd-tmpfiles": "makes folders at boot; an image has no init",
     "tr": "prints",
     "true": "does nothing",
     "umask": "sets a variable",
@@ -85,9 +86,13 @@ _BYTECODE = "compiles the standard library: bytecode is a layer of its own"
 
 TABLE: dict[tuple[str, str], Accepted] = {
     ("base-files", "postinst"): Accepted(("*",), _DONE, "folders, /etc/profile, /root"),
+    ("base-files", "preinst"): Accepted(("*",), _NOT, "checks that /usr is merged"),
     ("base-passwd", "postinst"): Accepted(("*",), _DONE, "/etc/passwd and /etc/group"),
     ("base-passwd", "preinst"): Accepted(("*",), _DONE, "/etc/passwd and /etc/group"),
-    ("bash", "postinst"): Accepted(("ln",), _NOT, "/bin/sh is dash's"),
+    ("bash", "postinst"): Accepted(
+        ("add-shell", "ln"), _NOT, "/bin/sh is dash's; /etc/shells is for logins"
+    ),
+    ("bash", "preinst"): Accepted(("*",), _NOT, "/bin/sh is dash's"),
     ("ca-certificates", "postinst"): Accepted(("*",), _DONE, "the bundle of certificates"),
     ("coreutils", "postinst"): Accepted(("ln",), _NOT, "/usr/bin/touch, where /usr is not merged"),
     ("dash", "postinst"): Accepted(("*",), _NOT, "diverts /bin/sh, which dash itself ships"),
@@ -100,6 +105,8 @@ TABLE: dict[tuple[str, str], Accepted] = {
     ),
     ("gawk", "postinst"): Accepted(("rm",), _NOT, "a stale link of older versions"),
     ("gcc", "postinst"): Accepted(("rm",), _NOT, "a stale alternative of older versions"),
+    ("gzip", "postinst"): Accepted(("dpkg-divert",), _NOT, "diversions for zutils"),
+    ("gzip", "preinst"): Accepted(("dpkg-divert",), _NOT, "diversions for zutils"),
     ("hicolor-icon-theme", "postinst"): Accepted(("*",), _NOT, "icons of desktops"),
     ("libgdk-pixbuf-2.0-0", "postinst"): Accepted(
         ("*",), _MISSING, "gdk-pixbuf finds only the image formats that are built in"
@@ -119,7 +126,12 @@ TABLE: dict[tuple[str, str], Accepted] = {
     ("libpaper1", "postinst"): Accepted(
         ("*",), _MISSING, "no default paper size is set: programs use A4"
     ),
+    ("libreadline8t64", "preinst"): Accepted(
+        ("dpkg-divert",), _NOT, "protects files of an older version"
+    ),
+    ("libselinux1", "postinst"): Accepted(("rm",), _NOT, "files of older versions"),
     ("libsensors5", "preinst"): Accepted(("rm", "ucf"), _NOT, "a file of older versions"),
+    ("libssl1.1", "postinst"): Accepted(("*",), _NOT, "restarts services after an upgrade"),
     ("mariadb-common", "postinst"): Accepted(
         ("*",), _MISSING, "/etc/mysql/my.cnf does not lead to mariadb.cnf"
     ),
