@@ -20,7 +20,7 @@ from mllock.core.globs import compile_globs, ignore_rules
 from mllock.core.tree import Entry, TreeManifest
 from mllock.data.git import Repository
 from mllock.data.hashing import hash_files
-from mllock.data.scan import file_entry, labeller, manifest_of
+from mllock.data.scan import labeller, valid_manifest
 from mllock.data.walk import Walk, link_entry, shown
 from mllock.errors import DataError
 from mllock.spec.types import Spec
@@ -77,12 +77,11 @@ def select_code(
             skip=wanted.no_folder,
             everything=False,
         )
-        results = hash_files(project, (path for path, _ in walk.files()), _as_is)
-        entries = [file_entry(path, result) for path, result in results.items()]
+        entries = hash_files(project, walk.paths(), _as_is)
         entries += walk.entries
         walk.verify()
     _not_nothing(entries, patterns, key)
-    manifest = manifest_of(entries, label)
+    manifest = valid_manifest(entries, label)
     if repository is None:
         return SelectedCode(manifest=manifest, commit=None, dirty=None)
     commit = repository.commit()
@@ -180,8 +179,7 @@ def _listed(project: Path, paths: Iterable[str]) -> Iterator[Entry]:
             )
         else:
             raise DataError("not a file", file=path, hint="remove it")
-    for path, result in hash_files(project, regular, _as_is).items():
-        yield file_entry(path, result)
+    yield from hash_files(project, regular, _as_is)
 
 
 def _check_name(path: str) -> None:

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import itertools
 import os
+import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from mllock.core.tree import Entry
 from mllock.data import worker
 from mllock.data.worker import Result, hash_file
 from mllock.errors import DataError, SurroundingsError
 
-__all__ = ["cores", "failure", "hash_files"]
+__all__ = ["cores", "failure", "file_entry", "hash_files"]
 
 # In this many files a worker's start (15 ms) pays off.
 _FEW = 1500
@@ -39,8 +41,8 @@ def cores() -> int:
 
 def hash_files(
     root: Path, paths: Iterable[str], label: Callable[[str], str], *, workers: int | None = None
-) -> dict[str, Result]:
-    """What `worker.hash_file` says about all `paths` (relative to `root`), all of them good."""
+) -> list[Entry]:
+    """The entries of the files at `paths` (relative to `root`), in no particular order."""
     workers = workers or cores()
     prefix = os.fsencode(root) + b"/"
     source = iter(paths)
@@ -49,14 +51,28 @@ def hash_files(
     if len(first) < _FEW or workers < 2 or not sys.executable:
         buffer = bytearray(_SMALL if workers > 1 else worker.BUFFER)
         limit = _SMALL if workers > 1 else None
-        results = {path: hash_file(prefix + path.encode(), buffer, limit) for path in every}
+        found = _Found()
+        found.add((path, hash_file(prefix + path.encode(), buffer, limit)) for path in every)
     else:
-        results = _hash_many(root, every, workers)
-    results.update(_hash_large(prefix, results, workers))
-    bad = min((path for path, result in results.items() if result[0] != 0), default=None)
-    if bad is not None:
-        raise failure(results[bad][0], label(bad))
-    return results
+        found = _hash_many(root, every, workers)
+    large = {path: size for path, status, size in found.others if status == worker.LARGE}
+    found.others = [other for other in found.others if other[0] not in large]
+    found.add(_hash_large(prefix, large, workers))
+    if found.others:
+        path, status, _ = min(found.others)
+        raise failure(status, label(path))
+    return found.entries
+
+
+def file_entry(path: str, result: Result) -> Entry:
+    """The entry of a file that was hashed well."""
+    _, digest, size, mode = result
+    return Entry(
+        kind="x" if mode & stat.S_IXUSR else "f",
+        path=path,
+        size=size,
+        digest=f"sha256:{digest.hex()}",  # type: ignore[arg-type] # Digest(...) costs a call
+    )
 
 
 def failure(status: int, file: str) -> DataError:
@@ -68,12 +84,26 @@ def failure(status: int, file: str) -> DataError:
     return DataError(f"cannot be read: {os.strerror(status).lower()}", file=file)
 
 
-def _hash_large(prefix: bytes, results: dict[str, Result], workers: int) -> dict[str, Result]:
-    large = [path for path, result in results.items() if result[0] == worker.LARGE]
-    if not large:
-        return {}
+class _Found:
+    """Entries, and paths with a status and size where there is no digest."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.others: list[tuple[str, int, int]] = []
+
+    def add(self, results: Iterable[tuple[str, Result]]) -> None:
+        for path, result in results:
+            if result[0] == 0:
+                self.entries.append(file_entry(path, result))
+            else:
+                self.others.append((path, result[0], result[2]))
+
+
+def _hash_large(prefix: bytes, sizes: dict[str, int], workers: int) -> Iterator[tuple[str, Result]]:
+    if not sizes:
+        return
     # The largest first, so that no core is left with a long one at the end.
-    large.sort(key=lambda path: results[path][2], reverse=True)
+    paths = sorted(sizes, key=sizes.__getitem__, reverse=True)
     buffers = threading.local()
 
     def one(path: str) -> Result:
@@ -81,21 +111,22 @@ def _hash_large(prefix: bytes, results: dict[str, Result], workers: int) -> dict
             buffers.buffer = bytearray(worker.BUFFER)
         return hash_file(prefix + path.encode(), buffers.buffer)
 
-    with ThreadPoolExecutor(min(workers, len(large)), "mllock-hash") as pool:
-        return dict(zip(large, pool.map(one, large), strict=True))
+    with ThreadPoolExecutor(min(workers, len(paths)), "mllock-hash") as pool:
+        yield from zip(paths, pool.map(one, paths), strict=True)
 
 
-def _hash_many(root: Path, paths: Iterable[str], workers: int) -> dict[str, Result]:
-    results: dict[str, Result] = {}
+def _hash_many(root: Path, paths: Iterable[str], workers: int) -> _Found:
+    all_found = _Found()
     groups = _Groups(paths)
     with ThreadPoolExecutor(workers, "mllock-hash") as pool:
         try:
-            futures = [pool.submit(_serve, root, groups) for _ in range(workers)]
-            for future in futures:
-                results.update(future.result())
+            for future in [pool.submit(_serve, root, groups) for _ in range(workers)]:
+                found = future.result()
+                all_found.entries += found.entries
+                all_found.others += found.others
         finally:
             groups.close()
-    return results
+    return all_found
 
 
 class _Groups:
@@ -118,40 +149,45 @@ class _Groups:
         self._open = False
 
 
-def _serve(root: Path, groups: _Groups) -> dict[str, Result]:
+def _serve(root: Path, groups: _Groups) -> _Found:
+    command = [sys.executable, "-I", "-S", worker.__file__]
+    try:
+        with subprocess.Popen(
+            command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as program:
+            try:
+                return _feed(program, groups)
+            except BaseException:
+                program.kill()
+                raise
+    except BrokenPipeError:
+        raise _ended_early() from None
+
+
+def _feed(program: subprocess.Popen[bytes], groups: _Groups) -> _Found:
     """Feed one worker. Two groups are under way, so that it never waits for us.
 
     Two answers fit into a pipe (64 KiB), so that neither side can block the other.
     """
-    results: dict[str, Result] = {}
-    command = [sys.executable, "-I", "-S", worker.__file__]
-    with subprocess.Popen(
-        command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=-1
-    ) as program:
-        assert program.stdin is not None
-        assert program.stdout is not None
-        waiting: list[Sequence[str]] = []
-        try:
-            while True:
-                group = groups.take()
-                if group:
-                    text = b"".join([path.encode() + b"\0" for path in group])
-                    program.stdin.write(worker.FRAME.pack(len(text)) + text)
-                    program.stdin.flush()
-                    waiting.append(group)
-                if not waiting:
-                    return results
-                if not group or len(waiting) == 2:
-                    paths = waiting.pop(0)
-                    answer = program.stdout.read(worker.RESULT.size * len(paths))
-                    if len(answer) != worker.RESULT.size * len(paths):
-                        raise _ended_early()
-                    results.update(zip(paths, worker.RESULT.iter_unpack(answer), strict=True))
-        except BrokenPipeError:
-            raise _ended_early() from None
-        finally:
-            if waiting:
-                program.kill()
+    assert program.stdin is not None
+    assert program.stdout is not None
+    found = _Found()
+    waiting: list[Sequence[str]] = []
+    while True:
+        group = groups.take()
+        if group:
+            text = ("\0".join(group) + "\0").encode()
+            program.stdin.write(worker.FRAME.pack(len(text)) + text)
+            program.stdin.flush()
+            waiting.append(group)
+        if not waiting:
+            return found
+        if not group or len(waiting) == 2:
+            paths = waiting.pop(0)
+            answer = program.stdout.read(worker.RESULT.size * len(paths))
+            if len(answer) != worker.RESULT.size * len(paths):
+                raise _ended_early()
+            found.add(zip(paths, worker.RESULT.iter_unpack(answer), strict=True))
 
 
 def _ended_early() -> SurroundingsError:

@@ -15,8 +15,15 @@ from pathlib import Path
 
 from mllock.core.digest import Digest
 from mllock.core.tree import SINGLE, Entry, TreeManifest
-from mllock.data.hashing import failure, hash_files
-from mllock.data.scan import file_entry, kind_of, kind_of_root, labeller, manifest_of, scan, walk_of
+from mllock.data.hashing import failure, file_entry, hash_files
+from mllock.data.scan import (
+    kind_of,
+    kind_of_root,
+    labeller,
+    manifest_of,
+    scan,
+    walk_of,
+)
 from mllock.data.statcache import StatCache
 from mllock.data.worker import BUFFER, hash_file
 from mllock.errors import DataError, StaleLockError
@@ -102,29 +109,31 @@ def _remembered(project: Path, root: Path, source: DataSource, cache: StatCache)
         result = hash_file(os.fsencode(root), bytearray(BUFFER))
         if result[0] != 0:
             raise failure(result[0], source.source)
-        cache.remember(base, result)
+        single = file_entry(SINGLE, result)
+        cache.remember(base, status, single)
         cache.save(changed=True)
-        return TreeManifest.of([file_entry(SINGLE, result)])
+        return TreeManifest.of([single])
 
     walk = walk_of(root, source.include, source.exclude, label)
     entries: list[Entry] = []
+    looks: dict[str, os.stat_result] = {}
 
     def unknown() -> Iterator[str]:
         for path, entry in walk.files():
             status = entry.stat(follow_symlinks=False)
             known = cache.find(f"{base}/{path}", status)
             if known is None:
+                looks[path] = status
                 yield path
             else:
                 entries.append(_known_entry(path, status, known))
 
-    results = hash_files(root, unknown(), label)
-    for path, result in results.items():
-        cache.remember(f"{base}/{path}", result)
-        entries.append(file_entry(path, result))
-    manifest = manifest_of([*entries, *walk.entries], label)
-    walk.verify()
-    cache.save(changed=bool(results))
+    hashed = hash_files(root, unknown(), label)
+    for entry in hashed:
+        cache.remember(f"{base}/{entry.path}", looks[entry.path], entry)
+    entries += hashed
+    manifest = manifest_of(entries, walk, label)
+    cache.save(changed=bool(hashed))
     return manifest
 
 

@@ -9,32 +9,34 @@ or exec bit changes it. Raises DataError that names the path.
 
 from __future__ import annotations
 
+import operator
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from mllock.core.digest import Digest
 from mllock.core.globs import compile_globs, is_everything
 from mllock.core.tree import SINGLE, Entry, TreeManifest
-from mllock.data.hashing import failure, hash_files
+from mllock.data.hashing import failure, file_entry, hash_files
 from mllock.data.walk import Walk, shown
-from mllock.data.worker import BUFFER, Result, hash_file
+from mllock.data.worker import BUFFER, hash_file
 from mllock.errors import DataError
 
 __all__ = [
     "EVERYTHING",
-    "file_entry",
     "kind_of",
     "kind_of_root",
     "labeller",
     "manifest_of",
     "scan",
+    "valid_manifest",
     "walk_of",
 ]
 
 EVERYTHING = ("**/*",)
+
+_BY_PATH = operator.attrgetter("path")
 
 
 def scan(
@@ -53,11 +55,8 @@ def scan(
             raise failure(result[0], name)
         return TreeManifest.of([file_entry(SINGLE, result)])
     walk = walk_of(root, include, exclude, label)
-    results = hash_files(root, (path for path, _ in walk.files()), label, workers=workers)
-    entries = [file_entry(path, result) for path, result in results.items()]
-    manifest = manifest_of([*entries, *walk.entries], label)
-    walk.verify()
-    return manifest
+    entries = hash_files(root, walk.paths(), label, workers=workers)
+    return manifest_of(entries, walk, label)
 
 
 def walk_of(
@@ -101,21 +100,20 @@ def kind_of_root(root: Path, label: Callable[[str], str]) -> str:
     raise DataError("neither a file nor a folder", file=label(""))
 
 
-def file_entry(path: str, result: Result) -> Entry:
-    return Entry(
-        kind=kind_of(result[7]),
-        path=path,
-        size=result[2],
-        digest=Digest("sha256:" + result[1].hex()),
-    )
-
-
 def kind_of(mode: int) -> Literal["f", "x"]:
     """The kind of a regular file with this mode."""
     return "x" if mode & stat.S_IXUSR else "f"
 
 
-def manifest_of(entries: Iterable[Entry], label: Callable[[str], str]) -> TreeManifest:
+def manifest_of(files: list[Entry], walk: Walk, label: Callable[[str], str]) -> TreeManifest:
+    """The manifest of what a walk found and somebody hashed, if the folders are what they were."""
+    walk.verify()
+    if walk.is_valid:
+        return TreeManifest(tuple(sorted([*files, *walk.entries], key=_BY_PATH)))
+    return valid_manifest([*files, *walk.entries], label)
+
+
+def valid_manifest(entries: Iterable[Entry], label: Callable[[str], str]) -> TreeManifest:
     """The rules that only the whole tree shows, e.g. that every link leads somewhere."""
     try:
         return TreeManifest.of(entries)

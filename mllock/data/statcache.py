@@ -16,7 +16,7 @@ import secrets
 from pathlib import Path
 
 from mllock.core.digest import Digest
-from mllock.data.worker import Result
+from mllock.core.tree import Entry
 
 __all__ = ["StatCache"]
 
@@ -55,16 +55,18 @@ class StatCache:
         else:
             self._stamp = (status.st_mtime_ns, status.st_dev)
 
-    def remember(self, path: str, result: Result) -> None:
-        """What was hashed after `begin`, if it is older than that."""
-        _, digest, size, mtime, ctime, inode, device, _ = result
+    def remember(self, path: str, status: os.stat_result, entry: Entry) -> None:
+        """What a file was that was looked at after `begin`, and hashed after that.
+
+        If it was changed in between, nothing will ever look like `status` again.
+        """
         self._known.pop(path, None)
         if self._stamp is None:
             return
         now, here = self._stamp
-        if max(mtime, ctime) < now - (0 if device == here else _OTHER_CLOCK_NS):
-            key = (size, mtime, ctime, inode, device)
-            self._known[path] = (key, "sha256:" + digest.hex())
+        now -= 0 if status.st_dev == here else _OTHER_CLOCK_NS
+        if entry.digest is not None and max(status.st_mtime_ns, status.st_ctime_ns) < now:
+            self._known[path] = (_key_of(status), entry.digest)
 
     def save(self, changed: bool) -> None:
         """Write the cache if anything in it changed."""

@@ -9,6 +9,7 @@ Raises DataError that names the path, escaped where it cannot be printed.
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -56,46 +57,85 @@ class Walk:
         self._folders: list[tuple[bytes, tuple[int, ...]]] = []
         self.entries: list[Entry] = []
 
-    def files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        """Every wanted file, with an entry whose `stat` is quick until the next one is asked for.
+    def paths(self) -> Iterator[str]:
+        """Every wanted file. When the iterator has ended, `entries` holds links and empty folders.
 
-        `entries` holds links and empty folders when the iterator has ended.
+        A chain of lists, one for each folder: a call for each file would be felt.
         """
-        everything = self._all
+        return itertools.chain.from_iterable(paths for paths, _ in self._by_folder())
+
+    def files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """As `paths`, with entries whose `stat` is quick until the next one is asked for."""
+        for paths, found in self._by_folder():
+            yield from zip(paths, found, strict=True)
+
+    def _by_folder(self) -> Iterator[tuple[list[str], list[os.DirEntry[str]]]]:
         waiting = [""]
         while waiting:
             folder = waiting.pop()
-            prefix = f"{folder}/" if folder else ""
-            empty = True
-            folders: list[str] = []
             try:
                 with _Opened(self._at(folder)) as (descriptor, identity):
                     self._folders.append((self._at(folder), identity))
-                    with os.scandir(descriptor) as found:
-                        names: list[str] = []
-                        for entry in found:
-                            empty = False
-                            name = entry.name
-                            if not name.isascii():
-                                name = self._decoded(prefix, name)
-                            path = prefix + name
-                            if entry.is_file(follow_symlinks=False):
-                                if everything or self._wanted(path):
-                                    names.append(name)
-                                    yield path, entry
-                            elif entry.is_dir(follow_symlinks=False):
-                                if self._skip is None or not self._skip(path):
-                                    names.append(name)
-                                    folders.append(path)
-                            elif self._wanted(path):
-                                names.append(name)
-                                self._other(path, entry, descriptor)
-                    self._check_names(prefix, names)
+                    with os.scandir(descriptor) as scan:
+                        found = list(scan)
+                    files = [entry for entry in found if entry.is_file(follow_symlinks=False)]
+                    names, files = self._selected(folder, files)
+                    if len(files) < len(found):
+                        names = names + self._others(folder, found, descriptor, waiting)
+                    self._check_names(folder, names)
+                    if not found and folder and self._all:
+                        self.entries.append(Entry(kind="d", path=folder))
+                    prefix = f"{folder}/" if folder else ""
+                    yield [prefix + name for name in names[: len(files)]], files
             except OSError as error:
                 raise self._unreadable(folder, error) from error
-            if empty and folder and self._all:
-                self.entries.append(Entry(kind="d", path=folder))
-            waiting += sorted(folders, reverse=True)
+
+    def _selected(
+        self, folder: str, files: list[os.DirEntry[str]]
+    ) -> tuple[list[str], list[os.DirEntry[str]]]:
+        names = [entry.name for entry in files]
+        if not "".join(names).isascii():
+            names = [self._decoded(folder, name) for name in names]
+        if self._all:
+            return names, files
+        pairs = [
+            (name, entry)
+            for name, entry in zip(names, files, strict=True)
+            if self._wanted(_join(folder, name))
+        ]
+        return [name for name, _ in pairs], [entry for _, entry in pairs]
+
+    def _others(
+        self,
+        folder: str,
+        found: list[os.DirEntry[str]],
+        descriptor: int,
+        waiting: list[str],
+    ) -> list[str]:
+        """Folders to walk and links; the names among them that have to get on with the files'."""
+        names: list[str] = []
+        folders: list[str] = []
+        for entry in found:
+            if entry.is_file(follow_symlinks=False):
+                continue
+            name = self._decoded(folder, entry.name)
+            path = _join(folder, name)
+            if entry.is_dir(follow_symlinks=False):
+                if self._skip is None or not self._skip(path):
+                    folders.append(path)
+                    # One that holds nothing selected is in nobody's way.
+                    names += [name] if self._all else []
+            elif self._wanted(path):
+                names.append(name)
+                self._other(path, entry, descriptor)
+        waiting += sorted(folders, reverse=True)
+        return names
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether what was found keeps all rules of a tree without another look: names and
+        collisions were checked folder by folder. Links need one, and so does a selection."""
+        return self._all and all(entry.kind == "d" for entry in self.entries)
 
     def verify(self) -> None:
         """Raises DataError if a folder was replaced, or (if all is wanted) got other content."""
@@ -116,25 +156,29 @@ class Walk:
     def _at(self, folder: str) -> bytes:
         return self._root + b"/" + folder.encode() if folder else self._root
 
-    def _decoded(self, prefix: str, name: str) -> str:
+    def _decoded(self, folder: str, name: str) -> str:
+        if name.isascii():
+            return name
         try:
             return os.fsencode(name).decode("utf-8")
         except UnicodeDecodeError:
             raise DataError(
-                "the name is not UTF-8", file=self._label(shown(prefix + name)), hint="rename it"
+                "the name is not UTF-8",
+                file=self._label(shown(_join(folder, name))),
+                hint="rename it",
             ) from None
 
-    def _check_names(self, prefix: str, names: list[str]) -> None:
+    def _check_names(self, folder: str, names: list[str]) -> None:
         """Early, so that nobody waits for gigabytes to be hashed before a name is refused."""
         try:
             safepath.check_all(names)
         except ValueError:
-            for name in names:
-                reason = safepath.problem(prefix + name)
+            for path in (_join(folder, name) for name in names):
+                reason = safepath.problem(path)
                 if reason is not None:
                     raise DataError(
                         f"a name that is not portable: {reason}",
-                        file=self._label(shown(prefix + name)),
+                        file=self._label(shown(path)),
                         hint="rename it, or exclude it",
                     ) from None
         both = safepath.collision(names)
@@ -142,7 +186,7 @@ class Walk:
             first, second = sorted(both)
             raise DataError(
                 f"the same name as {shown(second)!r} on some file systems",
-                file=self._label(shown(prefix + first)),
+                file=self._label(shown(_join(folder, first))),
                 hint="rename one of them",
             )
 
@@ -161,6 +205,10 @@ class Walk:
     def _unreadable(self, folder: str, error: OSError) -> DataError:
         reason = (error.strerror or str(error)).lower()
         return DataError(f"cannot be read: {reason}", file=self._label(shown(folder)))
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 def link_entry(path: str, target: str, label: Callable[[str], str]) -> Entry:

@@ -17,9 +17,9 @@ import sys
 
 __all__ = ["CHANGED", "LARGE", "NOT_REGULAR", "RESULT", "Result", "hash_file"]
 
-# status (an errno, or one of those below), digest, size, mtime_ns, ctime_ns, inode, device, mode
-RESULT = struct.Struct("=i32sqqqQQI")
-Result = tuple[int, bytes, int, int, int, int, int, int]
+# status (an errno, or one of those below), digest, size, mode
+RESULT = struct.Struct("=i32sqI")
+Result = tuple[int, bytes, int, int]
 
 CHANGED = -1
 NOT_REGULAR = -2
@@ -34,7 +34,7 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXE
 
 
 def hash_file(path: bytes, buffer: bytearray, limit: int | None = None) -> Result:
-    """The digest of `path` and what fstat says; LARGE, unread, if it has more than `limit` bytes.
+    """The digest, size and mode of `path`; LARGE, not hashed, if it has more than `limit` bytes.
 
     `buffer` is scratch. A file that fits into it is read by one call: what fstat says after that
     call is what was read, or else the size differs.
@@ -69,16 +69,7 @@ def _hash(descriptor: int, view: memoryview, limit: int | None) -> Result:
         after = os.fstat(descriptor)
         if done != size or _identity(before) != _identity(after):
             return _failed(CHANGED)
-    return (
-        0,
-        digest.digest(),
-        size,
-        before.st_mtime_ns,
-        before.st_ctime_ns,
-        before.st_ino,
-        before.st_dev,
-        before.st_mode,
-    )
+    return 0, digest.digest(), size, before.st_mode
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:
@@ -86,7 +77,7 @@ def _identity(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def _failed(status: int, size: int = 0) -> Result:
-    return status, b"", size, 0, 0, 0, 0, 0
+    return status, b"", size, 0
 
 
 def main() -> None:

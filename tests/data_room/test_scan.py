@@ -98,7 +98,9 @@ def test_moved_is_equal_and_changed_is_not(
     one = fill(base / "one", tree)
     (base / "elsewhere").mkdir()
     two = fill(base / "elsewhere" / "two", dict(reversed(tree.items())))
-    digest = scan(one, name="one").digest
+    manifest = scan(one, name="one")
+    assert TreeManifest.of(manifest.entries) == manifest
+    digest = manifest.digest
     assert scan(two, name="two", workers=1).digest == digest
     one.rename(base / "three")
     assert scan(base / "three", name="three").digest == digest
