@@ -16,7 +16,7 @@ import msgspec
 from mllock.attest.image_statement import ImageStatement
 from mllock.check.compare import compare_json, compare_trees, manifest_of, tree_below
 from mllock.check.evidence import Evidence, ImageFacts, Problem
-from mllock.check.findings import proven, refuted, unproven
+from mllock.check.findings import count, proven, refuted, unproven
 from mllock.check.types import Claim, Difference, Finding
 from mllock.image.types import ENVIRONMENT_KINDS
 from mllock.train.record import Record
@@ -112,7 +112,7 @@ def environment(evidence: Evidence, record: Record) -> Finding:
             source=_SOURCE,
         )
     layers = len(document.diff_ids)
-    same = f"{layers} layers are the environment {record.environment}"
+    same = f"{count(layers, 'layer')} of the environment {record.environment}"
     if record.runtime == "host":
         return unproven(
             "environment",
@@ -226,7 +226,9 @@ def code(evidence: Evidence, record: Record) -> Finding:
     if differences:
         return refuted("code", "not the code of the image statement", differences, source=_SOURCE)
     files = sum(1 for entry in found.entries.values() if entry.digest is not None)
-    return proven("code", f"{files} files are those of the image statement", source=_SOURCE)
+    return proven(
+        "code", f"{count(files, 'file')} in /{APP} as in the image statement", source=_SOURCE
+    )
 
 
 def configuration(evidence: Evidence, record: Record) -> Finding:

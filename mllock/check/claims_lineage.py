@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from mllock.check.evidence import Evidence, ImageFacts
-from mllock.check.findings import proven, refuted, unproven
+from mllock.check.findings import count, proven, refuted, unproven
 from mllock.check.types import Difference, Finding
 from mllock.core.digest import Digest
 from mllock.image.environment import image_variables
@@ -42,11 +42,10 @@ def lineage(evidence: Evidence, record: Record) -> Finding:
             f"no lock with the content digest {record.lock_content} was found",
             cure="check in the project that trained it, or name its run with --run RUN",
         )
-    count = len(record.base) + len(record.debs) + len(record.wheels) + len(record.data)
     return proven(
         "lineage",
-        f"{count} inputs are those of the lock: base, {len(record.debs)} debs, "
-        f"{len(record.wheels)} wheels, {len(record.data)} data sources",
+        f"base, {count(len(record.debs), 'deb')}, {count(len(record.wheels), 'wheel')} and "
+        f"{count(len(record.data), 'data source')} are those of the lock",
         source=f"{evidence.record.name} and the lock it names",
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mllock.check.types import MAX_DIFFERENCES, Claim, Difference, Finding
 
-__all__ = ["not_asked", "proven", "refuted", "unproven"]
+__all__ = ["count", "not_asked", "proven", "refuted", "unproven"]
 
 
 def proven(claim: Claim, reason: str, *, source: str) -> Finding:
@@ -38,3 +38,8 @@ def unproven(claim: Claim, reason: str, *, cure: str | None, source: str | None 
 
 def not_asked(claim: Claim, reason: str) -> Finding:
     return Finding(claim=claim, verdict="not asked", reason=reason)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

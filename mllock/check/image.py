@@ -12,7 +12,7 @@ import csv
 import io
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -112,13 +112,18 @@ def name_culprits(facts: ImageFacts, layout: Layout, expected: Sequence[str]) ->
         if number >= len(facts.layers) or len(found) == MAX_NAMED_LAYERS:
             break
         if facts.layers[number].diff_id not in (None, wanted):
-            contents = read_layer(
-                layout.stream(image.layers[number]),
-                f"layer {number}",
-                hashed=lambda _: True,
-                kept=_is_list,
-                md5=True,
-            )
+            try:
+                contents = read_layer(
+                    layout.stream(image.layers[number]),
+                    f"layer {number}",
+                    hashed=lambda _: True,
+                    kept=_is_list,
+                    md5=True,
+                )
+            except ArchiveError:
+                # It was read well before. It is refuted already, only nameless.
+                found[number] = ()
+                continue
             found[number] = _culprits(contents)[:MAX_DIFFERENCES]
     return replace(facts, culprits=found)
 
@@ -130,34 +135,43 @@ def _is_list(path: str) -> bool:
 
 
 def _culprits(layer: LayerContents) -> tuple[Difference, ...]:
-    out: list[Difference] = []
-    listed: set[str] = set()
+    return (*_changed_debs(layer), *_changed_wheels(layer))
+
+
+def _changed_debs(layer: LayerContents) -> Iterator[Difference]:
+    """Files that are there and are not what dpkg's md5sums say. Others may be missing rightly:
+    the base is made without documentation."""
     for path, member in sorted(layer.members.items()):
-        if member.data is None:
+        if member.data is None or not path.startswith(STATUS):
             continue
-        if path.startswith(STATUS):
-            wanted = _md5sums(member.data)
-        else:
-            wanted = _record(member.data, path.rpartition("/")[0].rpartition("/")[0])
-        listed |= {path, *wanted}
-        for name, digest in sorted(wanted.items()):
-            found = layer.members.get(name)
-            seen = None if found is None else found.digest
-            if digest.startswith("md5:") and found is not None:
-                seen = None if found.md5 is None else Digest(f"md5:{found.md5}")
-            if seen != digest:
-                out.append(Difference(path=f"/{name}", expected=digest, found=seen or "nothing"))
-    sites = {path.partition("/site-packages/")[0] for path in listed if "/site-packages/" in path}
+        for name, digest in sorted(_md5sums(member.data).items()):
+            # Debian's merged /usr: packages still say /lib for what is in /usr/lib.
+            place = name if name in layer.members else f"usr/{name}"
+            found = layer.members.get(place)
+            if found is not None and found.md5 is not None and found.md5 != digest:
+                yield Difference(
+                    path=f"/{place}", expected=f"md5:{digest}", found=f"md5:{found.md5}"
+                )
+
+
+def _changed_wheels(layer: LayerContents) -> Iterator[Difference]:
+    """What is not as RECORD says: changed, missing, and in site-packages without being listed."""
+    listed: dict[str, str] = {}
+    sites: set[str] = set()
     for path, member in sorted(layer.members.items()):
-        if member.kind == "file" and path not in listed and _is_below(path, sites):
-            out.append(
-                Difference(path=f"/{path}", expected="nothing", found=member.digest or "a file")
-            )
-    return tuple(out)
-
-
-def _is_below(path: str, sites: set[str]) -> bool:
-    return any(path.startswith(f"{site}/site-packages/") for site in sites)
+        if member.data is not None and not path.startswith(STATUS):
+            site = path.rpartition("/")[0].rpartition("/")[0]
+            sites.add(f"{site}/")
+            listed |= _record(member.data, site) | {path: ""}
+    for path in sorted({*listed, *layer.members}):
+        there = layer.members.get(path)
+        found = None if there is None else there.digest
+        if path in listed:
+            wanted = listed[path]
+            if wanted and wanted != found:
+                yield Difference(path=f"/{path}", expected=wanted, found=found or "nothing")
+        elif there is not None and there.kind != "folder" and path.startswith(tuple(sites)):
+            yield Difference(path=f"/{path}", expected="nothing", found=found or there.kind)
 
 
 def _record(data: bytes, site: str) -> dict[str, str]:
@@ -182,5 +196,5 @@ def _md5sums(data: bytes) -> dict[str, str]:
     for line in data.decode("utf-8", "replace").splitlines():
         digest, _, path = line.partition("  ")
         if path:
-            wanted[path.strip().removeprefix("./")] = f"md5:{digest}"
+            wanted[path.strip().removeprefix("./")] = digest
     return wanted
