@@ -152,8 +152,9 @@ class _Groups:
 def _serve(root: Path, groups: _Groups) -> _Found:
     command = [sys.executable, "-I", "-S", worker.__file__]
     try:
+        # A process group of its own: Ctrl-C is for us, and we end it.
         with subprocess.Popen(
-            command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            command, cwd=root, process_group=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as program:
             try:
                 return _feed(program, groups)

@@ -36,39 +36,44 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXE
 def hash_file(path: bytes, buffer: bytearray, limit: int | None = None) -> Result:
     """The digest, size and mode of `path`; LARGE, not hashed, if it has more than `limit` bytes.
 
-    `buffer` is scratch. A file that fits into it is read by one call: what fstat says after that
-    call is what was read, or else the size differs.
+    `buffer` is scratch, not larger than `limit`. A file that fits into it is read by one call:
+    what fstat says after that call is what was read, or else the size differs.
     """
     try:
         descriptor = os.open(path, _FLAGS)
     except OSError as error:
         return _failed(error.errno or CHANGED)
     try:
-        return _hash(descriptor, memoryview(buffer), limit)
+        count = os.readv(descriptor, (buffer,))
+        status = os.fstat(descriptor)
+        if count == status.st_size and stat.S_ISREG(status.st_mode):
+            digest = hashlib.sha256(memoryview(buffer)[:count]).digest()
+            return 0, digest, count, status.st_mode
+        return _hash_rest(descriptor, memoryview(buffer), count, status, limit)
     except OSError as error:
         return _failed(error.errno or CHANGED)
     finally:
         os.close(descriptor)
 
 
-def _hash(descriptor: int, view: memoryview, limit: int | None) -> Result:
-    count = os.readv(descriptor, (view,))
-    before = os.fstat(descriptor)
+def _hash_rest(
+    descriptor: int, view: memoryview, count: int, before: os.stat_result, limit: int | None
+) -> Result:
+    """Go on after the first `count` bytes, which are in `view`."""
     size = before.st_size
     if not stat.S_ISREG(before.st_mode):
         return _failed(NOT_REGULAR)
     if limit is not None and size > limit:
         return _failed(LARGE, size)
     digest = hashlib.sha256(view[:count])
-    if count != size:
-        done = count
-        while count > 0 and done < size:
-            count = os.readv(descriptor, (view,))
-            digest.update(view[:count])
-            done += count
-        after = os.fstat(descriptor)
-        if done != size or _identity(before) != _identity(after):
-            return _failed(CHANGED)
+    done = count
+    while count > 0 and done < size:
+        count = os.readv(descriptor, (view,))
+        digest.update(view[:count])
+        done += count
+    after = os.fstat(descriptor)
+    if done != size or _identity(before) != _identity(after):
+        return _failed(CHANGED)
     return 0, digest.digest(), size, before.st_mode
 
 
@@ -81,10 +86,6 @@ def _failed(status: int, size: int = 0) -> Result:
 
 
 def main() -> None:
-    import signal
-
-    # Ctrl-C is for the parent, which closes our input.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     buffer = bytearray(BUFFER)
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     while header := requests.read(FRAME.size):
