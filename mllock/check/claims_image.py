@@ -9,12 +9,10 @@ is, and by `configuration`; the other claims about bytes are then unproven, neve
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
-
-import msgspec
 
 from mllock.attest.image_statement import ImageStatement
 from mllock.check.compare import compare_json, compare_trees, manifest_of, tree_below
+from mllock.check.document import Document, document_of
 from mllock.check.evidence import Evidence, ImageFacts, Problem
 from mllock.check.findings import count, proven, refuted, unproven
 from mllock.check.types import Claim, Difference, Finding
@@ -25,20 +23,6 @@ __all__ = ["APP", "code", "configuration", "environment", "unreadable"]
 
 APP = "app"
 CARRIED = "opt/mllock"
-
-
-class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The environment document, docs/reference/environment-digest.md."""
-
-    v: Literal[1]
-    os: str
-    architecture: str
-    variant: str
-    diff_ids: tuple[str, ...]
-    variables: dict[str, str]
-    user: str
-    workdir: str
-
 
 _SOURCE = "bytes of the image"
 # Folders that layers above the environment name because they are on the way to their own.
@@ -71,8 +55,8 @@ def _kinds(evidence: Evidence) -> tuple[str, ...]:
             for layer in statement.layers
         )
     record = evidence.record.usable
-    diff_ids = () if record is None else record.environment_document.get("diff_ids", ())
-    return ("environment",) * len(diff_ids)
+    document = None if record is None else document_of(record)
+    return ("environment",) * (0 if document is None else len(document.diff_ids))
 
 
 def _listed(problems: list[Problem]) -> list[Difference]:
@@ -86,10 +70,9 @@ def environment(evidence: Evidence, record: Record) -> Finding:
     stopped = unreadable("environment", evidence, image, ("environment",))
     if stopped is not None:
         return stopped
-    try:
-        document = msgspec.convert(record.environment_document, _Document)
-    except msgspec.ValidationError as error:
-        return refuted("environment", f"the record names no environment that is known: {error}")
+    document = document_of(record)
+    if document is None:
+        return refuted("environment", "the record's environment is of no form that is known")
     differences = [
         *_environment_layers(document, image),
         *_environment_settings(document, image),
@@ -112,7 +95,7 @@ def environment(evidence: Evidence, record: Record) -> Finding:
             source=_SOURCE,
         )
     layers = len(document.diff_ids)
-    same = f"{count(layers, 'layer')} of the environment {record.environment}"
+    same = f"{count(layers, 'layer')} are the environment {record.environment}"
     if record.runtime == "host":
         return unproven(
             "environment",
@@ -125,7 +108,7 @@ def environment(evidence: Evidence, record: Record) -> Finding:
     return proven("environment", same, source=_SOURCE)
 
 
-def _environment_layers(document: _Document, image: ImageFacts) -> Iterator[Difference]:
+def _environment_layers(document: Document, image: ImageFacts) -> Iterator[Difference]:
     for number, diff_id in enumerate(document.diff_ids):
         if number >= len(image.layers):
             yield Difference(path=f"layer {number + 1}", expected=diff_id, found="nothing")
@@ -144,7 +127,7 @@ def _environment_layers(document: _Document, image: ImageFacts) -> Iterator[Diff
             )
 
 
-def _environment_settings(document: _Document, image: ImageFacts) -> Iterator[Difference]:
+def _environment_settings(document: Document, image: ImageFacts) -> Iterator[Difference]:
     runtime = image.config.get("config")
     settings = runtime if isinstance(runtime, dict) else {}
     listed = settings.get("Env")
@@ -168,7 +151,7 @@ def _environment_settings(document: _Document, image: ImageFacts) -> Iterator[Di
     yield from compare_json(expected, found, "environment")
 
 
-def _written_over(document: _Document, image: ImageFacts) -> Iterator[Difference]:
+def _written_over(document: Document, image: ImageFacts) -> Iterator[Difference]:
     """No layer above the environment changes it."""
     first = len(document.diff_ids)
     for number, layer in enumerate(image.layers[first:], start=first + 1):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from mllock.check.document import document_of
 from mllock.check.evidence import Evidence, ImageFacts
 from mllock.check.findings import count, proven, refuted, unproven
 from mllock.check.types import Difference, Finding
@@ -144,9 +145,13 @@ def _materials(lock: Lock, record: Record) -> Iterator[Difference]:
     ):
         yield from _compare(name, _by_uri(expected), _by_uri(found))
     yield from _compare("data", {k: pin.tree for k, pin in lock.data.items()}, record.data)
-    variables = lock.inputs.environment.get("variables", {})
-    stated = record.environment_document.get("variables", {})
-    yield from _compare("environment.variables", image_variables(variables), stated)
+    variables = lock.inputs.environment.get("variables")
+    document = document_of(record)
+    yield from _compare(
+        "environment.variables",
+        image_variables(variables if isinstance(variables, dict) else {}),
+        {} if document is None else document.variables,
+    )
 
 
 def _by_uri(materials: tuple[Material, ...]) -> dict[str, str]:

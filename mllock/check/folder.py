@@ -8,6 +8,7 @@ Raises InputError only if nothing is there.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -100,7 +101,13 @@ def _link(path: str, target: str, listing: _Listing) -> None:
 def _hash(file: tuple[str, str]) -> Entry | str:
     full, name = file
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with open(os.open(full, flags), "rb", buffering=0) as handle:
+    try:
+        descriptor = os.open(full, flags)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+            raise
+        return "a file that went away while it was read"
+    with open(descriptor, "rb", buffering=0) as handle:
         before = os.fstat(handle.fileno())
         if not stat.S_ISREG(before.st_mode):
             return f"{_kind(before.st_mode)}, put there while it was read"

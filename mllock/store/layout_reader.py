@@ -68,7 +68,7 @@ class Layout:
                 f'no image "{ref}" in this layout',
                 file=str(self.folder),
                 expected=f'a reference "{ref}"',
-                found=", ".join(f'"{name}"' for name in self.refs) or "no references",
+                found=", ".join(repr(name) for name in self.refs)[:500] or "no references",
             )
         if len(named) > 1:
             raise ArchiveError(f'the reference "{ref}" is there {len(named)} times', file=INDEX)

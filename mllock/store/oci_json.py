@@ -197,5 +197,5 @@ def _wrong(file: str, key: str, expected: str, found: object) -> ArchiveError:
 
 
 def _short(value: object) -> str:
-    text = value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) and value.isprintable() else repr(value)
     return text if len(text) <= 120 else f"{text[:120]}..."

@@ -17,6 +17,7 @@ from mllock.attest.policy import Policy, load_policy
 from mllock.check import expected as side
 from mllock.check.claims import decide, hashed_bytes
 from mllock.check.compare import manifest_of
+from mllock.check.document import document_of
 from mllock.check.evidence import Evidence, FoundTree, ImageFacts, Signed
 from mllock.check.expected import Source
 from mllock.check.folder import read_tree
@@ -125,9 +126,9 @@ def _image(asked: _Asked) -> tuple[Evidence, str]:
         statement = _best((*_signed(asked, kept), *([statement] if statement else [])), facts)
     signed = side.sign_of_record(source, asked.policy, asked.project)
     record = signed.usable
-    if record is not None and facts.readable:
-        diff_ids = record.environment_document.get("diff_ids", ())
-        facts = name_culprits(facts, layout, diff_ids)
+    document = None if record is None else document_of(record)
+    if document is not None and facts.readable:
+        facts = name_culprits(facts, layout, document.diff_ids)
     return _evidence(asked, source, signed, statement, facts, carried), why
 
 

@@ -131,7 +131,7 @@ def invoke(world, monkeypatch, *arguments):
 def test_the_command(world, monkeypatch):
     done = invoke(world, monkeypatch, f"oci:{world.oci}")
     assert done.return_value == 3
-    assert "\nenvironment    unproven      3 layers of the environment sha256:" in done.stdout
+    assert "\nenvironment    unproven      3 layers are the environment sha256:" in done.stdout
     done = invoke(world, monkeypatch, f"oci:{world.oci}", "--allow-unproven", "environment")
     assert done.return_value == 0
     assert "(accepted)" in done.stdout

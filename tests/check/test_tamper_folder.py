@@ -13,7 +13,7 @@ from support.tamper import flip
 from support.world import OTHER, RUN, finding, make_run, paths, verdicts
 
 from mllock.attest.bundle import read_bundle, sign_statement
-from mllock.core.canonical import dumps
+from mllock.core.canonical import digest_of, dumps
 from mllock.errors import InputError, RunError
 from mllock.lock.format import read_lock
 
@@ -295,3 +295,18 @@ def test_records_that_are_not_there(world, options, message):
     with pytest.raises((RunError, InputError)) as caught:
         world.check(str(world.deployed()), **options)
     assert caught.value.message == message
+
+
+def test_a_document_of_no_known_form_is_no_crash(world, other_key):
+    """Signed by a stranger, so that it may say anything: never a traceback, never proven."""
+    path = world.run / "record.sigstore.json"
+    statement = json.loads(read_bundle(path.read_bytes()).payload)
+    definition = statement["predicate"]["buildDefinition"]
+    definition["internalParameters"]["environment"] = {"diff_ids": 5, "variables": [1]}
+    digest = digest_of({"diff_ids": 5, "variables": [1]}).removeprefix("sha256:")
+    definition["resolvedDependencies"][1]["digest"]["sha256"] = digest
+    path.write_bytes(sign_statement(dumps(statement), other_key))
+    for target in (f"{world.run}/model", f"oci:{world.oci}"):
+        report = world.check(target, run=RUN)
+        assert "proven" not in [f.verdict for f in report.findings]
+        assert report.exit_code() == 1

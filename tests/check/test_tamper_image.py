@@ -8,10 +8,13 @@ import shutil
 import pytest
 from support.layers import compact, info, tar
 from support.tamper import Layout, flip
-from support.world import OTHER, RUN, finding, paths, verdicts
+from support.world import MODEL, OTHER, RUN, finding, make_run, paths, verdicts
 
 from mllock.attest.bundle import read_bundle, sign_statement
+from mllock.core.canonical import dumps
 from mllock.errors import InputError
+from mllock.lock.format import read_lock
+from mllock.workflows.build import build_images
 
 SITE = "opt/venv/lib/python3.11/site-packages"
 
@@ -298,3 +301,33 @@ def test_no_run_and_no_statement(world):
     with pytest.raises(InputError) as caught:
         check(world)
     assert caught.value.message == "there is no record to check it against"
+
+
+def test_trained_in_the_image_itself(whole, tmp_path):
+    """What a run in the image will say: then the environment is proven, with nothing accepted."""
+    world = whole.copy(tmp_path / "w")
+    shutil.copytree(whole.root / "cache", world.root / "cache")
+    shutil.rmtree(world.project / ".mllock" / "runs")
+    lock = read_lock(world.project / "mlproject.lock")
+    make_run(world.context(), lock, RUN, MODEL, runtime="docker")
+    build_images(world.context())
+    report = check(world)
+    assert [f.verdict for f in report.findings] == ["proven"] * 6 + ["not asked"] * 2
+    assert report.exit_code() == 0
+    layout = Layout(world.oci)
+    layout.edit("usr/lib/libc.so.6", lambda _, data: flip(data))
+    layout.save(repoint=True)
+    assert check(world, accepted=["environment"]).exit_code() == 1
+
+
+def test_a_statement_that_names_another_model(world):
+    """Record, statement and image of three origins: one set, or none."""
+    statement = world.run / "serve-image.sigstore.json"
+    payload = json.loads(read_bundle(statement.read_bytes()).payload)
+    payload["predicate"]["materials"]["model"] = "sha256:" + "0" * 64
+    layout = Layout(world.oci)
+    layout.set_statement(sign_statement(dumps(payload), world.key))
+    statement.unlink()
+    report = check(world, accepted=["environment"])
+    assert verdicts(report)["lineage"] == "refuted"
+    assert paths(report, "lineage") == ["image statement 1: materials.model"]

@@ -85,7 +85,7 @@ def test_no_such_reference(made):
     with pytest.raises(InputError) as caught:
         open_layout(made.folder).image("v1")
     assert str(caught.value) == (
-        f'{made.folder}: no image "v1" in this layout\nexpected: a reference "v1"\nfound: "serve"'
+        f'{made.folder}: no image "v1" in this layout\nexpected: a reference "v1"\nfound: \'serve\''
     )
 
 
