@@ -94,11 +94,12 @@ def fold(path: str) -> str:
 
 def collision(paths: Iterable[str]) -> tuple[str, str] | None:
     """The first two different paths whose folds are equal, or None. Folds whole paths."""
-    different = tuple(dict.fromkeys(paths))
-    text = "\0".join(different)
-    plain = text.isascii() and text.count("\0") == len(different) - 1
-    folds = text.lower().split("\0") if plain else map(fold, different)
-    if len(set(folds)) == len(different):
+    every = tuple(paths)
+    text = "\0".join(every)
+    if text.isascii() and text == text.lower():
+        return None  # each is its own fold
+    different = tuple(dict.fromkeys(every))
+    if len({fold(path) for path in different}) == len(different):
         return None
     seen: dict[str, str] = {}
     for path in different:
