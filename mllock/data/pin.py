@@ -56,12 +56,12 @@ def verify_source(project: Path, name: str, source: DataSource, pin: DataPin) ->
     reasons = _reasons(name, found, pin)
     if reasons:
         raise StaleLockError(
-            reasons[0],
+            reasons[0].removeprefix(f"data.{name}: "),
             file="mlproject.lock",
             key=f"data.{name}",
             expected=_facts(pin),
             found=_facts(found),
-            hint="restore the data, or run `mllock lock` to pin what is there now",
+            hint='bring the data back, or pin what is there now with "mllock lock"',
         )
     return manifest
 

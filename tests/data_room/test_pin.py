@@ -119,10 +119,10 @@ def test_same_size_and_times_do_not_fool_verify(project: Path) -> None:
         verify_source(project, "train", FOLDER, pin)
     found = scan(project / "data/raw", name="x").digest
     assert str(caught.value) == (
-        "mlproject.lock: data.train: data.train: 'data/raw' has the size that is locked, but other "
-        "names or bytes\n"
+        "mlproject.lock: data.train: 'data/raw' has the size that is locked, but other names or "
+        "bytes\n"
         f"expected: 2 files, 3 bytes, {pin.tree}\nfound: 2 files, 3 bytes, {found}\n"
-        "hint: restore the data, or run `mllock lock` to pin what is there now"
+        'hint: bring the data back, or pin what is there now with "mllock lock"'
     )
     # Nor the cache: ctime cannot be set.
     assert reasons(project, FOLDER, pin) == (
