@@ -144,7 +144,7 @@ def _entry(name: str, member: Member) -> Entry:
 
 
 def compare_json(expected: Any, found: Any, path: str) -> Iterator[Difference]:
-    """Differences of two JSON values, by dotted key; lists are compared as wholes."""
+    """Differences of two JSON values, by dotted key; lists of two lengths are compared whole."""
     if isinstance(expected, dict) and isinstance(found, dict):
         for key in sorted({*expected, *found}):
             below = f"{path}.{key}"
@@ -154,6 +154,9 @@ def compare_json(expected: Any, found: Any, path: str) -> Iterator[Difference]:
                 yield Difference(path=below, expected=_json(expected[key]), found=NOTHING)
             else:
                 yield from compare_json(expected[key], found[key], below)
+    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        for number, (wanted, there) in enumerate(zip(expected, found, strict=True)):
+            yield from compare_json(wanted, there, f"{path}[{number}]")
     elif type(expected) is not type(found) or expected != found:
         yield Difference(path=path, expected=_json(expected), found=_json(found))
 

@@ -240,7 +240,7 @@ def _in_layout(
 ) -> tuple[Signed[ImageStatement], ...]:
     """Statements in the layout about this image, and about serving images that it was made of."""
     try:
-        bundles = _numbered(layout.referrers(None, BUNDLE))
+        bundles = [("image statement", data) for data in layout.referrers(None, BUNDLE)]
     except ArchiveError:
         # Anyone can put a damaged artifact beside an image: it is as good as none.
         return ()
@@ -251,10 +251,6 @@ def _in_layout(
         or statement.value.kind == "serve"
         or statement.value.manifest_digest == facts.manifest_digest
     )
-
-
-def _numbered(bundles: Iterable[bytes]) -> list[tuple[str, bytes]]:
-    return [(f"image statement {n}", data) for n, data in enumerate(bundles, start=1)]
 
 
 def _signed(

@@ -165,7 +165,8 @@ def test_a_layer_put_on_top(world, member, claim, path, repoint):
         ("User", "0", "config.config.User"),
         ("WorkingDir", "/tmp", "config.config.WorkingDir"),
         ("Entrypoint", ["/bin/sh"], "config.config.Entrypoint"),
-        ("Env", ["PATH=/tmp", "LD_PRELOAD=/x"], "config.config.Env"),
+        ("Env", ["PATH=/tmp", "LD_PRELOAD=/x"], "config.config.Env[0]"),
+        ("Env", ["PATH=/tmp"], "config.config.Env"),
     ],
 )
 def test_the_config(world, key, value, path):
@@ -330,4 +331,4 @@ def test_a_statement_that_names_another_model(world):
     statement.unlink()
     report = check(world, accepted=["environment"])
     assert verdicts(report)["lineage"] == "refuted"
-    assert paths(report, "lineage") == ["image statement 1: materials.model"]
+    assert paths(report, "lineage") == ["image statement: materials.model"]

@@ -45,11 +45,11 @@ class Layout:
     def members(self, number: int) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
         data = gzip.decompress(self.read(self.manifest["layers"][number]))
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            return {
-                info.name: (info, stream.read() if (stream := archive.extractfile(info)) else b"")
-                for info in archive
-                if info.isreg() or not info.issym()
-            } | {info.name: (info, b"") for info in archive if info.issym()}
+            found = {}
+            for info in archive:
+                stream = archive.extractfile(info) if info.isreg() else None
+                found[info.name] = (info, stream.read() if stream else b"")
+            return found
 
     def replace(self, number: int, members: Mapping[str, tuple[tarfile.TarInfo, bytes]]) -> None:
         """Write layer `number` anew from members; digest and diff_id are repaired."""
