@@ -24,6 +24,8 @@ __all__ = ["APP", "code", "configuration", "environment", "unreadable"]
 APP = "app"
 CARRIED = "opt/mllock"
 
+# Runtimes that run the program in the very layers that are compared here.
+IN_THE_IMAGE = ("docker",)
 _SOURCE = "bytes of the image"
 # Folders that layers above the environment name because they are on the way to their own.
 _ON_THE_WAY = ("opt",)
@@ -96,10 +98,11 @@ def environment(evidence: Evidence, record: Record) -> Finding:
         )
     layers = len(document.diff_ids)
     same = f"{count(layers, 'layer')} are the environment {record.environment}"
-    if record.runtime == "host":
+    if record.runtime not in IN_THE_IMAGE:
+        where = "on the host" if record.runtime == "host" else f"elsewhere ({record.runtime})"
         return unproven(
             "environment",
-            f"{same}, but it was trained on the host; "
+            f"{same}, but it was trained {where}; "
             f"{record.wheels_verified} of {record.wheels_locked} wheels equal by hash",
             cure="train in the image itself (--runtime docker, not available in this version), "
             "or accept it with --allow-unproven environment",

@@ -304,14 +304,19 @@ def test_no_run_and_no_statement(world):
     assert caught.value.message == "there is no record to check it against"
 
 
-def test_trained_in_the_image_itself(whole, tmp_path):
-    """What a run in the image will say: then the environment is proven, with nothing accepted."""
-    world = whole.copy(tmp_path / "w")
+def trained(whole, place, runtime):
+    world = whole.copy(place)
     shutil.copytree(whole.root / "cache", world.root / "cache")
     shutil.rmtree(world.project / ".mllock" / "runs")
     lock = read_lock(world.project / "mlproject.lock")
-    make_run(world.context(), lock, RUN, MODEL, runtime="docker")
+    make_run(world.context(), lock, RUN, MODEL, runtime=runtime)
     build_images(world.context())
+    return world
+
+
+def test_trained_in_the_image_itself(whole, tmp_path):
+    """What a run in the image will say: then the environment is proven, with nothing accepted."""
+    world = trained(whole, tmp_path / "w", "docker")
     report = check(world)
     assert [f.verdict for f in report.findings] == ["proven"] * 6 + ["not asked"] * 2
     assert report.exit_code() == 0
@@ -319,6 +324,13 @@ def test_trained_in_the_image_itself(whole, tmp_path):
     layout.edit("usr/lib/libc.so.6", lambda _, data: flip(data))
     layout.save(repoint=True)
     assert check(world, accepted=["environment"]).exit_code() == 1
+
+
+def test_trained_nobody_knows_where(whole, tmp_path):
+    world = trained(whole, tmp_path / "w", "cloud")
+    report = check(world)
+    assert verdicts(report)["environment"] == "unproven"
+    assert "but it was trained elsewhere (cloud)" in finding(report, "environment").reason
 
 
 def test_a_statement_that_names_another_model(world):
