@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mllock.errors import InputError
+from mllock.errors import InputError, MllockError
 
 if TYPE_CHECKING:  # click starts fast; the store and its requests are imported when used
     from mllock.workflows.context import Context
@@ -65,6 +65,7 @@ class App:
 
     project: Path | None = None
     verbosity: int = 0
+    found: Path | None = None
 
     @property
     def reporter(self) -> TerminalReporter:
@@ -74,7 +75,20 @@ class App:
         """The context of the project that --project names, or of the nearest folder upwards."""
         from mllock.workflows.context import make_context
 
-        return make_context(self._find_project(need_spec), self.reporter, os.environ)
+        self.found = self._find_project(need_spec)
+        return make_context(self.found, self.reporter, os.environ)
+
+    def add_line(self, error: MllockError) -> None:
+        """Where a key of the spec is named by a room that has only its value, find its line."""
+        if error.file != SPEC_NAME or error.line or not error.key or self.found is None:
+            return
+        from mllock.spec.places import places
+
+        lines = places((self.found / SPEC_NAME).read_text(encoding="utf-8"))
+        key = error.key
+        while key and key not in lines:
+            key = key.rpartition(".")[0]
+        error.line = lines.get(key)
 
     def _find_project(self, need_spec: bool) -> Path:
         start = (self.project or Path.cwd()).resolve()

@@ -80,7 +80,7 @@ class LazyGroup(click.Group):
 @click.pass_context
 def cli(ctx: click.Context, project: Path | None, quiet: int, verbose: int) -> None:
     """One spec, one lock, and signed evidence: is the model in production the one we trained?"""
-    ctx.obj = App(project=project, verbosity=verbose - quiet)
+    ctx.obj.project, ctx.obj.verbosity = project, verbose - quiet
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -90,8 +90,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(argv: list[str]) -> int:
     """Run the command line; answer the exit code. Commands return theirs, None is 0."""
+    app = App()
     try:
-        code = cli.main(args=argv, prog_name="mllock", standalone_mode=False)
+        code = cli.main(args=argv, prog_name="mllock", standalone_mode=False, obj=app)
     except click.exceptions.Abort:
         return _interrupted()
     except KeyboardInterrupt:
@@ -100,6 +101,7 @@ def run(argv: list[str]) -> int:
         _usage(error)
         return 2
     except MllockError as error:
+        app.add_line(error)
         _fail(error)
         return error.exit_code
     except BrokenPipeError:
@@ -120,9 +122,9 @@ def surroundings(error: OSError) -> SurroundingsError | None:
     name = str(error.filename) if error.filename else None
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SurroundingsError(
-            "no space left on the disk",
+            "cannot write: no space left on device",
             file=name,
-            hint="free some space and run the same command again: nothing was half-written",
+            hint="free some space, then run the same command again",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return SurroundingsError(

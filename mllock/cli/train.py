@@ -20,10 +20,11 @@ __all__ = ["command"]
 )
 @click.option(
     "--runtime",
+    metavar="host",
     type=click.Choice(["host", "docker"]),
     default="host",
     show_default=True,
-    help="Where the program runs: with this machine's Python, or in a container.",
+    help="Where the program runs; host: this machine's Python with the locked packages.",
 )
 @click.option(
     "--set",
@@ -43,7 +44,6 @@ def command(app: App, runtime: str, overrides: tuple[str, ...], as_json: bool) -
     from mllock.workflows.train import train
 
     say = app.reporter.note
-    say(f"runtime: {runtime} (this machine's Python, locked packages; not the image)")
     result = train(
         app.context(),
         overrides=overrides,

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from mllock.errors import IntegrityError, MllockError, OfflineError, ResolutionError
 from mllock.lock.target import Target
 
-__all__ = ["RequirementError", "explain"]
+__all__ = ["RequirementError", "explain", "in_the_way"]
 
 _NO_VERSION = re.compile(
     r"Could not find a version that satisfies the requirement (?P<requirement>.+?)"
@@ -76,13 +76,23 @@ def explain(text: str, target: Target) -> MllockError:
     )
 
 
+def in_the_way(text: str) -> frozenset[str]:
+    """Packages that pip-compile's ResolutionImpossible names: what is asked for, and who asks."""
+    for line in text.splitlines():
+        if "ResolutionImpossible: [" in line:
+            asked = re.findall(r"SpecifierRequirement\('([A-Za-z0-9._-]+)", line)
+            askers = (unquote(url.rpartition("/")[2]) for url in re.findall(r"\S+\.whl", line))
+            return frozenset(_normal(n) for n in (*asked, *(a.partition("-")[0] for a in askers)))
+    return frozenset()
+
+
 def _no_space(text: str) -> MllockError | None:
     if "No space left on device" not in text:
         return None
     from mllock.errors import SurroundingsError
 
     return SurroundingsError(
-        "no space left on the disk while downloading wheels",
+        "cannot write: no space left on device while downloading wheels",
         hint="free some space, then run the same command again",
     )
 
@@ -128,7 +138,7 @@ def _no_version(text: str, target: Target) -> MllockError | None:
         if trouble is not None:
             return trouble
         error = RequirementError(
-            f"no package {requirement.name!r} in the index, {asked}",
+            f"no package {requirement.name!r} in the index" + _asked_by(match["source"]),
             hint="check the spelling; a private index is set in pip's settings, "
             "e.g. PIP_EXTRA_INDEX_URL",
         )
@@ -178,7 +188,7 @@ def _conflict(text: str) -> MllockError | None:
     return _named(
         RequirementError(
             "the dependencies conflict",
-            found="; ".join(dict.fromkeys(lines)),
+            found=_first(tuple(dict.fromkeys(lines))),
             hint="widen one of these ranges, or remove one of the packages",
         ),
         names,
@@ -285,8 +295,15 @@ def _normal(name: str) -> str:
 
 
 def _some(values: Sequence[str], limit: int = 5) -> str:
+    """The last ones: of versions, the newest."""
     more = f" and {len(values) - limit} more" if len(values) > limit else ""
     return ", ".join(values[-limit:]) + more
+
+
+def _first(sentences: Sequence[str], limit: int = 4) -> str:
+    """The first ones: pip tells the newest candidates, and what the spec asks for, first."""
+    more = f"; and {len(sentences) - limit} more" if len(sentences) > limit else ""
+    return "; ".join(sentences[:limit]) + more
 
 
 def _dotted(version: tuple[int, int]) -> str:

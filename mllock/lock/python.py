@@ -20,8 +20,8 @@ from mllock.core.platform import host_platform
 from mllock.core.ports import Blobs, Reporter
 from mllock.errors import ArchiveError, ResolutionError
 from mllock.lock.closure import WheelMetadata, closure, read_metadata
-from mllock.lock.pip import Pip
-from mllock.lock.pip_words import explain
+from mllock.lock.pip import Output, Pip
+from mllock.lock.pip_words import explain, in_the_way
 from mllock.lock.ports import PythonRequest
 from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage, Wheel
@@ -29,6 +29,8 @@ from mllock.lock.types import PythonPackage, Wheel
 __all__ = ["PipToolsResolver", "fetch_wheels"]
 
 MAX_ROUNDS = 8
+# Pins given up one by one before all of them are.
+MAX_LOOSENED = 20
 _REQUIREMENTS = "requirements.in"
 _CONSTRAINTS = "constraints.txt"
 _PINS = "pins.txt"
@@ -78,7 +80,7 @@ class PipToolsResolver:
         """Versions for what is `asked`, and their wheels by normalised name."""
         lines = [*asked, f"-c {_CONSTRAINTS}", ""]
         (folder / _REQUIREMENTS).write_text("\n".join(lines))
-        compiled = self._pip.compile(folder, _REQUIREMENTS, _PINS)
+        compiled = self._compile(folder)
         if compiled.code != 0:
             # pip-tools shows a traceback; pip, asked the same, says what is wrong.
             asked_again = self._pip.download(folder, _REQUIREMENTS, target, _AGAIN)
@@ -89,6 +91,28 @@ class PipToolsResolver:
         files = _by_version(folder / "wheels")
         # A round before may have left wheels of other versions.
         return {name: files[_pin(name, version)] for name, version in names.items()}
+
+    def _compile(self, folder: Path) -> Output:
+        """pip-compile; pins of the previous lock that are in the way make room, no others.
+
+        It gives up a pin that a requirement contradicts, and not the pin of the package that has
+        this requirement: those that its explanation names are dropped, in the end all of them.
+        """
+        compiled = self._pip.compile(folder, _REQUIREMENTS, _PINS)
+        loosened: set[str] = set()
+        while compiled.code != 0 and (blamed := in_the_way(compiled.text)):
+            pins = (folder / _PINS).read_text().splitlines(keepends=True)
+            kept = [line for line in pins if line.partition("==")[0] not in blamed]
+            if not pins or len(loosened) > MAX_LOOSENED:
+                break
+            if len(kept) == len(pins):
+                kept = []
+            loosened |= {line.partition("==")[0] for line in pins if line not in kept}
+            (folder / _PINS).write_text("".join(kept))
+            compiled = self._pip.compile(folder, _REQUIREMENTS, _PINS)
+        if compiled.code == 0 and loosened:
+            self._reporter.detail(f"pins that made room: {', '.join(sorted(loosened))}")
+        return compiled
 
     def _keep(self, path: Path) -> PythonPackage:
         name, version = _name_and_version(path)

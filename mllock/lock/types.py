@@ -34,7 +34,7 @@ __all__ = [
 
 LOCK_VERSION = 1
 
-DigestText = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
+DigestText = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}(?![\s\S])")]
 NonEmpty = Annotated[str, Meta(min_length=1)]
 Size = Annotated[int, Meta(ge=0)]
 
@@ -91,7 +91,7 @@ class DebianPackage(_Table, frozen=True, kw_only=True):
     architecture: NonEmpty
     filename: NonEmpty
     size: Size
-    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?![\s\S])")]
     layer: Literal["base", "system"]
 
 
@@ -102,7 +102,7 @@ class Wheel(_Table, frozen=True, kw_only=True):
     name: NonEmpty
     path: NonEmpty
     size: Size
-    hashes: dict[Literal["sha256"], Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]]
+    hashes: dict[Literal["sha256"], Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?![\s\S])")]]
 
 
 class PythonPackage(_Table, frozen=True, kw_only=True):

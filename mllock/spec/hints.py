@@ -142,19 +142,24 @@ VALUE_ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 # What a pattern of mllock.spec.types asks for, in words; a test finds patterns without them.
+# The keys are the patterns of mllock.spec.types.
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
-        r"^[a-z0-9]+(-[a-z0-9]+)*$": "lower-case letters, digits and single hyphens",
-        r"^3\.[0-9]{1,2}$": 'a Python minor version, e.g. "3.11"',
-        r"^[a-z0-9][a-z0-9+.-]+$": "the name of a Debian package, without version",
-        r"^[A-Za-z_][A-Za-z0-9_]*$": "letters, digits and underscores, not starting with a digit",
-        r"^[a-z][a-z0-9_-]*$": "a lower-case letter, then letters, digits, hyphens, underscores",
-        r"^(https?|file)://.+$": "a URL that starts with https://, http:// or file://",
-        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$": (
+        r"^[a-z0-9]+(-[a-z0-9]+)*(?![\s\S])": "lower-case letters, digits and single hyphens",
+        r"^3\.[0-9]{1,2}(?![\s\S])": 'a Python minor version, e.g. "3.11"',
+        r"^[a-z0-9][a-z0-9+.-]+(?![\s\S])": "the name of a Debian package, without version",
+        r"^[A-Za-z_][A-Za-z0-9_]*(?![\s\S])": (
+            "letters, digits and underscores, not starting with a digit"
+        ),
+        r"^[a-z][a-z0-9_-]*(?![\s\S])": (
+            "a lower-case letter, then letters, digits, hyphens, underscores"
+        ),
+        r"^(https?|file)://.+(?![\s\S])": "a URL that starts with https://, http:// or file://",
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z(?![\s\S])": (
             'a time in UTC in quotes, e.g. "2026-11-01T00:00:00Z"'
         ),
-        r"^[1-9][0-9]*(KiB|MiB|GiB|TiB)$": 'a size in KiB, MiB, GiB or TiB, e.g. "8GiB"',
-        r"^/.*$": 'a path that starts with "/", e.g. "/healthz"',
+        r"^[1-9][0-9]*(KiB|MiB|GiB|TiB)(?![\s\S])": 'a size in KiB, MiB, GiB or TiB, e.g. "8GiB"',
+        r"^/.*(?![\s\S])": 'a path that starts with "/", e.g. "/healthz"',
     }
 )
 

@@ -39,28 +39,30 @@ NonEmpty = Annotated[str, Meta(min_length=1)]
 ProjectName = Annotated[
     str,
     Meta(
-        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*(?![\s\S])",
         description="PEP 503-normalised: lower-case letters, digits and single hyphens",
     ),
 ]
 PythonVersion = Annotated[
-    str, Meta(pattern=r"^3\.[0-9]{1,2}$", description='a Python minor version, e.g. "3.11"')
+    str,
+    Meta(pattern=r"^3\.[0-9]{1,2}(?![\s\S])", description='a Python minor version, e.g. "3.11"'),
 ]
 # Debian Policy 5.6.1.
 DebianName = Annotated[
-    str, Meta(pattern=r"^[a-z0-9][a-z0-9+.-]+$", description="a Debian package name")
+    str, Meta(pattern=r"^[a-z0-9][a-z0-9+.-]+(?![\s\S])", description="a Debian package name")
 ]
-VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+# `(?![\s\S])` is the end of the text in every dialect; Python takes `$` before a last line end too.
+VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(?![\s\S])")]
 SourceName = Annotated[
-    str, Meta(pattern=r"^[a-z][a-z0-9_-]*$", description="the name of a data source")
+    str, Meta(pattern=r"^[a-z][a-z0-9_-]*(?![\s\S])", description="the name of a data source")
 ]
-Url = Annotated[str, Meta(pattern=r"^(https?|file)://.+$")]
+Url = Annotated[str, Meta(pattern=r"^(https?|file)://.+(?![\s\S])")]
 Timestamp = Annotated[
-    str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
+    str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z(?![\s\S])")
 ]
 PlatformName = Literal["linux/amd64", "linux/arm64"]
 Port = Annotated[int, Meta(ge=1, le=65535)]
-Memory = Annotated[str, Meta(pattern=r"^[1-9][0-9]*(KiB|MiB|GiB|TiB)$")]
+Memory = Annotated[str, Meta(pattern=r"^[1-9][0-9]*(KiB|MiB|GiB|TiB)(?![\s\S])")]
 Command = Annotated[tuple[NonEmpty, ...], Meta(min_length=1)]
 Severity = Literal["block", "warn"]
 
@@ -144,7 +146,7 @@ class Serve(_Table, frozen=True, kw_only=True):
     command: Command
     code: tuple[NonEmpty, ...] | None = None
     port: Port = 8080
-    health: Annotated[str, Meta(pattern=r"^/.*$")] | None = None
+    health: Annotated[str, Meta(pattern=r"^/.*(?![\s\S])")] | None = None
     probes: NonEmpty | None = None
     runtime_variables: tuple[VariableName, ...] = ()
 

@@ -128,7 +128,7 @@ def check_lock(ctx: Context, *, by_content: bool = False) -> tuple[str, ...]:
         try:
             verify_source(ctx.project, name, source, pin)
         except StaleLockError as error:
-            reasons.append(error.message)
+            reasons.append(f"{error.key}: {error.message}")
     return tuple(dict.fromkeys(reasons))
 
 

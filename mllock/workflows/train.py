@@ -108,6 +108,7 @@ def train(
     params = apply_overrides(declared.params, overrides)
     # By content below, so not by stat here.
     lock, lock_bytes = current_lock(ctx, loaded, data=False)
+    ctx.reporter.note("runtime: host (this machine's Python, locked packages; not the image)")
     ctx.reporter.step("verifying the data")
     data = _verify_data(ctx, loaded, lock)
     code = _select_code(ctx, loaded.spec, declared.code)
@@ -247,7 +248,7 @@ def _verify_data_again(ctx: Context, loaded: LoadedSpec, plan: RunPlan) -> None:
         _verify_data(ctx, loaded, plan.lock)
     except InputError as error:  # changed, gone, or a link by now
         raise VoidRunError(
-            f"data changed while the program ran: {error.message}",
+            f"data changed while the program ran: {error.key}: {error.message}",
             file=error.file,
             key=error.key,
             expected=error.expected,

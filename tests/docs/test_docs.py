@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from support.console import Typed, commands, mismatch, run_document
 
+from mllock.cli.main import COMMANDS
+
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
@@ -53,9 +55,22 @@ def test_output_is_compared_line_by_line() -> None:
     assert mismatch(("b",), "a\nb") == "expected 'b', found ['a', 'b']"
 
 
+def typing() -> dict[str, str]:
+    """The environment of a reader: the mllock under test, a terminal of 80 columns."""
+    return {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "COLUMNS": "80"}
+
+
+def test_the_reference_of_commands_is_what_help_prints(tmp_path: Path) -> None:
+    page = ROOT / "docs/reference/commands.md"
+    assert run_document(page, tmp_path, typing()) == []
+    assert {typed.command for typed in commands(page.read_text())} == {
+        "mllock --help",
+        *(f"mllock {name} --help" for name in COMMANDS),
+    }
+
+
 @pytest.mark.e2e
 @pytest.mark.parametrize("page", ["docs/tutorial/first-model.md"])
 def test_a_reader_can_type_it(page: str, tmp_path: Path, e2e_environ: dict[str, str]) -> None:
     """Every command of the page, in an empty folder, answers what the page says."""
-    environ = {**e2e_environ, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
-    assert run_document(ROOT / page, tmp_path, environ) == []
+    assert run_document(ROOT / page, tmp_path, {**e2e_environ, **typing()}) == []

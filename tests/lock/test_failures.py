@@ -85,8 +85,7 @@ def test_other_bytes_than_those_that_are_locked(typing: Typing) -> None:
 def test_a_package_that_does_not_exist(typing: Typing) -> None:
     assert typing.fails(2) == (
         "resolving 3 requirements\n"
-        "error: mlproject.toml:7: environment.dependencies[2]: no package 'gamma' in the index, "
-        '"gamma"\n'
+        "error: mlproject.toml:7: environment.dependencies[2]: no package 'gamma' in the index\n"
         "hint: check the spelling; a private index is set in pip's settings, "
         "e.g. PIP_EXTRA_INDEX_URL\n"
     )

@@ -109,6 +109,18 @@ def test_pins_stay_unless_asked_to_move(bench: Bench) -> None:
     assert bench.versions("alpha>=2", "beta", pins=pins) == {"alpha": "2.0", "beta": "1.0"}
 
 
+def test_pins_in_the_way_make_room_and_others_stay(bench: Bench) -> None:
+    """The pin of alpha, not only that of beta, contradicts what is asked for now."""
+    bench.index.add("alpha", "1.0", ["beta<2"])
+    bench.index.add("alpha", "2.0", ["beta>=2"])
+    for name in ("beta", "gamma"):
+        for version in ("1.0", "2.0", "3.0"):
+            bench.index.add(name, version)
+    pins = {"alpha": "2.0", "beta": "2.0", "gamma": "2.0"}
+    found = bench.versions("alpha", "beta<2", "gamma", pins=pins)
+    assert found == {"alpha": "1.0", "beta": "1.0", "gamma": "2.0"}
+
+
 def test_constraints_bind_what_is_needed_and_add_nothing(bench: Bench) -> None:
     bench.index.add("alpha", "1.0", ["beta"])
     for version in ("1.0", "2.0"):
@@ -224,7 +236,7 @@ def test_conflict_with_the_spec(bench: Bench) -> None:
 
 def test_no_such_package(bench: Bench) -> None:
     assert bench.refusal(ResolutionError, "nothere") == (
-        "no package 'nothere' in the index, \"nothere\"\n"
+        "no package 'nothere' in the index\n"
         "hint: check the spelling; a private index is set in pip's settings, "
         "e.g. PIP_EXTRA_INDEX_URL"
     )
@@ -233,7 +245,7 @@ def test_no_such_package(bench: Bench) -> None:
 def test_no_such_package_asked_for_by_another(bench: Bench) -> None:
     bench.index.add("alpha", "1.0", ["nothere>=1"])
     assert bench.refusal(ResolutionError, "alpha") == (
-        "no package 'nothere' in the index, \"nothere>=1\", asked for by alpha\n"
+        "no package 'nothere' in the index, asked for by alpha\n"
         "hint: check the spelling; a private index is set in pip's settings, "
         "e.g. PIP_EXTRA_INDEX_URL"
     )

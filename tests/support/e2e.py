@@ -43,7 +43,7 @@ def must(
 
 
 def no_network(command: list[str]) -> list[str]:
-    """`command` in a network namespace of its own, where there is not even a loopback that is up."""
+    """`command` in a network namespace of its own: there, not even loopback is up."""
     return ["unshare", "--net", "--", *command]
 
 
