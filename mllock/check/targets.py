@@ -1,21 +1,25 @@
 """What a TARGET on the command line means. Looks at what exists, reads nothing of it.
 
 `path:DIR`, `oci:DIR` and `oci:DIR:REF` are read in this version; the other prefixes of the design
-are known and refused. Without a prefix, a target is a path if one exists, and a folder that
-holds `oci-layout` is an image layout: what was chosen is said in `chosen`.
+are known and refused. Without a prefix, a target is a path if one exists, and a folder that is an
+image layout and nothing else is read as one: what was chosen is said in `chosen`. A folder that
+could be both is refused: a model must not pass because somebody laid a good image beside it.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from mllock.errors import InputError, NotAvailableError
+from mllock.store.layout_reader import INDEX, MARKER
 
 __all__ = ["DEFAULT_REF", "Target", "parse_target"]
 
 DEFAULT_REF = "serve"
+OF_A_LAYOUT = frozenset({MARKER, INDEX, "blobs"})
 _LATER = ("image", "container", "registry", "http", "https", "k8s")
 _HINT = "path:DIR for a model folder, oci:DIR for an image layout"
 
@@ -44,7 +48,8 @@ def parse_target(text: str, base: Path) -> Target:
     if colon and prefix == "oci":
         return _layout(text, rest, base)
     if (base / text).exists() and text:
-        if (base / text / "oci-layout").exists():
+        if os.path.lexists(base / text / MARKER):
+            _refuse_both(base / text)
             return _layout(text, text, base)
         return _path(text, base / text)
     if colon and prefix in _LATER:
@@ -56,6 +61,17 @@ def parse_target(text: str, base: Path) -> Target:
         file=text,
         hint=_HINT,
     )
+
+
+def _refuse_both(folder: Path) -> None:
+    others = sorted(path.name for path in folder.iterdir() if path.name not in OF_A_LAYOUT)
+    if others:
+        raise InputError(
+            "an OCI layout, and a folder with other files",
+            file=str(folder),
+            found=", ".join(others[:3]),
+            hint="say which is meant, path: or oci:, before it",
+        )
 
 
 def _path(text: str, path: Path) -> Target:

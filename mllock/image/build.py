@@ -2,8 +2,9 @@
 
 Order: every layer is looked up by its key first; only what is missing is made, and only then are
 packages asked for. Python layers are resolved all together (paths of two owners, `check_conflicts`)
-before the first is written. Several layers are made at a time; what was written when one fails,
-or at Ctrl-C, is whole or gone.
+before the first is written, and that is noted: layers that were made for other locks are not put
+together unseen. Several layers are made at a time; what was written when one fails, or at Ctrl-C,
+is whole or gone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mllock.core.ports import Reporter
-from mllock.image.layers import cached_layer, find_layer
+from mllock.image.layers import cached_layer, find_layer, is_noted, note
 from mllock.image.python import (
     PythonGroup,
     check_conflicts,
@@ -33,6 +34,8 @@ from mllock.store.cache import Cache
 __all__ = ["Packages", "build_environment", "layer_pool"]
 
 _T = TypeVar("_T")
+
+NO_CONFLICTS = "no conflicts"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,12 +97,16 @@ def _python_layers(
     groups = python_groups(lock)
     found = [find_layer(cache, "python", group.title, group.key) for group in groups]
     missing = [position for position, layer in enumerate(found) if layer is None]
-    if missing:
+    # Layers that other projects made may be there, and not go together.
+    together = {"layers": [group.key for group in groups]}
+    if missing or not is_noted(cache, NO_CONFLICTS, together):
         count = sum(len(groups[position].packages) for position in missing)
-        reporter.step(f"making {len(missing)} Python layers from {count} wheels")
+        if missing:
+            reporter.step(f"making {len(missing)} Python layers from {count} wheels")
         wheels = packages.wheels(lock.python.packages)
         owned = [group_nodes(group, wheels) for group in groups]
         check_conflicts([owner for owners in owned for owner in owners])
+        note(cache, NO_CONFLICTS, together)
         made = _in_parallel(
             [_layer_maker(cache, groups[position], merge(owned[position])) for position in missing]
         )

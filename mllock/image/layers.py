@@ -2,28 +2,31 @@
 
 A key is everything that the bytes depend on: digests of packages, prefix, Python version, builder
 format. Nothing else may change the bytes, and nothing else belongs in a key. The entry under
-`layers` says which blob a key gave; the blob is hashed when it is used, and one that is damaged or
+`layers` says which blob a key gave; it counts only if this user wrote it (`mllock.store.own`), for
+no digest of the lock is behind it. The blob is hashed when it is used, and one that is damaged or
 gone is made again. Titles are for people and are not part of a key.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
 from mllock import __version__
 from mllock.core import canonical
-from mllock.core.digest import hex_of, parse_digest
+from mllock.core.digest import hex_of, parse_digest, sha256_of
 from mllock.image.gzip import GzipSink
 from mllock.image.tar import write_tar
 from mllock.image.tree import Node
 from mllock.image.types import BUILDER_FORMAT, Layer, LayerKind
 from mllock.store import atomic
 from mllock.store.cache import Cache
+from mllock.store.own import read_own
 
-__all__ = ["cached_layer", "find_layer", "make_layer"]
+__all__ = ["cached_layer", "find_layer", "is_noted", "make_layer", "note"]
 
 MAX_ENTRY = 1024 * 1024
 
@@ -64,21 +67,16 @@ def cached_layer(
     if found is not None:
         return found
     layer = make_layer(cache, kind, title, nodes(), pool)
-    entry = {"key": _full(kind, key), "layer": dataclasses.asdict(layer) | {"title": ""}}
-    path = cache.folder("layers") / _name(kind, key)
-    atomic.write_bytes(path, canonical.dumps(entry))
+    _write(cache, kind, key, dataclasses.asdict(layer) | {"title": ""})
     return layer
 
 
 def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]) -> Layer | None:
     """The layer that was made from `key` before, its blob verified now; or None."""
-    path = cache.folder("layers") / _name(kind, key)
     try:
-        with path.open("rb") as file:
-            entry = canonical.loads(file.read(MAX_ENTRY + 1), max_bytes=MAX_ENTRY)
-        if entry["key"] != canonical.loads(canonical.dumps(_full(kind, key))):
+        raw = _read(cache, kind, key)
+        if raw is None:
             return None
-        raw = entry["layer"]
         layer = Layer(
             kind=kind,
             title=title,
@@ -87,7 +85,7 @@ def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]
             size=int(raw["size"]),
             unpacked=int(raw["unpacked"]),
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         # An entry that cannot be read is as good as none: the layer is made again.
         return None
     blob = cache.get(layer.digest)
@@ -96,10 +94,41 @@ def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]
     return layer
 
 
-def _full(kind: LayerKind, key: Mapping[str, Any]) -> dict[str, Any]:
+def is_noted(cache: Cache, what: str, key: Mapping[str, Any]) -> bool:
+    """Whether `note` was called with these before."""
+    return _read(cache, what, key) == {}
+
+
+def note(cache: Cache, what: str, key: Mapping[str, Any]) -> None:
+    """Remember that `what` was found to hold for all that `key` names."""
+    _write(cache, what, key, {})
+
+
+def _read(cache: Cache, what: str, key: Mapping[str, Any]) -> dict[str, Any] | None:
+    data = read_own(cache.folder("layers") / _name(what, key), MAX_ENTRY)
+    try:
+        entry = None if data is None else canonical.loads(data)
+    except ValueError:
+        return None
+    if not isinstance(entry, dict) or entry.keys() != {"key", "value"}:
+        return None
+    value = entry["value"]
+    right = isinstance(value, dict) and canonical.dumps(entry["key"]) == _full(what, key)
+    return value if right else None
+
+
+def _write(cache: Cache, what: str, key: Mapping[str, Any], value: Mapping[str, Any]) -> None:
+    entry = {"key": canonical.loads(_full(what, key)), "value": value}
+    atomic.write_bytes(cache.folder("layers") / _name(what, key), canonical.dumps(entry))
+
+
+def _full(what: str, key: Mapping[str, Any]) -> bytes:
     # Until builder format 1 the bytes may change with every version.
-    return {"kind": kind, "builder-format": BUILDER_FORMAT, "mllock": __version__, **key}
+    return canonical.dumps(
+        {"kind": what, "builder-format": BUILDER_FORMAT, "mllock": __version__, **key}
+    )
 
 
-def _name(kind: LayerKind, key: Mapping[str, Any]) -> str:
-    return f"{hex_of(canonical.digest_of(_full(kind, key)))}.json"
+def _name(what: str, key: Mapping[str, Any]) -> str:
+    # Users of one cache have entries of their own, and do not take turns replacing them.
+    return f"{hex_of(sha256_of(_full(what, key)))}-{os.geteuid()}.json"

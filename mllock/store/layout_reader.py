@@ -25,7 +25,7 @@ from mllock.core.digest import Digest, hex_of
 from mllock.errors import ArchiveError, InputError
 from mllock.store.oci_json import Descriptor, Manifest, read_config, read_index, read_manifest
 
-__all__ = ["Layout", "LayoutImage", "open_layout"]
+__all__ = ["INDEX", "MARKER", "Layout", "LayoutImage", "open_layout"]
 
 CHUNK = 1024 * 1024
 MAX_DOCUMENT = 16 * 1024 * 1024

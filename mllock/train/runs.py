@@ -138,8 +138,17 @@ class RunFolder:
         return self.path / "model"
 
     def lock_bytes(self) -> bytes:
-        """The copy of mlproject.lock that this run was trained from."""
-        return self._read("mlproject.lock")
+        """The copy of mlproject.lock that this run was trained from: the one the record names."""
+        data = self._read("mlproject.lock")
+        expected = self.record().lock
+        if sha256_of(data) != expected:
+            raise RunError(
+                "not the lock that the record names",
+                file=self._name("mlproject.lock"),
+                expected=expected,
+                found=sha256_of(data),
+            )
+        return data
 
     def metrics(self) -> dict[str, float]:
         """Empty where the spec declares none. The digest is checked against the record."""

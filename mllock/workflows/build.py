@@ -195,16 +195,21 @@ def _serve_parts(
     train, serve = _train(loaded), loaded.spec.serve
     assert serve is not None
     record, model = run.record(), run.model_manifest()
-    if record.environment != environment.digest:
-        raise RunError(
-            "the run was trained in another environment",
-            file=run.id,
-            expected=environment.digest,
-            found=record.environment,
-            hint='train again with "mllock train"',
-        )
+    for what, expected, found in (
+        ("for another project", loaded.spec.project.name, record.project),
+        ("in another environment", environment.digest, record.environment),
+    ):
+        if found != expected:
+            raise RunError(
+                f"the run was trained {what}",
+                file=run.id,
+                expected=expected,
+                found=found,
+                hint='train again with "mllock train"',
+            )
     patterns, key = (train.code, "train.code") if serve.code is None else (serve.code, "serve.code")
     code = select_code(ctx.project, loaded.spec, patterns, key=key).manifest
+    _refuse_model_in_code(code, record.model_path, run)
     evidence = {
         "mlproject.lock": run.lock_bytes(),
         "model.manifest": model.text(),
@@ -225,6 +230,18 @@ def _serve_parts(
         serve=serve,
         run=run,
     )
+
+
+def _refuse_model_in_code(code: TreeManifest, model: str, run: RunFolder) -> None:
+    """The spec keeps its own outputs out of the code, but a run may be of an older spec."""
+    for entry in code.entries:
+        if f"{entry.path}/".startswith(f"{model}/") or model.startswith(f"{entry.path}/"):
+            raise RunError(
+                "the run's model and the serving code have this path in common",
+                file=run.id,
+                key=entry.path,
+                hint='train again with "mllock train", or name the path in .mllockignore',
+            )
 
 
 def _finish(
@@ -299,6 +316,8 @@ def _train(loaded: LoadedSpec) -> Train:
 
 
 def _label(image: LayoutImage) -> str | None:
-    labels = (image.config_value.get("config") or {}).get("Labels") or {}
-    label = labels.get(ENVIRONMENT_LABEL)
-    return label if isinstance(label, str) else None
+    """What an image says of its environment; it may be anyone's."""
+    value: object = image.config_value
+    for key in ("config", "Labels", ENVIRONMENT_LABEL):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else None

@@ -80,3 +80,17 @@ def test_targets_that_are_not_there(base, text, message):
     with pytest.raises(InputError) as caught:
         parse_target(text, base)
     assert str(caught.value) == message.format(base)
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "manifest.json", "sub"])
+def test_a_layout_with_other_files_could_be_both(base, name):
+    """A good image, laid into the folder of a model, must not be what is checked."""
+    (base / "oci" / name).mkdir()
+    with pytest.raises(InputError) as caught:
+        parse_target("oci", base)
+    assert str(caught.value) == (
+        f"{base}/oci: an OCI layout, and a folder with other files\nfound: {name}\n"
+        "hint: say which is meant, path: or oci:, before it"
+    )
+    assert parse_target("path:oci", base).kind == "path"
+    assert parse_target("oci:oci", base).kind == "oci"

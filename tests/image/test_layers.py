@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from mllock.core.digest import hex_of, sha256_of
 from mllock.core.tree import Entry, TreeManifest
 from mllock.errors import ArchiveError, LockError
 from mllock.image.folder import code_nodes, model_nodes, record_nodes
-from mllock.image.layers import cached_layer, find_layer, make_layer
+from mllock.image.layers import cached_layer, find_layer, is_noted, make_layer, note
 from mllock.image.python import PythonGroup, check_conflicts, group_nodes, merge, python_groups
 from mllock.image.resolve import refuse_reserved, with_parents
 from mllock.image.wheel import Prefix
@@ -67,6 +70,75 @@ def test_a_damaged_entry_is_as_good_as_none(cache: Cache, damage: bytes) -> None
     entry.write_bytes(damage)
     assert find_layer(cache, "python", "t", key) is None
     assert cached_layer(cache, "python", "t", key, lambda: [file("a")]) == made
+
+
+def give_away(entry: Path) -> None:
+    os.chown(entry, 12345, 12345)
+
+
+def as_somebody_else(entry: Path) -> None:
+    entry.chmod(0o666)
+
+
+def behind_a_link(entry: Path) -> None:
+    entry.rename(entry.with_name("moved"))
+    entry.symlink_to("moved")
+
+
+def a_fifo(entry: Path) -> None:
+    entry.unlink()
+    os.mkfifo(entry)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param(
+            give_away, marks=pytest.mark.skipif(os.geteuid() != 0, reason="needs root to chown")
+        ),
+        as_somebody_else,
+        behind_a_link,
+        a_fifo,
+    ],
+)
+def test_an_entry_that_others_may_have_written_is_as_good_as_none(
+    cache: Cache, written: Callable[[Path], None]
+) -> None:
+    """Blobs are known by digest; which blob is the right one, nobody else may say."""
+    key, other = {"wheels": ["sha256:1"]}, {"wheels": ["sha256:2"]}
+    evil = cached_layer(cache, "python", "t", other, lambda: [file("a", b"evil")])
+    (entry,) = cache.folder("layers").iterdir()
+    good = cached_layer(cache, "python", "t", key, lambda: [file("a", b"good")])
+    (mine,) = set(cache.folder("layers").iterdir()) - {entry}
+    forged = json.loads(mine.read_bytes())
+    forged["value"] = json.loads(entry.read_bytes())["value"]
+    mine.write_text(json.dumps(forged))
+    # Whoever is this user can say so: there is nothing that this user could not do.
+    assert find_layer(cache, "python", "t", key) == evil
+    written(mine)
+    assert find_layer(cache, "python", "t", key) is None
+    assert cached_layer(cache, "python", "t", key, lambda: [file("a", b"good")]) == good
+
+
+def test_a_note_that_others_may_have_written_is_none(cache: Cache) -> None:
+    assert not is_noted(cache, "fine", {"wheels": []})
+    note(cache, "fine", {"wheels": []})
+    assert is_noted(cache, "fine", {"wheels": []})
+    assert not is_noted(cache, "fine", {"wheels": ["sha256:1"]})
+    assert not is_noted(cache, "better", {"wheels": []})
+    (entry,) = cache.folder("layers").iterdir()
+    entry.chmod(0o664)
+    assert not is_noted(cache, "fine", {"wheels": []})
+
+
+def test_an_entry_of_another_key_under_this_name_is_none(cache: Cache) -> None:
+    key, other = {"wheels": ["sha256:1"]}, {"wheels": ["sha256:2"]}
+    cached_layer(cache, "python", "t", other, lambda: [file("a", b"other")])
+    (entry,) = cache.folder("layers").iterdir()
+    cached_layer(cache, "python", "t", key, lambda: [file("a")])
+    (mine,) = set(cache.folder("layers").iterdir()) - {entry}
+    entry.rename(mine)
+    assert find_layer(cache, "python", "t", key) is None
 
 
 def test_a_layer_that_fails_leaves_nothing(cache: Cache) -> None:
