@@ -13,21 +13,14 @@ import time
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
-from support.tamper import Layout as Tampered
-from support.training import put_wheels
 from support.world import OTHER, RUN, World
 
 from mllock.attest.bundle import read_bundle
 from mllock.attest.image_statement import read_image_statement
 from mllock.cli.main import run
-from mllock.core.digest import Digest, from_hex
+from mllock.core.digest import Digest
 from mllock.errors import ArchiveError, MllockError, RunError, SpecError
-from mllock.image.build import Packages, build_environment
 from mllock.image.environment import document_of_config
-from mllock.image.types import Layer
-from mllock.lock.format import read_lock
-from mllock.lock.types import LayerGroup
 from mllock.store.layout_reader import open_layout
 from mllock.workflows.build import BuildResult, build_images
 
@@ -164,95 +157,6 @@ def test_a_model_that_was_changed(world: World) -> None:
     error = refused(world)
     assert error.message == "the file is not what it was when it was hashed"
     assert error.file.endswith("model/weights.bin")
-
-
-def test_layers_of_other_locks_are_not_put_together_unseen(world: World) -> None:
-    """Each layer is in the cache, made for a lock of its own; together they conflict."""
-    ctx = world.context()
-    lock = read_lock(world.project / "mlproject.lock")
-    packages = put_wheels(
-        ctx.cache,
-        {
-            ("aa", "1.0"): {"aa.py": b""},
-            ("one", "1.0"): {"same.py": b"1"},
-            ("two", "1.0"): {"same.py": b"2"},
-        },
-    )
-    wheels = {
-        package.wheels[0].name: ctx.cache.blob_path(from_hex(package.wheels[0].hashes["sha256"]))
-        for package in packages
-    }
-
-    def environment(*names: str) -> tuple[Layer, ...]:
-        chosen = tuple(package for package in packages if package.name in names)
-        groups = tuple(LayerGroup(packages=(name,)) for name in names)
-        changed = replace(
-            lock,
-            python=replace(lock.python, packages=chosen),
-            layers=replace(lock.layers, python=groups),
-        )
-        ports = Packages(wheels=lambda _: wheels, debs=lambda _: {})
-        return build_environment(changed, ports, ctx.cache, ctx.reporter)
-
-    one, two = environment("aa", "one"), environment("aa", "two")
-    assert one[:-1] == two[:-1]
-    for _ in range(2):
-        with pytest.raises(ArchiveError) as caught:
-            environment("aa", "one", "two")
-        assert caught.value.message == "one and two both install this path, with different bytes"
-    assert environment("aa", "one") == one
-
-
-def test_the_copy_of_the_lock_was_edited(world: World) -> None:
-    copy = world.run / "mlproject.lock"
-    copy.write_bytes(copy.read_bytes() + b"\n")
-    error = refused(world)
-    assert isinstance(error, RunError)
-    assert error.message == "not the lock that the record names"
-    assert error.file == f"{RUN}/mlproject.lock"
-
-
-def test_a_project_with_a_new_name(world: World) -> None:
-    """Its runs are of the old one: check would refute the image."""
-    spec = world.project / "mlproject.toml"
-    spec.write_text(spec.read_text().replace('name = "tiny"', 'name = "small"'))
-    assert str(refused(world, "serve")) == (
-        f"{RUN}: the run was trained for another project\nexpected: small\nfound: tiny\n"
-        'hint: train again with "mllock train"'
-    )
-
-
-@pytest.mark.parametrize(
-    ("file", "code"),
-    [("out/model/extra.py", "out/**"), ("out/model", "out/**"), ("out", "out")],
-)
-def test_code_where_the_model_of_an_older_spec_goes(world: World, file: str, code: str) -> None:
-    """The spec names another model now, so nothing keeps the old place free of code."""
-    spec = world.project / "mlproject.toml"
-    text = spec.read_text().replace('model = "out/model"', 'model = "new/model"')
-    spec.write_text(text.replace('"lib/**"', f'"{code}"'))
-    shutil.rmtree(world.project / "out", ignore_errors=True)
-    (world.project / file).parent.mkdir(parents=True, exist_ok=True)
-    (world.project / file).write_text("EXTRA = 1\n")
-    assert str(refused(world, "serve")) == (
-        f"{RUN}: {file}: the run's model and the serving code have this path in common\n"
-        'hint: train again with "mllock train", or name the path in .mllockignore'
-    )
-
-
-@pytest.mark.parametrize(
-    "config",
-    [None, [], [1], "x", {"Labels": "x"}, {"Labels": ["x"]}, {"Labels": {"mllock.environment": 1}}],
-)
-def test_an_image_of_somebody_else_in_the_layout(world: World, config: object) -> None:
-    """What its config looks like is not known before: it goes, as one that is not ours."""
-    expected = digests(build(world))["serve"]
-    layout = Tampered(world.oci)
-    layout.config["config"] = config
-    layout.save(repoint=True)
-    assert list(digests(build(world, "train"))) == ["train"]
-    assert open_layout(world.oci).refs == ("train",)
-    assert digests(build(world))["serve"] == expected
 
 
 def forget_layers(world: World) -> None:
