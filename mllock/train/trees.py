@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from mllock.core.digest import hex_of
@@ -26,17 +27,7 @@ def copy_tree(manifest: TreeManifest, source: Path, destination: Path) -> None:
 
     Raises VoidRunError that names the path if the bytes are not those of the manifest.
     """
-    for entry in manifest.entries:
-        target = destination / entry.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        match entry.kind:
-            case "d":
-                target.mkdir(exist_ok=True)
-            case "l":
-                assert entry.target is not None
-                os.symlink(entry.target, target)
-            case "f" | "x":
-                _copy_file(entry, source / entry.path, target)
+    _lay_out(manifest, destination, lambda e, target: _copy_file(e, source / e.path, target))
 
 
 def link_tree(manifest: TreeManifest, source: Path, destination: Path) -> None:
@@ -46,6 +37,12 @@ def link_tree(manifest: TreeManifest, source: Path, destination: Path) -> None:
         os.symlink(source, destination)
         return
     destination.mkdir(parents=True, exist_ok=True)
+    _lay_out(manifest, destination, lambda e, target: os.symlink(source / e.path, target))
+
+
+def _lay_out(
+    manifest: TreeManifest, destination: Path, put_file: Callable[[Entry, Path], None]
+) -> None:
     for entry in manifest.entries:
         target = destination / entry.path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +53,7 @@ def link_tree(manifest: TreeManifest, source: Path, destination: Path) -> None:
                 assert entry.target is not None
                 os.symlink(entry.target, target)
             case "f" | "x":
-                os.symlink(source / entry.path, target)
+                put_file(entry, target)
 
 
 def changed_entries(manifest: TreeManifest, root: Path) -> tuple[str, ...]:
