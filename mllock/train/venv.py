@@ -1,10 +1,11 @@
 """The locked environment on the host: exactly the locked wheels, nothing of the system's.
 
 An entry of the cache is `venvs/KEY/`: the environment in `venv`, and `venv.manifest` beside it.
-KEY stands for the wheels, the interpreter and the place. It is installed from wheels whose sha256
-was verified, compiled once, published by one rename, and verified by content on every use: an
-entry that is not what its manifest says is made again, and that is reported. Any number of
-processes may share the cache. Raises ArchiveError, SurroundingsError.
+KEY stands for the wheels, the interpreter, the place and the user. It is installed from wheels
+whose sha256 was verified, compiled once, published by one rename, and verified by content on every
+use: an entry that is not what its manifest says is made again, and that is reported. The manifest
+counts only if this user wrote it, and for this KEY. Any number of processes may share the cache.
+Raises ArchiveError, SurroundingsError.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mllock.core import canonical, tree
-from mllock.core.digest import hex_of
+from mllock.core.digest import hex_of, sha256_of
 from mllock.core.ports import Reporter
 from mllock.core.tree import TreeManifest
 from mllock.data.scan import scan
 from mllock.errors import ArchiveError, DataError, SurroundingsError
 from mllock.lock.types import PythonPackage
 from mllock.store import atomic
+from mllock.store.own import read_own
 from mllock.train.python import HostPython
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ FetchWheels = Callable[[Sequence[PythonPackage]], Mapping[str, Path]]
 Looks = Mapping[str, tuple[int, int, int, int, int]]
 
 MANIFEST = "venv.manifest"
+MAX_MANIFEST = 256 * 1024 * 1024
+CONFIG = "pyvenv.cfg"
 # Absolute, so no tree manifest can hold them: they are compared one by one.
 _LINKS = ("bin/python", "bin/python3")
 # Tests of packages are a third of all modules and are not imported by training.
@@ -128,6 +132,7 @@ def _key(entries: Path, packages: Sequence[PythonPackage], python: HostPython) -
                 "python": [str(python.path), python.version],
                 # Scripts and tracebacks hold the place: a cache that moved is made again.
                 "place": str(entries),
+                "user": os.geteuid(),
             }
         )
     )[:32]
@@ -137,20 +142,37 @@ def _verified(
     entry: Path, python: HostPython, packages: Sequence[PythonPackage], reporter: Reporter
 ) -> LockedVenv | None:
     root = entry / "venv"
-    try:
-        expected = tree.parse((entry / MANIFEST).read_bytes())
-    except FileNotFoundError:
-        if not entry.exists():
-            return None
-        expected = None
-    except ValueError:
-        expected = None
+    if not entry.exists():
+        return None
+    expected = _manifest(entry, python)
     looks = _looks(root)
     if expected is None or not _links_are(root, python) or _scan(root) != expected:
         reporter.warn("the cached environment was changed; it is made again from the locked wheels")
         return None
     wheels = sum(len(package.wheels) for package in packages)
     return LockedVenv(root=root, python=python, manifest=expected, looks=looks, wheels=wheels)
+
+
+def _manifest(entry: Path, python: HostPython) -> TreeManifest | None:
+    """What this user wrote down when the environment was made; None if there is no such thing."""
+    data = read_own(entry / MANIFEST, MAX_MANIFEST)
+    try:
+        manifest = None if data is None else tree.parse(data)
+    except ValueError:
+        return None
+    # An entry that was moved here from another KEY has the config of that one.
+    config = sha256_of(_config(entry, python))
+    there = () if manifest is None else manifest.entries
+    return manifest if any((e.path, e.digest) == (CONFIG, config) for e in there) else None
+
+
+def _config(entry: Path, python: HostPython) -> bytes:
+    return (
+        f"home = {python.path.parent}\n"
+        "include-system-site-packages = false\n"
+        f"version = {python.version}\n"
+        f"mllock-key = {entry.name}\n"
+    ).encode()
 
 
 def _scan(root: Path) -> TreeManifest | None:
@@ -199,12 +221,7 @@ def _make(staged: Path, entry: Path, wheels: Mapping[str, Path], python: HostPyt
         (root / site).mkdir(parents=True)
         os.symlink(python.path, root / "bin" / "python")
         os.symlink("python", root / "bin" / "python3")
-        (root / "pyvenv.cfg").write_text(
-            f"home = {python.path.parent}\n"
-            "include-system-site-packages = false\n"
-            f"version = {python.version}\n",
-            encoding="utf-8",
-        )
+        (root / CONFIG).write_bytes(_config(entry, python))
         # The names of wheels say what is in them; blobs have no names.
         named = staged / "wheels"
         named.mkdir()
@@ -218,7 +235,7 @@ def _make(staged: Path, entry: Path, wheels: Mapping[str, Path], python: HostPyt
         atomic.remove_tree(named)
         _compile(root, final, site, python)
         manifest = scan(root, exclude=_LINKS, name="environment")
-        (staged / MANIFEST).write_bytes(manifest.text())
+        atomic.write_bytes(staged / MANIFEST, manifest.text())
     except OSError as error:
         raise atomic.cannot_write(entry, error) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ from support.reporter import Recorder
 from support.training import put_wheels
 
 from mllock.core.digest import from_hex
+from mllock.data.scan import scan
 from mllock.errors import ArchiveError, SurroundingsError
 from mllock.lock.types import PythonPackage
 from mllock.store.cache import Cache
@@ -128,6 +130,14 @@ def break_manifest(venv: LockedVenv) -> None:
     (venv.root.parent / "venv.manifest").write_text("mllock-tree\t2\n")
 
 
+def of_others(venv: LockedVenv) -> None:
+    """A module and its manifest, by somebody who may write into the cache."""
+    add_hook(venv)
+    manifest = scan(venv.root, exclude=("bin/python", "bin/python3"), name="environment")
+    (venv.root.parent / "venv.manifest").write_bytes(manifest.text())
+    (venv.root.parent / "venv.manifest").chmod(0o664)
+
+
 def add_link(venv: LockedVenv) -> None:
     (venv.site / "outside").symlink_to("/etc")
 
@@ -141,6 +151,7 @@ CHANGES = [
     remove_manifest,
     break_manifest,
     add_link,
+    of_others,
 ]
 
 
@@ -158,6 +169,16 @@ def test_a_changed_environment_is_made_again(made: Made, change: object) -> None
     assert run(again, "import tiny_lib; print(tiny_lib.VERSION)") == "1.0"
     assert again.manifest == venv.manifest
     assert verify_venv(again)
+
+
+def test_an_environment_under_the_name_of_another_is_made_again(made: Made) -> None:
+    """All of it is this user's and as its manifest says, but it holds other wheels."""
+    packages = put_wheels(made.cache, {("tiny-lib", "1.0"): None})
+    venv = made.venv(packages)
+    other = made.venv(put_wheels(made.cache, {("tiny-lib", "1.1"): None}))
+    shutil.rmtree(venv.root.parent)
+    other.root.parent.rename(venv.root.parent)
+    assert run(made.venv(packages), "import tiny_lib; print(tiny_lib.VERSION)") == "1.0"
 
 
 @pytest.mark.parametrize("change", CHANGES[:5], ids=lambda change: change.__name__)
