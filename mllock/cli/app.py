@@ -1,15 +1,19 @@
 """What every command is given: the global options, a context on demand, and how to print.
 
 Data goes to standard output, everything else to standard error. Colour and live progress only
-where standard error is a terminal and NO_COLOR is not set.
+where standard error is a terminal and NO_COLOR is not set. What is printed moves no cursor and
+shows no password (`printable`); nobody reading standard error stops nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +24,69 @@ from mllock.errors import InputError, MllockError
 if TYPE_CHECKING:  # click starts fast; the store and its requests are imported when used
     from mllock.workflows.context import Context
 
-__all__ = ["App", "TerminalReporter", "json_option"]
+__all__ = [
+    "App",
+    "TerminalReporter",
+    "json_option",
+    "paint",
+    "pass_on",
+    "printable",
+    "printable_lines",
+    "say",
+]
 
 SPEC_NAME = "mlproject.toml"
+
+# user:password@ of a URL; a reference to the environment (${NAME}) is nobody's secret.
+_CREDENTIALS = re.compile(r"(?<=://)(?!(?:\$\{\w+\}:?)+@)[^/\s@\"']+@")
+
+
+def printable(text: str) -> str:
+    """`text` as one line: control and other invisible characters escaped, credentials hidden.
+
+    Names, records and messages may come from anywhere: nothing in them moves the cursor, begins a
+    line or hides other text. Law: `printable(printable(text)) == printable(text)`.
+    """
+    shown = "".join(
+        char
+        if char.isprintable() or char == "\t"
+        else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in text
+    )
+    return _CREDENTIALS.sub("***@", shown)
+
+
+def printable_lines(text: str) -> str:
+    """The same for a text whose lines are ours."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def paint(code: str, text: str) -> str:
+    """`text` in a colour of ECMA-48 where standard error shows colours."""
+    return f"\x1b[{code}m{text}\x1b[0m" if _colour_wanted() else text
+
+
+def say(text: str) -> None:
+    """One line on standard error, as it is."""
+    with _tolerant():
+        click.echo(text, err=True)
+
+
+def pass_on(data: bytes) -> None:
+    """What a program prints, as it comes: on standard error, for it is not our data."""
+    with _tolerant():
+        sys.stderr.buffer.write(data)
+        sys.stderr.buffer.flush()
+
+
+@contextlib.contextmanager
+def _tolerant() -> Iterator[None]:
+    """A terminal that is gone or a pipe that nobody reads costs no work: from then on, silence."""
+    try:
+        yield
+    except OSError:
+        with open(os.devnull, "wb") as nowhere, contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere.fileno(), sys.stderr.fileno())
 
 
 def _colour_wanted() -> bool:
@@ -34,29 +98,21 @@ class TerminalReporter:
     """Writes to standard error: steps when verbose or by default, warnings always."""
 
     verbosity: int = 0
-    colour: bool = field(default_factory=_colour_wanted)
 
     def step(self, text: str) -> None:
         if self.verbosity >= 0:
-            self._write(self._paint("2", text))
+            say(paint("2", printable_lines(text)))
 
     def note(self, text: str) -> None:
         if self.verbosity >= 0:
-            self._write(text)
+            say(printable_lines(text))
 
     def detail(self, text: str) -> None:
         if self.verbosity >= 1:
-            self._write(self._paint("2", text))
+            say(paint("2", printable_lines(text)))
 
     def warn(self, text: str) -> None:
-        self._write(f"{self._paint('33', 'warning:')} {text}")
-
-    def _paint(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
-
-    @staticmethod
-    def _write(text: str) -> None:
-        click.echo(text, err=True)
+        say(f"{paint('33', 'warning:')} {printable_lines(text)}")
 
 
 @dataclass(slots=True)
@@ -92,11 +148,11 @@ class App:
 
     def _find_project(self, need_spec: bool) -> Path:
         start = (self.project or Path.cwd()).resolve()
-        if (start / SPEC_NAME).is_file():
+        if os.path.lexists(start / SPEC_NAME):
             return start
         if self.project is None:
             for folder in start.parents:
-                if (folder / SPEC_NAME).is_file():
+                if os.path.lexists(folder / SPEC_NAME):
                     return folder
         if not need_spec:
             return start
@@ -112,11 +168,12 @@ class App:
     @staticmethod
     def print(text: str) -> None:
         """Data for the user, on standard output."""
-        click.echo(text)
+        click.echo(printable_lines(text))
 
     @staticmethod
     def print_json(value: Any) -> None:
-        click.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+        # ASCII: the same text in every locale, and nothing in it moves a cursor.
+        click.echo(json.dumps(value, indent=2, sort_keys=True))
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

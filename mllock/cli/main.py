@@ -6,15 +6,20 @@ those of docs/reference/exit-codes.md; an exception that is not ours is a bug an
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
+import io
+import os
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mllock import __version__
-from mllock.cli.app import App
+from mllock.cli.app import App, paint, printable_lines, say
 from mllock.errors import MllockError, SurroundingsError
 
 __all__ = ["cli", "main"]
@@ -32,8 +37,30 @@ COMMANDS = {
 }
 
 
+# The options of the group that people look for after the command.
+BEFORE_THE_COMMAND = ("-q", "--quiet", "-v", "--verbose", "--project")
+
+
+class _ReaderLeftError(Exception):
+    """Nobody reads standard output any more. Not an OSError, which click would answer with 1."""
+
+
 class LazyGroup(click.Group):
     """Commands by name, imported on use; `--help` lists them without importing any."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: Sequence[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        with _translated():
+            return super().make_context(info_name, list(args), parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _translated():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -85,6 +112,7 @@ def cli(ctx: click.Context, project: Path | None, quiet: int, verbose: int) -> N
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit."""
+    _streams()
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 
@@ -104,9 +132,10 @@ def run(argv: list[str]) -> int:
         app.add_line(error)
         _fail(error)
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output left: not an error of ours, and nothing more can be said.
-        sys.stderr.close()
+    except _ReaderLeftError:
+        # Not an error of ours. What is still buffered goes nowhere when the interpreter ends.
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return 141
     except OSError as error:
         translated = surroundings(error)
@@ -115,6 +144,36 @@ def run(argv: list[str]) -> int:
         _fail(translated)
         return translated.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _streams() -> None:
+    """Standard streams that can be written to, whatever the caller closed and whatever its locale.
+
+    A closed descriptor would be that of the next file that is opened, and programs that are started
+    would write into it.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free: this one
+    sys.stdout = sys.stdout or io.TextIOWrapper(io.FileIO(1, "w", closefd=False))
+    sys.stderr = sys.stderr or io.TextIOWrapper(io.FileIO(2, "w", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """What click would answer with a write of its own, or with a code of its own."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _ReaderLeftError from error
+    except KeyboardInterrupt:
+        say("")  # after the ^C of a terminal
+        raise click.Abort from None
 
 
 def surroundings(error: OSError) -> SurroundingsError | None:
@@ -136,16 +195,18 @@ def surroundings(error: OSError) -> SurroundingsError | None:
 
 
 def _fail(error: MllockError) -> None:
-    click.echo(click.style("error: ", fg="red") + str(error), err=True)
+    say(paint("31", "error: ") + printable_lines(str(error)))
 
 
 def _usage(error: click.ClickException) -> None:
     context = getattr(error, "ctx", None)
-    click.echo(click.style("error: ", fg="red") + error.format_message(), err=True)
-    if context is not None and "hint:" not in error.format_message():
-        click.echo(f'hint: see "{context.command_path} --help"', err=True)
+    say(paint("31", "error: ") + printable_lines(error.format_message()))
+    if isinstance(error, click.NoSuchOption) and error.option_name in BEFORE_THE_COMMAND:
+        say(f'hint: write it before the command: "mllock {error.option_name} ..."')
+    elif context is not None and "hint:" not in error.format_message():
+        say(f'hint: see "{context.command_path} --help"')
 
 
 def _interrupted() -> int:
-    click.echo("interrupted: nothing was half-written", err=True)
+    say("interrupted: nothing was half-written")
     return 130

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mllock.cli.app import App, json_option
+from mllock.cli.app import App, json_option, printable
 
 if TYPE_CHECKING:
     from mllock.workflows.runs import RunRow
@@ -37,7 +37,7 @@ def command(app: App, as_json: bool) -> None:
             row.id,
             row.status,
             row.model.removeprefix("sha256:")[:SHORT] if row.model else "-",
-            _pairs(row.metrics) if row.problem is None else row.problem,
+            _pairs(row.metrics) if row.problem is None else printable(row.problem),
             _pairs(row.params),
         )
         for row in rows
@@ -49,7 +49,7 @@ def command(app: App, as_json: bool) -> None:
 
 
 def _pairs(values: Mapping[str, object]) -> str:
-    return " ".join(f"{name}={_text(value)}" for name, value in values.items()) or "-"
+    return printable(" ".join(f"{name}={_text(value)}" for name, value in values.items())) or "-"
 
 
 def _text(value: object) -> str:

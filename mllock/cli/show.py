@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mllock.cli.app import App, json_option
+from mllock.cli.app import App, json_option, printable
 
 if TYPE_CHECKING:
     from mllock.train.record import Record
@@ -43,7 +43,7 @@ def command(app: App, run: str | None, policy: Path | None, as_json: bool) -> in
         app.print_json(_json(details))
     else:
         for name, value in _lines(details):
-            app.print(_plain(f"{name:<12} {value}".rstrip()))
+            app.print(printable(f"{name:<12} {value}".rstrip()))
     trust = details.trust
     if trust is None or trust.trusted:
         return 0
@@ -79,13 +79,6 @@ def _lines(details: RunDetails) -> list[tuple[str, str]]:
     lines += [("model", record.model)]
     lines += [("", f"{name} {digest}") for name, digest in record.model_files.items()]
     return lines
-
-
-def _plain(text: str) -> str:
-    """A record may come from anywhere: nothing in it moves the cursor or hides other text."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def _number(value: float) -> str:

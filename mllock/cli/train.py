@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 
 import click
 
-from mllock.cli.app import App, json_option
+from mllock.cli.app import App, json_option, pass_on, printable
 
 __all__ = ["command"]
 
@@ -48,7 +47,7 @@ def command(app: App, runtime: str, overrides: tuple[str, ...], as_json: bool) -
         app.context(),
         overrides=overrides,
         runtime=runtime,
-        output=None if app.verbosity < 0 else _show,
+        output=None if app.verbosity < 0 else pass_on,
     )
     if as_json:
         app.print_json(
@@ -64,16 +63,11 @@ def command(app: App, runtime: str, overrides: tuple[str, ...], as_json: bool) -
         return
     app.print(f"run      {result.run.id}")
     for name, value in result.metrics.items():
-        app.print(f"metric   {name} = {value if isinstance(value, int) else format(value, 'g')}")
+        shown = value if isinstance(value, int) else format(value, "g")
+        app.print(printable(f"metric   {name} = {shown}"))
     app.print(f"model    {result.model}")
     app.print(f"signed   {result.fingerprint}")
     say("next:")
     say("  mllock show             what went in, what came out")
     say("  mllock build serve      an image that serves this model")
     say(f"  mllock check {shlex.quote(os.path.relpath(result.run.model_path()))}")
-
-
-def _show(data: bytes) -> None:
-    """What the program prints, as it comes: on standard error, for it is not our data."""
-    sys.stderr.buffer.write(data)
-    sys.stderr.buffer.flush()

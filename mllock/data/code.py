@@ -63,7 +63,7 @@ def select_code(
 ) -> SelectedCode:
     """Select and hash. `key` is where messages say that `patterns` stand."""
     wanted = _Rules(project, spec)
-    repository = Repository.of(project)
+    repository = Repository.of(project, decides=patterns is None)
     tracked = frozenset(repository.tracked()) if repository is not None else frozenset()
     label = labeller("code")
     chosen = _chosen(wanted, patterns, key)

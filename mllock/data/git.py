@@ -1,8 +1,8 @@
 """Asking git what it tracks, without letting the repository run anything of its own.
 
 Reads only: no hooks, no fsmonitor, no index refresh written back. `Repository.of` is None where
-there is no work tree or no git program; a git that refuses to answer is a DataError, because code
-must not silently be another set of files.
+there is no work tree; a git that refuses to answer is a DataError, and so is no git where it has
+to decide what is code, because code must not silently be another set of files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Repository:
         self._project = project
 
     @classmethod
-    def of(cls, project: Path) -> Repository | None:
+    def of(cls, project: Path, *, decides: bool = True) -> Repository | None:
+        """`decides`: whether what is tracked decides what is code; else git may be missing."""
         start = Path(os.path.realpath(project))
         if not any((folder / ".git").exists() for folder in (start, *start.parents)):
             return None
@@ -33,7 +34,13 @@ class Repository:
         try:
             repository._run("rev-parse", "--is-inside-work-tree")
         except FileNotFoundError:
-            return None
+            if not decides:
+                return None
+            raise DataError(
+                "git decides what is code here, and there is no git program",
+                file=".git",
+                hint="install git, or list the files of the code in mlproject.toml",
+            ) from None
         return repository
 
     def tracked(self) -> tuple[str, ...]:

@@ -145,7 +145,8 @@ def _data(lock: Lock | None) -> _Pins:
 
 def _facts(pin: DataPin) -> str:
     files = "" if pin.kind == "file" else f"{pin.files} files, "
-    return f"({files}{pin.size} bytes, {pin.tree[:19]})"
+    place = "" if pin.path == pin.source else f", at {pin.path}"
+    return f"({files}{pin.size} bytes, {pin.tree[:19]}{place})"
 
 
 def _pins(kind: ChangeKind, old: _Pins, new: _Pins) -> Iterator[Change]:

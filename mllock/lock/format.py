@@ -11,6 +11,7 @@ Laws: `parse_lock(dump_lock(lock)) == lock`, `dump_lock(parse_lock(data)) == dat
 from __future__ import annotations
 
 import re
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -87,12 +88,16 @@ def read_lock(path: Path) -> Lock:
 def read_bytes(path: Path) -> bytes:
     """The bytes at `path`, not more than a lock may have. Raises LockError if there is none."""
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # a pipe would be waited for
+            what = "a folder" if stat.S_ISDIR(mode) else "something else"
+            raise LockError(
+                f"{what}, not a file", file=path.name, hint='move it away, then run "mllock lock"'
+            )
         with open(path, "rb") as file:
             return file.read(MAX_LOCK + 1)
     except FileNotFoundError:
         raise LockError("no lock here", file=path.name, hint='make it: "mllock lock"') from None
-    except IsADirectoryError:
-        raise LockError("a folder, not a file", file=path.name) from None
 
 
 def parse_lock(data: bytes, name: str, *, verify: bool = True) -> Lock:
@@ -242,7 +247,7 @@ def _explained(document: dict[str, Any], text: str, name: str, refusal: str) -> 
         key=key or None,
         expected=wrong[1] if wrong else None,
         found=wrong[2] if wrong else None,
-        hint='write it again with "mllock lock"',
+        hint=_AGAIN,
     )
 
 

@@ -110,7 +110,10 @@ def _cache_dir(environ: Mapping[str, str], scratch: Path) -> Path:
     xdg = environ.get("XDG_CACHE_HOME", "")
     if xdg and Path(xdg).is_absolute():
         return Path(xdg) / "pip"
-    return Path(environ.get("HOME") or Path.home()) / ".cache" / "pip"
+    try:
+        return Path(environ.get("HOME") or Path.home()) / ".cache" / "pip"
+    except RuntimeError:  # no HOME, and a user without an entry in the password database
+        return scratch / "pip-cache"
 
 
 def _lines(text: str) -> Iterable[str]:

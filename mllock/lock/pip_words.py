@@ -213,13 +213,20 @@ def _unreachable(text: str) -> MllockError | None:
         reason = match["reason"] or match["broken"]
         if _GONE.search(reason):
             continue
-        host = urlsplit(match["url"] or "").hostname
+        host = _host(match["url"] or "")
         return OfflineError(
             "the package index cannot be read" + (f": {host}" if host else ""),
             found=_cause(reason),
             hint="check the network, the proxy and pip's settings (pip config debug)",
         )
     return None
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:  # what the user set is not a URL
+        return None
 
 
 def _cause(reason: str) -> str:

@@ -11,6 +11,7 @@ and ask for a feature that this version does not have.
 from __future__ import annotations
 
 import re
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 def load_spec(path: Path) -> LoadedSpec:
     """Read and validate the spec at `path`. Raises SpecError."""
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # a pipe would be waited for
+            what = "a folder" if stat.S_ISDIR(mode) else "something else"
+            raise SpecError(f"this is {what}, not a file", file=path.name)
         with path.open("rb") as stream:
             data = stream.read(MAX_SPEC + 1)
     except (FileNotFoundError, NotADirectoryError):
@@ -42,8 +47,6 @@ def load_spec(path: Path) -> LoadedSpec:
             expected=f"a spec at {path}",
             hint='make one with "mllock init"',
         ) from None
-    except IsADirectoryError:
-        raise SpecError("this is a folder, not a file", file=path.name) from None
     return parse_spec(data, path)
 
 

@@ -110,7 +110,10 @@ def read_metrics(work: Path, declared: str | None) -> Metrics | None:
     for key, number in value.items():
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise ProgramError(
-                "not a number", file=declared, key=key, expected="a number", found=_found(number)
+                f'the metric "{key}" is not a number',
+                file=declared,
+                expected="a number",
+                found=_found(number),
             )
     return Metrics(data=data, values=value)
 

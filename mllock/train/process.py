@@ -1,9 +1,10 @@
 """Running one program: own session, clean environment, output to a log and to the terminal, live.
 
-Ctrl-C and SIGTERM go to the program's whole group; what does not end within GRACE seconds, or at a
-second Ctrl-C, is killed. Whatever the program leaves running when it ends is killed as well, so
-that nothing of it writes while its outputs are hashed. Raises ProgramError if the command does not
-exist, SurroundingsError if the log cannot be written.
+Ctrl-C, SIGTERM and the end of the terminal (SIGHUP, unless it is ignored, as nohup does) go to the
+program's whole group; what does not end within GRACE seconds, or at a second Ctrl-C, is killed.
+Whatever the program leaves running when it ends is killed as well, so that nothing of it writes
+while its outputs are hashed. Raises ProgramError if the command does not exist, SurroundingsError
+if the log cannot be written.
 """
 
 from __future__ import annotations
@@ -118,11 +119,13 @@ class _Interrupts:
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
-        """Handle SIGINT and SIGTERM; outside of the main thread Python cannot, and need not."""
+        """Handle the signals; outside of the main thread Python cannot, and need not."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
         before = {number: signal.signal(number, self._handle) for number in numbers}
         try:
             yield

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mllock.core.ports import Fetcher, Reporter
+from mllock.errors import InputError
 from mllock.store.cache import Cache
 
 __all__ = ["Context", "make_context"]
@@ -46,7 +47,7 @@ def make_context(project: Path, reporter: Reporter, environ: Mapping[str, str]) 
     from mllock.store.fetch import HttpFetcher
 
     if environ.get("MLLOCK_CACHE"):
-        root = Path(environ["MLLOCK_CACHE"])
+        root = Path(environ["MLLOCK_CACHE"]).absolute()  # programs run in other folders
     else:
         root = _xdg(environ, "XDG_CACHE_HOME", ".cache") / "mllock"
     cache = Cache(root, reporter)
@@ -64,4 +65,12 @@ def _xdg(environ: Mapping[str, str], name: str, default: str) -> Path:
     # XDG Base Directory Specification: relative paths are invalid and ignored.
     if value and os.path.isabs(value):
         return Path(value)
-    return Path(environ.get("HOME") or Path.home()) / default
+    if environ.get("HOME"):
+        return Path(environ["HOME"]) / default
+    try:
+        return Path.home() / default
+    except RuntimeError:  # no HOME, and a user without an entry in the password database
+        raise InputError(
+            "this user has no home folder",
+            hint="set HOME, or all of MLLOCK_CACHE, XDG_CACHE_HOME and XDG_CONFIG_HOME",
+        ) from None

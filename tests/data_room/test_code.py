@@ -88,7 +88,14 @@ def test_with_nothing_tracked(project: Path) -> None:
 def test_without_the_git_program(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git(project, "init", "-q")
     monkeypatch.setenv("PATH", "/nowhere")
-    assert paths(select_code(project, SPEC, None)) == CODE
+    with pytest.raises(DataError) as caught:
+        select_code(project, SPEC, None)
+    assert str(caught.value) == (
+        ".git: git decides what is code here, and there is no git program\n"
+        "hint: install git, or list the files of the code in mlproject.toml"
+    )
+    listed = select_code(project, SPEC, ["train.py"])
+    assert (paths(listed), listed.commit, listed.dirty) == (["train.py"], None, None)
 
 
 def test_what_git_tracks(project: Path) -> None:

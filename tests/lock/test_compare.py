@@ -97,6 +97,14 @@ def test_the_same_lock_changes_nothing() -> None:
     assert said(LOCK, LOCK) == []
 
 
+def test_data_that_programs_find_elsewhere() -> None:
+    new = replace(LOCK, data={"train": replace(PIN, path="in/t.csv")})
+    assert said(LOCK, new) == [
+        "Updated data.train (12 bytes, sha256:222222222222) -> "
+        "(12 bytes, sha256:222222222222, at in/t.csv)"
+    ]
+
+
 def test_what_moved() -> None:
     other = package("beta", "2.0", tag="cp311-cp311-manylinux_2_17_x86_64")
     new = make_lock(

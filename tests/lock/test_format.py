@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -16,7 +17,7 @@ from support.locks import ENVIRONMENT, deb, inputs, make_lock, package
 
 from mllock.core.canonical import digest_of
 from mllock.errors import LockError
-from mllock.lock.format import content_digest, dump_lock, parse_lock, read_lock, seal
+from mllock.lock.format import content_digest, dump_lock, parse_lock, read_bytes, read_lock, seal
 from mllock.lock.toml import write
 from mllock.lock.types import LayerGroup, Lock
 
@@ -162,6 +163,29 @@ def test_an_edit_is_seen() -> None:
     assert lines[1].startswith("expected: sha256:")
     assert lines[2] == f"found: {make_lock().content_digest}"
     assert lines[3] == 'hint: write it again with "mllock lock"'
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("size = 12\n", 'size = "12"\n'), ("size = 12\n", ""), ("[tool]\n", "[tol]\n")],
+)
+def test_the_way_out_of_a_lock_of_other_types_is_one(old: str, new: str) -> None:
+    # "mllock lock" alone would refuse it again: it cannot read the pins that it should keep.
+    assert refusal(edit(old, new)).split("\n")[-1] == (
+        'hint: restore mlproject.lock from version control, or start anew: "mllock lock --fresh"'
+    )
+
+
+def test_what_is_not_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    for make, what in ((Path.mkdir, "a folder"), (os.mkfifo, "something else")):
+        path = tmp_path / what / "mlproject.lock"
+        path.parent.mkdir()
+        make(path)
+        with pytest.raises(LockError) as caught:
+            read_bytes(path)
+        assert str(caught.value) == (
+            f'mlproject.lock: {what}, not a file\nhint: move it away, then run "mllock lock"'
+        )
 
 
 def test_the_pins_of_an_edited_lock_can_still_be_read() -> None:

@@ -62,13 +62,14 @@ def stop(number, frame):
     sys.exit(0)
 signal.signal(signal.SIGINT, stop)
 signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGHUP, stop)
 pathlib.Path("model").write_text("half")
 print("ready", flush=True)
 time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_is_passed_on_and_leaves_no_good_run(tmp_path: Path, number: int) -> None:
     ctx = locked(tmp_path, program=PATIENT)
     with start(ctx) as process:
@@ -88,6 +89,47 @@ def test_an_interrupt_is_passed_on_and_leaves_no_good_run(tmp_path: Path, number
     # It ended well, and wrote a model: it is an interrupted run all the same.
     assert (failure.kind, failure.exit_code) == ("interrupted", 0)
     assert list((ctx.state / "tmp").iterdir()) == []
+
+
+CHATTY = (
+    """
+import time
+print("ready", flush=True)
+for number in range(50):
+    print(number, flush=True)
+    time.sleep(0.01)
+"""
+    + PROGRAM
+)
+
+
+def test_who_reads_the_output_may_leave(tmp_path: Path) -> None:
+    ctx = locked(tmp_path, program=CHATTY)
+    with start(ctx) as process:
+        wait_for(process, b"ready\n")
+        assert process.stderr is not None and process.stdout is not None
+        process.stderr.close()
+        out = process.stdout.read()
+    assert process.returncode == 0
+    assert out.startswith(b"run      ")
+    (run,) = list_runs(ctx.runs)
+    assert run.is_good
+    assert b"\n49\n" in run.log.read_bytes()
+
+
+def test_nohup_outlives_its_terminal(tmp_path: Path) -> None:
+    ctx = locked(tmp_path, program=CHATTY)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start(ctx)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with process:
+        wait_for(process, b"ready\n")
+        os.kill(process.pid, signal.SIGHUP)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert [run.is_good for run in list_runs(ctx.runs)] == [True]
 
 
 def test_kill_9_leaves_no_run_and_the_next_one_works(tmp_path: Path) -> None:

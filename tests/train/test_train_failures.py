@@ -135,11 +135,13 @@ def test_an_unsafe_model(tmp_path: Path, statement: str) -> None:
         ),
         (
             '{"accuracy": "0.9"}',
-            "metrics.json: accuracy: not a number\nexpected: a number\nfound: a string",
+            'metrics.json: the metric "accuracy" is not a number\nexpected: a number\n'
+            "found: a string",
         ),
         (
             '{"ok": true}',
-            "metrics.json: ok: not a number\nexpected: a number\nfound: true or false",
+            'metrics.json: the metric "ok" is not a number\nexpected: a number\n'
+            "found: true or false",
         ),
         ('{"a": NaN}', None),
         ('{"a": 1e999}', None),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from mllock.errors import InputError
 from mllock.lock.debian.suites import SUITES
@@ -41,8 +41,17 @@ class Archive:
 
 def without_credentials(url: str) -> str:
     """`url` without user, password, query and fragment."""
-    parts = urlsplit(url)
+    parts = _split(url)
+    if parts is None:
+        return re.sub(r"//.*@", "//", url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        return urlsplit(url)
+    except ValueError:  # a bracket that is not closed, a port that is no number
+        return None
 
 
 def find_archives(
@@ -50,9 +59,9 @@ def find_archives(
 ) -> tuple[Archive, ...]:
     """The archives for `suite`, the suite itself first. Raises InputError if there are none."""
     if mirror:
-        return _declared(suite, mirror, "environment.debian-mirror")
+        return _declared(suite, mirror, "environment.debian-mirror", environ)
     if environ.get(VARIABLE, "").strip():
-        return _declared(suite, environ[VARIABLE], VARIABLE)
+        return _declared(suite, environ[VARIABLE], VARIABLE, environ)
     found = tuple(_from_apt(suite, apt))
     if not any(archive.suite == suite for archive in found):
         raise InputError(
@@ -64,12 +73,25 @@ def find_archives(
     return found
 
 
-def _declared(suite: str, value: str, key: str) -> tuple[Archive, ...]:
+def _resolved(url: str, environ: Mapping[str, str], key: str) -> str:
+    """`url` with ${NAME} in the place of user and password taken from the environment."""
+    head, at, tail = url.partition("@")
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in environ:
+            raise InputError(f"{match[1]} is not set in the environment", key=key)
+        return quote(environ[match[1]], safe="")
+
+    return re.sub(r"\$\{(\w+)\}", value, head) + at + tail if at else url
+
+
+def _declared(suite: str, value: str, key: str, environ: Mapping[str, str]) -> tuple[Archive, ...]:
     found: list[Archive] = []
     for word in value.split():
-        url = word.rstrip("/")
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https", "file") or not (parts.netloc or parts.path):
+        url = _resolved(word.rstrip("/"), environ, key)
+        parts = _split(url)
+        known = parts is not None and parts.scheme in ("http", "https", "file")
+        if parts is None or not known or not (parts.netloc or parts.path):
             raise InputError(
                 "not the URL of a Debian mirror",
                 key=key,
@@ -182,4 +204,5 @@ def _ours(url: str, signed_by: str) -> bool:
     # An archive of somebody else's may use Debian's suite names; its own keyring gives it away.
     named = [word for word in signed_by.split() if word.startswith("/")]
     theirs = bool(named) and not any("debian-archive" in word for word in named)
-    return urlsplit(url).scheme in ("http", "https", "file") and not theirs
+    parts = _split(url)
+    return parts is not None and parts.scheme in ("http", "https", "file") and not theirs

@@ -121,6 +121,31 @@ def test_a_value_that_is_not_a_url_is_shown_without_its_password() -> None:
     )
 
 
+@pytest.mark.parametrize("url", ["http://[bad/debian", "http://u:secret@[bad/debian"])
+def test_what_cannot_be_split_is_not_a_url_either(tmp_path: Path, url: str) -> None:
+    with pytest.raises(InputError) as caught:
+        find_archives("bookworm", url, {})
+    assert caught.value.message == "not the URL of a Debian mirror"
+    assert caught.value.found == "http://[bad/debian"
+    folder = apt(tmp_path, debian_sources=SOURCES)
+    expected = find_archives("bookworm", None, {}, folder)
+    (folder / "sources.list").write_text(f"deb {url} bookworm main\n")
+    assert find_archives("bookworm", None, {}, folder) == expected
+
+
+def test_credentials_may_be_named_and_stay_in_the_environment() -> None:
+    environ = {"MIRROR_USER": "me", "MIRROR_PASSWORD": "a/b@c"}
+    url = "https://${MIRROR_USER}:${MIRROR_PASSWORD}@mirror.example.org/debian"
+    archive, *_ = find_archives("bookworm", url, environ)
+    assert archive.url == "https://me:a%2Fb%40c@mirror.example.org/debian"
+    assert archive.shown == "https://mirror.example.org/debian"
+    with pytest.raises(InputError) as caught:
+        find_archives("bookworm", url, {"MIRROR_USER": "me"})
+    assert str(caught.value) == (
+        "environment.debian-mirror: MIRROR_PASSWORD is not set in the environment"
+    )
+
+
 def test_a_security_archive_alone_is_not_enough() -> None:
     with pytest.raises(InputError) as caught:
         find_archives("bookworm", "http://mirror.example.org/debian-security", {})

@@ -1,0 +1,163 @@
+"""The frame of every command: streams, exit codes, what may be printed, where the project is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.reporter import Recorder
+
+from mllock.cli.app import App, TerminalReporter, printable
+from mllock.cli.main import run
+from mllock.errors import InputError
+from mllock.workflows.context import make_context
+
+SPEC = '[project]\nname = "p"\n[environment]\npython = "3.11"\n'
+
+
+def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A line of bash in which `mllock` is this interpreter's."""
+    return subprocess.run(
+        ["bash", "-c", f'mllock() {{ "{sys.executable}" -m mllock "$@"; }}; {line}'],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MLLOCK_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "mlproject.toml").write_text(SPEC)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize("streams", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-", "2>/dev/full"])
+@pytest.mark.parametrize(("arguments", "code"), [("runs", 0), ("lock --check", 2), ("nosuch", 2)])
+def test_closed_streams_change_no_exit_code(
+    project: Path, streams: str, arguments: str, code: int
+) -> None:
+    assert shell(f"mllock {arguments} {streams}", project).returncode == code
+
+
+@pytest.mark.parametrize("arguments", ["--help", "lock --help", "--version"])
+def test_a_reader_of_the_output_that_left(project: Path, arguments: str) -> None:
+    done = shell(f"( sleep 0.2; mllock {arguments}; echo $? >&2 ) | true", project)
+    assert done.stderr == "141\n"
+
+
+@pytest.mark.parametrize("arguments", ["lock --check", "nosuch"])
+def test_a_reader_of_the_messages_that_left(project: Path, arguments: str) -> None:
+    done = shell(
+        f"( sleep 0.2; mllock {arguments} 2>&1 >&3; echo $? >&4 ) 3>&1 4>&2 | true", project
+    )
+    assert done.stderr == "2\n"
+
+
+@given(st.text(alphabet=st.characters()))
+def test_what_is_printed_is_one_visible_line(text: str) -> None:
+    shown = printable(text)
+    assert printable(shown) == shown
+    assert all(char.isprintable() or char == "\t" for char in shown)
+    if text.isprintable() and "://" not in text:
+        assert shown == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a @ https://user:s3cret@host/a.whl", "a @ https://***@host/a.whl"),
+        ('"https://token@host/x" and ftp://a:b@c', '"https://***@host/x" and ftp://***@c'),
+        ("https://${USER}:${PASS}@host/x", "https://${USER}:${PASS}@host/x"),
+        ("https://host/a@b mail@host", "https://host/a@b mail@host"),
+        ("\x1b[31mred\n\u202eevil\udcff", "\\x1b[31mred\\n\\u202eevil\\udcff"),
+    ],
+)
+def test_no_secret_and_no_control_character_is_printed(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_credentials_of_a_spec_are_not_in_its_error(project: Path, capsys) -> None:
+    spec = SPEC + 'dependencies = ["six @ https://user:s3cret@host/six.whl"]\n'
+    (project / "mlproject.toml").write_text(spec)
+    assert run(["lock"]) == 2
+    assert 'found: "six @ https://***@host/six.whl"\n' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("no_color", "start"), [("", "\x1b[31merror: "), ("1", "error: ")])
+def test_colour_only_where_it_is_wanted(
+    project: Path, monkeypatch: pytest.MonkeyPatch, no_color: str, start: str
+) -> None:
+    said: list[str] = []
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.echo", lambda text, err: said.append(text))
+    assert run(["nosuch"]) == 2
+    assert run(["show", "nosuch"]) == 2
+    assert [text.startswith(start) for text in said] == [True, True]
+    TerminalReporter().warn("w")
+    assert ("\x1b" in said[-1]) is (no_color == "")
+
+
+@pytest.mark.parametrize("option", ["-q", "--quiet", "-v", "--verbose", "--project"])
+def test_an_option_of_all_commands_after_the_command(option: str, capsys) -> None:
+    assert run(["runs", option]) == 2
+    assert capsys.readouterr().err == (
+        f"error: No such option '{option}'.\n"
+        f'hint: write it before the command: "mllock {option} ..."\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.mkdir(), "this is a folder, not a file"),
+        (os.mkfifo, "this is something else, not a file"),
+        (lambda path: path.symlink_to("nowhere"), "no such file"),
+    ],
+)
+def test_a_spec_that_is_no_file_is_not_passed_over(project: Path, capsys, make, message) -> None:
+    inner = project / "inner"
+    inner.mkdir()
+    make(inner / "mlproject.toml")
+    assert run(["--project", str(inner), "lock"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: mlproject.toml: {message}\n")
+
+
+def test_the_nearest_spec_above(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(project / "a" / "b")
+    assert App().context().project == project.resolve()
+
+
+def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(InputError) as caught:
+        make_context(tmp_path, Recorder(), {})
+    assert str(caught.value) == (
+        "this user has no home folder\n"
+        "hint: set HOME, or all of MLLOCK_CACHE, XDG_CACHE_HOME and XDG_CONFIG_HOME"
+    )
+    context = make_context(tmp_path, Recorder(), {"MLLOCK_CACHE": str(tmp_path)})
+    with pytest.raises(InputError):
+        _ = context.config_dir
+
+
+def test_a_relative_cache_is_the_same_from_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    context = make_context(tmp_path, Recorder(), {"MLLOCK_CACHE": "cache"})
+    assert context.cache.root == tmp_path / "cache"
