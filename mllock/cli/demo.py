@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from mllock.cli.app import SPEC_NAME, App
-from mllock.errors import AnswerNoError, InputError, MllockError
+from mllock.errors import InputError, MllockError
 
 __all__ = ["command"]
 
@@ -98,7 +98,7 @@ def _train_and_check(app: App) -> tuple[Path, Path]:
 
 
 def _run(app: App, step: Step) -> int:
-    """Type one command. Raises AnswerNoError if it answers another code than it should."""
+    """Type one command. Raises MllockError if it answers another code than it should."""
     from mllock.cli.main import run
 
     typed = shlex.join(("mllock", *step.arguments))
@@ -109,8 +109,9 @@ def _run(app: App, step: Step) -> int:
     click.echo(f"({time.monotonic() - began:.1f} s)", err=True)
     if code in step.expected:
         return code
-    failure = MllockError if code in (2, 4, 130) else AnswerNoError
-    error = failure(
+    if code == 130:
+        raise KeyboardInterrupt
+    error = MllockError(
         f'"{typed}" answered exit code {code}',
         expected=" or ".join(map(str, step.expected)),
         hint="the message above says why; run the demo again when it is mended",
