@@ -91,7 +91,7 @@ class Cache:
         return self.root / "blobs" / "sha256" / hex_digest[:2] / hex_digest
 
     def folder(self, name: str) -> Path:
-        """The folder for another kind of entries (`layers`, `indexes`, `venvs`), made if missing.
+        """The folder for another kind of entries (`layers`, `venvs`), made if missing.
 
         Its users publish by rename (`mllock.store.atomic`) and verify what they find in it.
         """

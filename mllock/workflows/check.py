@@ -1,7 +1,8 @@
 """`mllock check`: what should be, what is, and the findings about it.
 
-Order: the target's meaning, the policy, the target's bytes, then the record that it is held
-against (chosen, never believed, by what the target says), then the claims. Reads only: no key is
+Order: the target's meaning, the policy, the target's bytes (of a folder no more than a signed model
+may have), then the record that it is held against (chosen, never believed, by what the target
+says), then the claims. Reads only: no key is
 made, nothing is fetched, built or run, nothing of the target is executed. Imports no resolver and
 no builder; a test holds it to that.
 """
@@ -100,10 +101,22 @@ def _project_name(ctx: Context) -> str | None:
 
 
 def _folder(asked: _Asked) -> tuple[Evidence, str]:
-    found = read_tree(asked.target.path)
-    source, why = _named(asked) or _for_folder(asked, found)
+    named = _named(asked)
+    found = read_tree(asked.target.path, _signed_size(asked, named))
+    source, why = named or _for_folder(asked, found)
     signed = side.sign_of_record(source, asked.policy, asked.project)
     return _evidence(asked, source, signed, None, found, {}), why
+
+
+def _signed_size(asked: _Asked, named: tuple[Source, str] | None) -> int | None:
+    """The bytes of the largest model that the target could be; None if nothing here says it."""
+    if named is None:
+        return max((run.model_manifest().size for run in _good_runs(asked)), default=0)
+    record = side.sign_of_record(named[0], asked.policy, asked.project).usable
+    if record is None:
+        return 0
+    manifest = side.find_manifest(record.model, named[0], {})
+    return None if manifest is None else manifest.size
 
 
 def _image(asked: _Asked) -> tuple[Evidence, str]:

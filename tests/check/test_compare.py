@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 
@@ -139,6 +140,40 @@ def test_a_folder(tmp_path):
     assert set(found.entries) == {*MODEL, "sub/in", "none"}
     assert found.odd == {"sub/out": "a link out of the tree, to ../../x"}
     assert found.size == sum(map(len, MODEL.values()))
+
+
+def test_the_largest_files_are_not_read_where_there_is_too_much(tmp_path, monkeypatch):
+    monkeypatch.setattr("mllock.check.folder.SLACK", 10)
+    for name, size in (("a", 12), ("b", 3), ("c", 4), ("d", 5)):
+        (tmp_path / name).write_bytes(bytes(size))
+    found = read_tree(tmp_path, 2)
+    assert set(found.entries) == {"b", "c", "d"}
+    assert found.odd == {"a": "a file of 12 bytes, not read: all of the model has 2"}
+    assert found.size == 12
+    # What is a little too large is told by its digest.
+    assert read_tree(tmp_path / "a", 2).entries.keys() == {"."}
+    assert read_tree(tmp_path, 14).odd == {}
+    assert read_tree(tmp_path).odd == {}
+
+
+def test_a_file_that_grows_is_not_read_for_ever(tmp_path, monkeypatch):
+    """Whoever appends as fast as it is read must not hold up the check."""
+    path = tmp_path / "log"
+    path.write_bytes(b"x")
+    read = []
+
+    class Grows(io.FileIO):
+        def read(self, size: int = -1) -> bytes:
+            read.append(size)
+            with path.open("ab") as more:
+                more.write(b"x")
+            return super().read(size) if len(read) < 1000 else b""
+
+    monkeypatch.setattr(
+        "mllock.check.folder.open", lambda file, *_, **__: Grows(file), raising=False
+    )
+    assert read_tree(tmp_path).odd == {"log": "a file that changed while it was read"}
+    assert len(read) < 5
 
 
 def test_what_is_no_file_and_no_folder(tmp_path):

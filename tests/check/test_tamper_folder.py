@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.tamper import flip
-from support.world import OTHER, RUN, finding, make_run, paths, verdicts
+from support.world import MODEL, OTHER, RUN, finding, make_run, paths, verdicts
 
 from mllock.attest.bundle import read_bundle, sign_statement
 from mllock.core.canonical import digest_of, dumps
@@ -105,6 +105,27 @@ def test_a_difference_says_what_was_expected_and_found(world):
     )
     assert old.found == "nothing; its bytes are at features.json"
     assert script.expected.removesuffix(", executable)") == script.found.removesuffix(")")
+
+
+GIANT = 1 << 40
+
+
+@pytest.mark.parametrize("how", ["found", "run", "record"])
+@pytest.mark.parametrize("name", ["more.bin", "weights.bin"])
+def test_a_sparse_giant_is_not_read(world, name, how):
+    """Hashing it would take hours."""
+    folder = world.deployed()
+    with (folder / name).open("r+b" if name in MODEL else "wb") as file:
+        file.truncate(GIANT)
+    options = {"run": {"run": RUN}, "record": {"record": world.run / "record.sigstore.json"}}
+    report = world.check(str(folder), **options.get(how, {}))
+    (difference,) = finding(report, "model").differences
+    size = sum(map(len, MODEL.values()))
+    assert (difference.path, difference.found) == (
+        name,
+        f"a file of {GIANT} bytes, not read: all of the model has {size}",
+    )
+    assert report.exit_code() == 1
 
 
 def test_a_model_of_another_run_is_found_and_named(world):
