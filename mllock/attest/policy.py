@@ -126,11 +126,12 @@ class Policy:
 
     def _unknown(self, claimed: str) -> Trust:
         if self.source is None:
-            own = "this machine's own key" if self.own else "no key, for this machine has none yet"
+            none = "" if self.own else ", and it has none yet"
             return Trust(
                 status="unknown",
                 fingerprint=claimed,
-                reason=f"signed by a key that nothing here trusts; without a policy, {own} is",
+                reason="signed by a key that nothing here trusts; without a policy, "
+                f"this machine's own key is{none}",
                 hint="name the signer's public key in a policy: --policy FILE",
             )
         return Trust(

@@ -54,6 +54,10 @@ def test_own_key_without_a_policy(tmp_path: Path, alice: SigningKey, bob: Signin
 def test_looking_makes_no_key(tmp_path: Path, bob: SigningKey) -> None:
     trust = load_policy(None, tmp_path / "nobody", {}).decide("wine", signed(bob))
     assert trust.status == "unknown"
+    assert trust.reason == (
+        "signed by a key that nothing here trusts; without a policy, this machine's own key is, "
+        "and it has none yet"
+    )
     assert not (tmp_path / "nobody").exists()
 
 
