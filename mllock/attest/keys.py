@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mllock.errors import RunError
+from mllock.store.atomic import cannot_write
 
 if TYPE_CHECKING:  # cryptography takes longer to import than the rest of mllock together
     from cryptography.hazmat.primitives import hashes
@@ -196,9 +197,12 @@ def _generate() -> bytes:
 
 def _publish_new(path: Path, pem: bytes) -> None:
     """Put `pem` at `path`, whole, unless something is there: a link is exclusive and atomic."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(6)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise cannot_write(path.parent, error) from error
     try:
         with open(descriptor, "wb") as file:
             os.fchmod(descriptor, 0o600)
@@ -214,7 +218,7 @@ def _publish_new(path: Path, pem: bytes) -> None:
                 file=str(path),
                 hint="make a P-256 key elsewhere and name it in MLLOCK_KEY",
             ) from error
-        raise
+        raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -136,6 +136,8 @@ class App:
 
     def add_line(self, error: MllockError) -> None:
         """Where a key of the spec is named by a room that has only its value, find its line."""
+        if error.file is None and error.key and error.key.startswith("environment."):
+            error.file = SPEC_NAME
         if error.file != SPEC_NAME or error.line or not error.key or self.found is None:
             return
         from mllock.spec.places import places

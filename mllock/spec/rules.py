@@ -122,7 +122,8 @@ def _environment(loaded: LoadedSpec) -> None:
             hint=f"bases that have {environment.python}: {', '.join(others)}",
         )
     if environment.debian_mirror is not None:
-        _mirror(loaded, environment.debian_mirror, "environment", "debian-mirror")
+        for url in environment.debian_mirror.split() or [environment.debian_mirror]:
+            _mirror(loaded, url, "environment", "debian-mirror")
     for key in ("system-packages", "platforms"):
         _unique(loaded, getattr(environment, key.replace("-", "_")), "environment", key)
     _timestamp(loaded)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mllock.attest.keys import KEY_FILE, PublicKey, SigningKey, load_key, load_or_create_key
-from mllock.errors import RunError
+from mllock.errors import RunError, SurroundingsError
 
 
 def private_pem(key: object, password: bytes | None = None) -> bytes:
@@ -151,6 +151,13 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
         "found: mode 0640\n"
         f"hint: chmod 600 {path}; if others could read it, make a new key"
     )
+
+
+@pytest.mark.parametrize("config", ["/proc/none", "/proc/none/deeper"])
+def test_a_place_where_no_key_can_be_made(config: str) -> None:
+    with pytest.raises(SurroundingsError) as caught:
+        load_or_create_key(Path(config), {})
+    assert str(caught.value) == f"{config}/keys: cannot write: no such file or directory"
 
 
 def test_a_folder_is_not_a_key(tmp_path: Path) -> None:

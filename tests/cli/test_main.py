@@ -133,6 +133,18 @@ def test_a_spec_that_is_no_file_is_not_passed_over(project: Path, capsys, make, 
     assert capsys.readouterr().err.startswith(f"error: mlproject.toml: {message}\n")
 
 
+def test_an_error_about_a_value_of_the_spec_has_its_line(project: Path, capsys) -> None:
+    (project / "mlproject.toml").write_text(
+        SPEC + 'debian-mirror = "http://127.0.0.1:9/debian-security"\n'
+    )
+    assert run(["lock"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: mlproject.toml:5: environment.debian-mirror: no mirror of bookworm itself, "
+        "only of its security archive",
+        "hint: add the URL of a mirror before it",
+    ]
+
+
 def test_the_nearest_spec_above(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "a" / "b").mkdir(parents=True)
     monkeypatch.chdir(project / "a" / "b")
