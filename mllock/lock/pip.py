@@ -2,11 +2,13 @@
 
 What decides *where* packages come from (indexes, proxies, certificates, netrc, keyring, caches)
 passes through unchanged. What would decide *which* packages, without standing in the spec, does
-not: constraints, pre-releases, platforms and the like from PIP_* variables, and every PYTHON*.
+not: constraints, pre-releases, platforms and the like from PIP_* variables, the first two and
+no-deps and require-hashes from pip.conf, and every PYTHON*.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -29,9 +31,14 @@ _FIXED = {
     "LC_ALL": "C.UTF-8",
     "NO_COLOR": "1",
     "COLUMNS": "1000",
+    # A variable is stronger than the same setting in pip.conf; an empty one would not be.
+    "PIP_CONSTRAINT": os.devnull,
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_DEPS": "0",
     "PIP_NO_INPUT": "1",
+    "PIP_PRE": "0",
     "PIP_PROGRESS_BAR": "off",
+    "PIP_REQUIRE_HASHES": "0",
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUTF8": "1",
 }

@@ -36,7 +36,7 @@ from mllock.store.oci_json import (
     read_manifest,
 )
 
-__all__ = ["ARTIFACT_TYPE", "write_layout"]
+__all__ = ["ARTIFACT_TYPE", "refuse_other_folders", "write_layout"]
 
 ARTIFACT_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _MARKER = canonical.dumps({"imageLayoutVersion": "1.0.0"})
@@ -78,7 +78,7 @@ def write_layout(
     Raises InputError if `folder` holds something else, IntegrityError if the cache lost a blob,
     SurroundingsError.
     """
-    _refuse_other_folders(folder)
+    refuse_other_folders(folder)
     try:
         (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -259,8 +259,11 @@ def _blob(folder: Path, digest: Digest) -> Path:
     return folder / "blobs" / "sha256" / hex_of(digest)
 
 
-def _refuse_other_folders(folder: Path) -> None:
-    """Writing removes what nothing names: only where it is certain that this is a layout."""
+def refuse_other_folders(folder: Path) -> None:
+    """Writing removes what nothing names: only where it is certain that this is a layout.
+
+    Raises InputError. `write_layout` asks this itself; asking before the work is done is kind.
+    """
     if folder.exists() and not folder.is_dir():
         raise InputError("not a folder", file=str(folder), expected="an OCI layout, or nothing")
     if not folder.exists() or (folder / "oci-layout").is_file():

@@ -31,7 +31,7 @@ from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec, refuse_unavailable
 from mllock.spec.types import Serve, Train
 from mllock.store import atomic
-from mllock.store.layout import write_layout
+from mllock.store.layout import refuse_other_folders, write_layout
 from mllock.store.layout_reader import LayoutImage
 from mllock.train.plan import params_bytes
 from mllock.train.runs import RunFolder, newest_good, open_run
@@ -98,6 +98,8 @@ def build_images(
 
     loaded = load_spec(ctx.project / "mlproject.toml")
     refuse_unavailable(loaded, host_platform())
+    folder = output or default_output(ctx)
+    refuse_other_folders(folder)
     lock, _ = current_lock(ctx, loaded)
     run = _find_run(ctx, loaded, lock, kinds, run_id)
     environment = environment_of(ctx, loaded, lock)
@@ -108,7 +110,6 @@ def build_images(
         parts.append(_serve_parts(ctx, loaded, environment, run))
     key = load_or_create_key(ctx.config_dir, ctx.environ)
     images = tuple(_finish(loaded, lock, environment, part, key) for part in parts)
-    folder = output or default_output(ctx)
     ctx.reporter.step(f"writing {folder}")
     write_layout(
         folder,

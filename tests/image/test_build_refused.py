@@ -11,7 +11,7 @@ from support.training import put_wheels
 from support.world import RUN, World
 
 from mllock.core.digest import Digest, from_hex
-from mllock.errors import ArchiveError, MllockError, RunError
+from mllock.errors import ArchiveError, InputError, MllockError, RunError
 from mllock.image.build import Packages, build_environment
 from mllock.image.types import Layer
 from mllock.lock.format import read_lock
@@ -120,3 +120,25 @@ def test_an_image_of_somebody_else_in_the_layout(world: World, config: object) -
     assert list(digests(world, "train")) == ["train"]
     assert open_layout(world.oci).refs == ("train",)
     assert digests(world)["serve"] == expected
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after minutes of fetching and packing."""
+
+    def never(*_: object) -> None:
+        raise AssertionError("refused too late")
+
+    monkeypatch.setattr("mllock.workflows.build.environment_of", never)
+    other = world.root / "other"
+    other.mkdir()
+    (other / "thesis.tex").write_text("x")
+    for output, message in (
+        (other, "this folder holds something that is not an OCI layout"),
+        (other / "thesis.tex", "not a folder"),
+    ):
+        with pytest.raises(InputError) as caught:
+            build_images(world.context(), output=output)
+        assert (caught.value.file, caught.value.message) == (str(output), message)
+    assert [path.name for path in other.iterdir()] == ["thesis.tex"]

@@ -1,77 +1,24 @@
-"""Resolving and fetching wheels with the real pip-tools and pip, from an index on loopback."""
+"""Resolving with the real pip-tools and pip, from an index on loopback."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.reporter import Recorder
+from support.bench import TARGET, Bench, bench
 from support.wheels import (
-    SimpleIndex,
     make_wheel,
     pip_environ,
-    simple_index,
     wheel_name,
     write_wheel,
 )
 
-from mllock.core.digest import from_hex, hex_of, sha256_of
+from mllock.core.digest import hex_of, sha256_of
 from mllock.core.platform import host_platform
-from mllock.errors import IntegrityError, MllockError, OfflineError, ResolutionError
-from mllock.lock.ports import PythonRequest, Upgrade
-from mllock.lock.python import PipToolsResolver, fetch_wheels
-from mllock.lock.target import Target
-from mllock.lock.types import PythonPackage
-from mllock.store.cache import Cache
+from mllock.errors import OfflineError, ResolutionError
+from mllock.lock.ports import Upgrade
 
-TARGET = Target(python="3.11.2", platform=host_platform(), glibc=(2, 36))
-
-
-def asking(*requirements: str, **changes) -> PythonRequest:
-    fields = {
-        "requirements": requirements,
-        "constraints": (),
-        "python": TARGET.python,
-        "platform": TARGET.platform,
-        "glibc": TARGET.glibc,
-        "pins": {},
-        "upgrade": Upgrade(),
-    }
-    return PythonRequest(**fields | changes)
-
-
-class Bench:
-    """An index, a cache, and a resolver between them."""
-
-    def __init__(self, folder: Path, index: SimpleIndex) -> None:
-        self.index = index
-        self.reporter = Recorder()
-        self.cache = Cache(folder / "cache", self.reporter)
-        self.environ = pip_environ(folder / "home", index=index)
-
-    def resolve(self, *requirements: str, **changes) -> tuple[PythonPackage, ...]:
-        resolver = PipToolsResolver(self.cache, self.reporter, self.environ)
-        return resolver.resolve(asking(*requirements, **changes))
-
-    def versions(self, *requirements: str, **changes) -> dict[str, str]:
-        return {item.name: item.version for item in self.resolve(*requirements, **changes)}
-
-    def refusal(self, kind: type[MllockError], *requirements: str, **changes) -> str:
-        with pytest.raises(kind) as caught:
-            self.resolve(*requirements, **changes)
-        return str(caught.value)
-
-    def fetch(self, packages: tuple[PythonPackage, ...]) -> dict[str, Path]:
-        return fetch_wheels(
-            packages, self.cache, target=TARGET, environ=self.environ, reporter=self.reporter
-        )
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with simple_index() as index:
-        yield Bench(tmp_path, index)
+__all__ = ["bench"]
 
 
 def test_every_wheel_is_named_measured_and_kept(bench: Bench) -> None:
@@ -205,6 +152,23 @@ def test_hidden_inputs_do_not_count(bench: Bench, tmp_path: Path) -> None:
     assert bench.versions("alpha") == {"alpha": "2.0"}
 
 
+@pytest.mark.parametrize("section", ["global", "install", "download"])
+@pytest.mark.parametrize(
+    "setting", ["pre = true", "no-deps = true", "require-hashes = true", "constraint = {hidden}"]
+)
+def test_nor_do_those_of_pip_conf(bench: Bench, tmp_path: Path, section: str, setting: str) -> None:
+    bench.index.add("alpha", "1.0", requires=("beta",))
+    bench.index.add("beta", "1.0")
+    bench.index.add("beta", "2.0")
+    bench.index.add("beta", "3.0rc1")
+    (tmp_path / "hidden.txt").write_text("beta<2\n")
+    (tmp_path / "pip.conf").write_text(
+        f"[{section}]\n{setting.format(hidden=tmp_path / 'hidden.txt')}\n"
+    )
+    bench.environ["PIP_CONFIG_FILE"] = str(tmp_path / "pip.conf")
+    assert bench.versions("alpha") == {"alpha": "1.0", "beta": "2.0"}
+
+
 def test_a_folder_of_wheels_will_do(bench: Bench, tmp_path: Path) -> None:
     write_wheel(tmp_path / "links", "alpha", "1.0")
     bench.environ = pip_environ(tmp_path / "home", find_links=tmp_path / "links")
@@ -326,69 +290,3 @@ def test_what_pip_says_is_told_on_request(bench: Bench) -> None:
     bench.index.add("alpha", "1.0")
     bench.resolve("alpha")
     assert "detail: pip: Successfully downloaded alpha" in bench.reporter.lines
-
-
-def test_fetching_what_is_there_asks_nobody(bench: Bench) -> None:
-    data = bench.index.add("alpha", "1.0")
-    packages = bench.resolve("alpha")
-    bench.index.requests.clear()
-    paths = bench.fetch(packages)
-    assert {name: path.read_bytes() for name, path in paths.items()} == {
-        "alpha-1.0-py3-none-any.whl": data
-    }
-    assert bench.index.requests == []
-
-
-def test_a_tampered_wheel_is_reported_and_fetched_again(bench: Bench) -> None:
-    data = bench.index.add("alpha", "1.0")
-    packages = bench.resolve("alpha")
-    blob = bench.cache.blob_path(sha256_of(data))
-    blob.chmod(0o644)
-    blob.write_bytes(data[:-1] + b"!")
-    bench.reporter.lines.clear()
-    (path,) = bench.fetch(packages).values()
-    assert path.read_bytes() == data
-    assert any(
-        line.startswith("warn: ") and hex_of(sha256_of(data)) in line
-        for line in bench.reporter.lines
-    )
-
-
-def test_an_index_that_serves_other_bytes(bench: Bench) -> None:
-    data = bench.index.add("alpha", "1.0")
-    packages = bench.resolve("alpha")
-    bench.cache.blob_path(sha256_of(data)).unlink()
-    other = make_wheel("alpha", "1.0", {"alpha.py": b"evil = True\n"})
-    bench.index.files["alpha"] = {"alpha-1.0-py3-none-any.whl": other}
-    bench.environ["PIP_NO_CACHE_DIR"] = "1"
-    with pytest.raises(IntegrityError) as caught:
-        bench.fetch(packages)
-    assert str(caught.value) == (
-        "the index serves other bytes for alpha==1.0 than those that are locked\n"
-        f"expected: {sha256_of(data)}\nfound: {sha256_of(other)}\n"
-        "hint: find out why before you lock them anew: a released wheel never changes"
-    )
-
-
-def test_a_missing_wheel_without_network(bench: Bench) -> None:
-    data = bench.index.add("alpha", "1.0")
-    packages = bench.resolve("alpha")
-    bench.cache.blob_path(sha256_of(data)).unlink()
-    bench.environ |= {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_NO_CACHE_DIR": "1"}
-    with pytest.raises(OfflineError, match="the package index cannot be read: 127"):
-        bench.fetch(packages)
-
-
-def test_the_locked_file_is_the_one_that_is_fetched(bench: Bench) -> None:
-    # The index has since got a better wheel of the same version: the lock decides.
-    data = bench.index.add("alpha", "1.0")
-    packages = bench.resolve("alpha")
-    bench.index.add("alpha", "1.0", tag=f"cp311-cp311-manylinux_2_17_{TARGET.machine}")
-    bench.cache.blob_path(sha256_of(data)).unlink()
-    assert list(bench.fetch(packages)) == ["alpha-1.0-py3-none-any.whl"]
-    assert from_hex(packages[0].wheels[0].hashes["sha256"]) == sha256_of(data)
-
-
-def test_a_wheel_with_the_name_of_another(bench: Bench) -> None:
-    bench.index.files["alpha"] = {"alpha-1.0-py3-none-any.whl": make_wheel("beta", "1.0")}
-    assert "alpha has an invalid wheel" in bench.refusal(ResolutionError, "alpha")
