@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -87,19 +88,26 @@ class Pip:
         )
 
     def _run(self, folder: Path, module: str, *arguments: str) -> Output:
-        done = subprocess.run(
+        with subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=folder,
             env=clean_environ(self.environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            check=False,
-        )
-        text = done.stdout.decode("utf-8", "replace")
+            start_new_session=True,
+        ) as process:
+            try:
+                output, _ = process.communicate()
+            except BaseException:
+                # pip-compile starts pip: all of them have to be gone before their folder can be.
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                raise
+        text = output.decode("utf-8", "replace")
         for line in _lines(text):
             self.reporter.detail(f"{module}: {line}")
-        return Output(code=done.returncode, text=text)
+        return Output(code=process.returncode, text=text)
 
 
 def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:
