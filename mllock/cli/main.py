@@ -11,6 +11,7 @@ import errno
 import importlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -113,6 +114,7 @@ def cli(ctx: click.Context, project: Path | None, quiet: int, verbose: int) -> N
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit."""
     _streams()
+    _interrupts()
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 
@@ -162,6 +164,16 @@ def _streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _interrupts() -> None:
+    """Being told to stop, or losing the terminal, is what Ctrl-C is: nothing is left behind.
+
+    What the caller made us ignore (nohup, a shell's background) stays ignored.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 @contextlib.contextmanager

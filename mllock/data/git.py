@@ -8,9 +8,9 @@ to decide what is code, because code must not silently be another set of files.
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
+from mllock import processes
 from mllock.errors import DataError
 
 __all__ = ["Repository"]
@@ -73,22 +73,15 @@ class Repository:
     def _run(self, *arguments: str) -> bytes:
         environ = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
         environ |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-        result = subprocess.run(
-            ["git", *_SAFE, *arguments],
-            cwd=self._project,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-        if result.returncode != 0:
-            lines = result.stderr.decode("utf-8", "replace").strip().splitlines()
+        result = processes.run(["git", *_SAFE, *arguments], folder=self._project, variables=environ)
+        if result.code != 0:
+            lines = result.errors.decode("utf-8", "replace").strip().splitlines()
             raise DataError(
-                f"git {arguments[0]} failed: {lines[0] if lines else result.returncode}",
+                f"git {arguments[0]} failed: {lines[0] if lines else result.code}",
                 file=".git",
                 hint=f"run `git {arguments[0]}` here and follow what it says",
             )
-        return result.stdout
+        return result.output
 
 
 def _names(output: bytes) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from mllock import processes
 from mllock.core.tree import Entry
 from mllock.data import worker
 from mllock.data.worker import Result, hash_file
@@ -152,15 +153,10 @@ class _Groups:
 def _serve(root: Path, groups: _Groups) -> _Found:
     command = [sys.executable, "-I", "-S", worker.__file__]
     try:
-        # A process group of its own: Ctrl-C is for us, and we end it.
-        with subprocess.Popen(
-            command, cwd=root, process_group=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        with processes.started(
+            command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as program:
-            try:
-                return _feed(program, groups)
-            except BaseException:
-                program.kill()
-                raise
+            return _feed(program, groups)
     except BrokenPipeError:
         raise _ended_early() from None
 

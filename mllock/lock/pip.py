@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mllock import processes
 from mllock.core.ports import Reporter
 from mllock.lock.target import Target
 
@@ -88,26 +87,16 @@ class Pip:
         )
 
     def _run(self, folder: Path, module: str, *arguments: str) -> Output:
-        with subprocess.Popen(
+        done = processes.run(
             [sys.executable, "-m", module, *arguments],
-            cwd=folder,
-            env=clean_environ(self.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as process:
-            try:
-                output, _ = process.communicate()
-            except BaseException:
-                # pip-compile starts pip: all of them have to be gone before their folder can be.
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-                raise
-        text = output.decode("utf-8", "replace")
+            folder=folder,
+            variables=clean_environ(self.environ),
+            merged=True,
+        )
+        text = done.output.decode("utf-8", "replace")
         for line in _lines(text):
             self.reporter.detail(f"{module}: {line}")
-        return Output(code=process.returncode, text=text)
+        return Output(code=done.code, text=text)
 
 
 def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mllock.errors import SurroundingsError
+from mllock.processes import held_interrupts
 
 __all__ = [
     "TEMP_PREFIX",
@@ -89,15 +90,17 @@ def staging(folder: Path) -> Iterator[Path]:
     """
     staged = folder / temp_name()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_old_temporaries(folder)
-        staged.mkdir(mode=0o700)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            remove_old_temporaries(folder)
+            staged.mkdir(mode=0o700)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
         yield staged
     finally:
-        remove_tree(staged)
+        # Ctrl-C, and a second one, do not stop this.
+        with held_interrupts():
+            remove_tree(staged)
 
 
 def publish_folder(staged: Path, final: Path, mode: int = 0o755) -> bool:

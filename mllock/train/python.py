@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mllock import processes
 from mllock.errors import SurroundingsError
 
 __all__ = ["HostPython", "find_python"]
@@ -44,11 +44,9 @@ def find_python(minor: str, environ: Mapping[str, str]) -> HostPython:
         return HostPython(path=Path(os.path.realpath(sys.executable)), version=version)
     found = shutil.which(f"python{minor}", path=environ.get("PATH", os.defpath))
     if found is not None:
-        answer = subprocess.run(
-            [found, "-I", "-c", _ASK], capture_output=True, text=True, check=False, timeout=60
-        )
-        lines = answer.stdout.splitlines()
-        if answer.returncode == 0 and len(lines) == 2:
+        answer = processes.run([found, "-I", "-c", _ASK], timeout=60)
+        lines = os.fsdecode(answer.output).splitlines()
+        if answer.code == 0 and len(lines) == 2:
             path, version = lines
             if version.startswith(f"{minor}."):
                 return HostPython(path=Path(path), version=version)

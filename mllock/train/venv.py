@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mllock import processes
 from mllock.core import canonical, tree
 from mllock.core.digest import hex_of, sha256_of
 from mllock.core.ports import Reporter
@@ -296,4 +296,4 @@ def _compile(root: Path, final: Path, site: Path, python: HostPython) -> None:
     command = [str(python.path), "-I", "-m", "compileall", "-q", "-j", "0"]
     command += ["--invalidation-mode", "unchecked-hash", "-x", _NOT_COMPILED]
     command += ["-s", str(root), "-p", str(final), str(root / site)]
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    processes.run(command)

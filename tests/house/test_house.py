@@ -18,6 +18,7 @@ PACKAGE = ROOT / "mllock"
 ROOMS = (
     "errors",
     "resources",
+    "processes",
     "core",
     "spec",
     "lock",

@@ -101,7 +101,8 @@ def test_no_network(typing: Typing) -> None:
     )
 
 
-def test_ctrl_c(typing: Typing) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted(typing: Typing, number: int) -> None:
     asked = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         typing.environ["PIP_INDEX_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
@@ -118,8 +119,8 @@ def test_ctrl_c(typing: Typing) -> None:
         thread.start()
         with typing.start() as process:
             assert asked.wait(60)
-            # As a terminal does: to the whole group, pip included.
-            os.killpg(process.pid, signal.SIGINT)
+            # As a terminal does: to the whole group. pip has one of its own, and is ended by us.
+            os.killpg(process.pid, number)
             _, err = process.communicate(timeout=30)
         thread.join()
     assert process.returncode == 130
