@@ -1,18 +1,18 @@
-"""`mllock build`: the images of this project, in an OCI layout."""
+"""`mllock build`: the images of this project, in an OCI layout and in the engine."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mllock.cli.app import App, json_option
-from mllock.errors import InputError, NotAvailableError
+from mllock.errors import InputError
 
 if TYPE_CHECKING:  # the workflow imports cryptography; --help does not need it
     from mllock.image.types import ImageKind, Layer
     from mllock.workflows.build import BuildResult
+    from mllock.workflows.outputs import Sent
 
 __all__ = ["command"]
 
@@ -26,44 +26,38 @@ _KINDS: dict[str, tuple[ImageKind, ...]] = {"train": ("train",), "serve": ("serv
 @click.argument("kind", required=False, type=click.Choice(("train", "serve")))
 @click.option(
     "--output",
-    metavar="oci:DIR",
-    help="Where the images go; default: oci:.mllock/oci of the project.",
+    "outputs",
+    metavar="OUTPUT",
+    multiple=True,
+    help="Where the images go: oci:DIR (default: .mllock/oci of the project), docker (default: "
+    "where an engine answers). Repeatable.",
 )
 @click.option("--run", "run_id", metavar="ID", help="The run to serve; default: the newest good.")
 @json_option
 @click.pass_obj
 def command(
-    app: App, kind: str | None, output: str | None, run_id: str | None, as_json: bool
+    app: App, kind: str | None, outputs: tuple[str, ...], run_id: str | None, as_json: bool
 ) -> None:
     """Make the images for training and serving, bit for bit the same each time.
 
     Without an argument both are made; the image for serving needs a run of this lock.
     """
-    folder = None if output is None else _folder(output)
     if kind == "train" and run_id is not None:
         raise InputError("--run is about the serve image", hint='try "mllock build serve --run ID"')
     from mllock.workflows.build import build_images
+    from mllock.workflows.outputs import read_outputs, send
 
-    result = build_images(app.context(), _KINDS.get(kind or "", ()), folder, run_id)
+    wanted = read_outputs(outputs)
+    ctx = app.context()
+    result = build_images(ctx, _KINDS.get(kind or "", ()), wanted.layout, run_id)
+    sent = send(ctx, wanted, result.project, [built.image for built in result.images])
     if as_json:
-        app.print_json(_document(result))
+        app.print_json(_document(result, sent))
     else:
-        app.print(_text(result))
+        app.print(_text(result, sent))
 
 
-def _folder(output: str) -> Path:
-    """The DIR of `oci:DIR`."""
-    prefix, colon, rest = output.partition(":")
-    if prefix == "docker" or (prefix == "registry" and colon):
-        raise NotAvailableError(
-            "not available in this version", key=f"--output {output}", hint="use oci:DIR"
-        )
-    if prefix != "oci" or not rest:
-        raise InputError("not an output", key=f"--output {output}", expected="oci:DIR")
-    return Path(rest).absolute()
-
-
-def _text(result: BuildResult) -> str:
+def _text(result: BuildResult, sent: tuple[Sent, ...]) -> str:
     environment = result.environment.layers
     lines = ["environment, the same in each image"]
     lines += [_layer_line(layer) for layer in environment]
@@ -74,6 +68,7 @@ def _text(result: BuildResult) -> str:
         lines += [_layer_line(layer) for layer in built.image.layers[len(environment) :]]
         lines += [f"  {built.image.manifest_digest}"]
     lines += ["", f"signed by {result.fingerprint}", f"written to oci:{result.output}"]
+    lines += [f"loaded into {place.place}: {', '.join(place.names)}" for place in sent]
     return "\n".join(lines)
 
 
@@ -87,8 +82,9 @@ def _size(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-def _document(result: BuildResult) -> dict[str, Any]:
+def _document(result: BuildResult, sent: tuple[Sent, ...]) -> dict[str, Any]:
     return {
+        "sent": {place.place: list(place.names) for place in sent},
         "output": f"oci:{result.output}",
         "environment": result.environment.digest,
         "signedBy": result.fingerprint,

@@ -65,6 +65,7 @@ class BuiltImage:
 class BuildResult:
     """`fingerprint` is of the key that signed the statements."""
 
+    project: str
     output: Path
     environment: BuiltEnvironment
     images: tuple[BuiltImage, ...]
@@ -122,7 +123,11 @@ def build_images(
         if part.run is not None:
             atomic.write_bytes(part.run.path / STATEMENT, built.statement)
     return BuildResult(
-        output=folder, environment=environment, images=images, fingerprint=key.fingerprint
+        project=loaded.spec.project.name,
+        output=folder,
+        environment=environment,
+        images=images,
+        fingerprint=key.fingerprint,
     )
 
 

@@ -26,9 +26,15 @@ def engine_of(ctx: Context) -> Iterator[Engine]:
 
 @contextlib.contextmanager
 def engine_if_any(ctx: Context) -> Iterator[Engine | None]:
-    """The engine where one answers. One that was named (DOCKER_HOST) has to answer."""
+    """The engine where one answers; none if MLLOCK_ENGINE says "none".
+
+    One that was named (DOCKER_HOST) has to answer: else EngineError.
+    """
     from mllock.engine.docker import connect
 
+    if ctx.environ.get("MLLOCK_ENGINE") == "none":
+        yield None
+        return
     try:
         engine = connect(ctx.environ)
     except EngineError:

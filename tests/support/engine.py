@@ -11,6 +11,12 @@ import pytest
 from mllock.engine.docker import DockerEngine, connect
 
 
+def pytest_configure() -> None:
+    """Commands that take an engine where one answers take none, unless a test says otherwise: what
+    a test sees does not depend on the machine."""
+    os.environ["MLLOCK_ENGINE"] = "none"
+
+
 @pytest.fixture(scope="session")
 def engine_host() -> str:
     """The value of DOCKER_HOST that reaches it."""

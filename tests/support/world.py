@@ -115,6 +115,7 @@ class World:
             "XDG_CONFIG_HOME": str(self.root / "config"),
             "MLLOCK_CACHE": str(self.root / "cache"),
             "HOME": str(self.root),
+            "MLLOCK_ENGINE": "none",
         }
         return make_context(self.root / folder, Recorder(), environ)
 
