@@ -28,8 +28,15 @@ from mllock.engine.docker_errors import (
     translated,
     unreachable,
 )
-from mllock.engine.docker_values import container_of, image_of, info_of, is_remote, plain_endpoint
-from mllock.engine.types import Change, Container, ContainerPlan, EngineImage, EngineInfo
+from mllock.engine.docker_values import (
+    container_of,
+    image_of,
+    info_of,
+    is_remote,
+    look_of,
+    plain_endpoint,
+)
+from mllock.engine.types import Change, Container, ContainerPlan, EngineImage, EngineInfo, Look
 from mllock.errors import EngineError
 
 __all__ = ["DockerEngine", "connect"]
@@ -167,6 +174,10 @@ class DockerEngine:
                 for mount in plan.mounts
             ],
             init=plan.init or None,
+            cap_drop=None if plan.capabilities is None else ["ALL"],
+            cap_add=list(plan.capabilities or ()) or None,
+            security_opt=None if plan.capabilities is None else ["no-new-privileges"],
+            log_config=_log_config(plan.log_size),
         )
         with translated("create a container"):
             created = self._client.create_container(
@@ -245,6 +256,15 @@ class DockerEngine:
             return self._stream(f"read {path} of a container", lambda: chunks)
         return None
 
+    def look(self, container: str, path: str) -> Look | None:
+        with contextlib.suppress(MissingError), translated(f"look at {path} of a container"):
+            # The docker package has no call for this question; HEAD is what `docker cp` asks first.
+            url = self._client._url("/containers/{0}/archive", container)  # noqa: SLF001
+            answer = self._client.head(url, params={"path": path}, timeout=ANSWER)
+            self._client._raise_for_status(answer)  # noqa: SLF001
+            return look_of(answer.headers.get("X-Docker-Container-Path-Stat", ""))
+        return None
+
     def put_archive(self, container: str, path: str, archive: Iterable[bytes]) -> None:
         with translated(f"write to {path} of a container"), self._patient():
             self._client.put_archive(container, path, _body(archive))
@@ -252,6 +272,11 @@ class DockerEngine:
     def create_volume(self, labels: dict[str, str]) -> str:
         with translated("create a volume"):
             return str(self._client.create_volume(labels=labels)["Name"])
+
+    def volumes(self, label: str) -> dict[str, dict[str, str]]:
+        with translated("list its volumes"):
+            listed = self._client.volumes(filters={"label": label})
+        return {str(v["Name"]): dict(v.get("Labels") or {}) for v in listed.get("Volumes") or ()}
 
     def remove_volume(self, name: str) -> None:
         with contextlib.suppress(MissingError), translated("remove a volume"):
@@ -279,6 +304,12 @@ class DockerEngine:
             yield
         finally:
             self._client.timeout = before
+
+
+def _log_config(size: str | None) -> docker.types.LogConfig | None:
+    if size is None:
+        return None
+    return docker.types.LogConfig(type="json-file", config={"max-size": size})
 
 
 def _reading(what: str, chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -45,6 +45,7 @@ __all__ = [
     "build_images",
     "default_output",
     "environment_of",
+    "train_image",
 ]
 
 PARAMS = "params.json"
@@ -129,6 +130,14 @@ def build_images(
         images=images,
         fingerprint=key.fingerprint,
     )
+
+
+def train_image(
+    ctx: Context, loaded: LoadedSpec, lock: Lock, environment: BuiltEnvironment
+) -> Image:
+    """The image that `build train` writes: what `mllock train` runs in."""
+    key = load_or_create_key(ctx.config_dir, ctx.environ)
+    return _finish(loaded, lock, environment, _train_parts(ctx, loaded), key).image
 
 
 def _find_run(

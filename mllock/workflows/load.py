@@ -17,7 +17,7 @@ from mllock.image.types import Image
 from mllock.store.docker_archive import docker_archive
 from mllock.workflows.context import Context
 
-__all__ = ["load_image"]
+__all__ = ["image_id", "load_image"]
 
 
 def load_image(ctx: Context, engine: Engine, image: Image, tags: Sequence[str]) -> EngineImage:
@@ -25,14 +25,14 @@ def load_image(ctx: Context, engine: Engine, image: Image, tags: Sequence[str]) 
 
     Raises EngineError; IntegrityError if what the engine then has is not this image.
     """
-    present = engine.image(_id(engine, image))
+    present = engine.image(image_id(engine, image))
     if present is None:
         _send(ctx, engine, image, tags)
-        present = engine.image(_id(engine, image))
+        present = engine.image(image_id(engine, image))
     if present is None:
         raise IntegrityError(
             "the container engine took the image and does not have it",
-            expected=_id(engine, image),
+            expected=image_id(engine, image),
             hint='see "docker images"',
         )
     wanted = tuple(layer.diff_id for layer in image.layers)
@@ -49,7 +49,7 @@ def load_image(ctx: Context, engine: Engine, image: Image, tags: Sequence[str]) 
     return present
 
 
-def _id(engine: Engine, image: Image) -> Digest:
+def image_id(engine: Engine, image: Image) -> Digest:
     return image.manifest_digest if engine.info.image_is_manifest else image.config_digest
 
 

@@ -10,6 +10,7 @@ KeyboardInterrupt when the user interrupted the program.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import posixpath
@@ -18,7 +19,6 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -29,12 +29,11 @@ from mllock.core.tree import TreeManifest
 from mllock.errors import (
     InputError,
     MllockError,
-    NotAvailableError,
     ProgramError,
     SpecError,
     VoidRunError,
 )
-from mllock.lock.types import Lock, PythonPackage
+from mllock.lock.types import Lock
 from mllock.spec.command import resolve
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec, refuse_unavailable
@@ -47,24 +46,20 @@ from mllock.train.runs import Failure, FailureKind, RunFolder, new_run_id, publi
 from mllock.train.sign import sign_run
 from mllock.train.types import CodeIdentity, Outcome, RunPlan, Runtime
 from mllock.workflows.context import Context
+from mllock.workflows.runtimes import (
+    HasEnvironment,
+    RuntimeName,
+    chosen,
+    docker_runtime,
+    host_runtime,
+)
 
 __all__ = ["TrainResult", "train"]
 
-RUNTIME = "host"
 TAIL_LINES = 10
 TAIL_BYTES = 16 * 1024
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-class HasEnvironment(Protocol):
-    """The part of `mllock.workflows.environment.BuiltEnvironment` that a plan needs."""
-
-    @property
-    def document(self) -> Mapping[str, object]: ...
-
-    @property
-    def digest(self) -> Digest: ...
 
 
 EnvironmentOf = Callable[[Context, LoadedSpec, Lock], HasEnvironment]
@@ -85,20 +80,17 @@ def train(
     ctx: Context,
     *,
     overrides: Sequence[str] = (),
-    runtime: str = "host",
+    runtime: RuntimeName | None = None,
     output: Callable[[bytes], None] | None = None,
     environment_of: EnvironmentOf | None = None,
 ) -> TrainResult:
-    """Train once. `output` gets what the program prints; `environment_of` is for tests."""
+    """Train once. `runtime` None takes the engine where one answers. `output` gets what the program
+    prints; `environment_of` is for tests of the runtime "host"."""
     from mllock.workflows.lock import current_lock
 
     loaded = load_spec(ctx.project / "mlproject.toml")
     refuse_unavailable(loaded, host_platform())
     declared = loaded.spec.train
-    if runtime != RUNTIME:
-        raise NotAvailableError(
-            f"--runtime {runtime}: not available in this version", hint=f"use --runtime {RUNTIME}"
-        )
     if declared is None:
         raise SpecError(
             "there is nothing to train",
@@ -108,27 +100,34 @@ def train(
     params = apply_overrides(declared.params, overrides)
     # By content below, so not by stat here.
     lock, lock_bytes = current_lock(ctx, loaded, data=False)
-    ctx.reporter.note("runtime: host (this machine's Python, locked packages; not the image)")
-    ctx.reporter.step("verifying the data")
-    data = _verify_data(ctx, loaded, lock)
-    code = _select_code(ctx, loaded.spec, declared.code)
-    built = (environment_of or _build_environment)(ctx, loaded, lock)
-    plan = RunPlan(
-        run_id=new_run_id(dt.datetime.now(dt.UTC)),
-        spec=loaded.spec,
-        lock=lock,
-        lock_bytes=lock_bytes,
-        project=ctx.project,
-        command=resolve(declared.command, params, PARAMS_FILE),
-        params=params,
-        code=code,
-        data=data,
-        environment=built.digest,
-        environment_document=built.document,
-        runtime=runtime,
-    )
-    with atomic.staging(ctx.state / "tmp") as staged:
-        return _run(ctx, loaded, plan, _runtime(ctx, lock, output), staged)
+    with chosen(ctx, loaded, runtime) as engine:
+        ctx.reporter.step("verifying the data")
+        data = _verify_data(ctx, loaded, lock)
+        code = _select_code(ctx, loaded.spec, declared.code)
+        built = (environment_of or _build_environment)(ctx, loaded, lock)
+        plan = RunPlan(
+            run_id=new_run_id(dt.datetime.now(dt.UTC)),
+            spec=loaded.spec,
+            lock=lock,
+            lock_bytes=lock_bytes,
+            project=ctx.project,
+            command=resolve(declared.command, params, PARAMS_FILE),
+            params=params,
+            code=code,
+            data=data,
+            environment=built.digest,
+            environment_document=built.document,
+            runtime="host" if engine is None else "docker",
+        )
+        with contextlib.ExitStack() as stack:
+            if engine is None:
+                program = host_runtime(ctx, lock, output)
+            else:
+                program = stack.enter_context(
+                    docker_runtime(ctx, loaded, lock, built, engine, output)
+                )
+            staged = stack.enter_context(atomic.staging(ctx.state / "tmp"))
+            return _run(ctx, loaded, plan, program, staged)
 
 
 def _run(
@@ -215,25 +214,6 @@ def _build_environment(ctx: Context, loaded: LoadedSpec, lock: Lock) -> HasEnvir
     return environment_of(ctx, loaded, lock)
 
 
-def _runtime(ctx: Context, lock: Lock, output: Callable[[bytes], None] | None) -> Runtime:
-    from mllock.lock.python import fetch_wheels
-    from mllock.lock.target import target_of
-    from mllock.train.host import HostRuntime
-
-    def fetch(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
-        return fetch_wheels(
-            packages,
-            ctx.cache,
-            target=target_of(lock),
-            environ=ctx.environ,
-            reporter=ctx.reporter,
-        )
-
-    return HostRuntime(
-        cache=ctx.cache, fetch=fetch, environ=ctx.environ, reporter=ctx.reporter, output=output
-    )
-
-
 def _verify_data(ctx: Context, loaded: LoadedSpec, lock: Lock) -> dict[str, TreeManifest]:
     from mllock.data.pin import verify_source
 
@@ -267,8 +247,20 @@ def _select_code(ctx: Context, spec: Spec, patterns: tuple[str, ...] | None) -> 
 def _ended_well(plan: RunPlan, outcome: Outcome, log: Path) -> None:
     if outcome.interrupted:
         raise KeyboardInterrupt
+    if outcome.refused is not None:
+        raise outcome.refused
     if outcome.exit_code == 0:
         return
+    if outcome.out_of_memory:
+        assert plan.spec.train is not None
+        limit = plan.spec.train.memory
+        raise ProgramError(
+            "the training program was ended: out of memory",
+            file=f".mllock/runs/{plan.run_id}/log.txt",
+            expected=f"at most {limit}" if limit else "no more than the engine's machine has",
+            found=_tail(log) or "no output",
+            hint="use less, or raise [train] memory" if limit else "use less, or a larger machine",
+        )
     if outcome.exit_code < 0:
         how = f"was ended by {_signal_name(-outcome.exit_code)}"
     else:
