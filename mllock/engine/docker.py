@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -20,6 +21,7 @@ import docker.errors
 import requests
 from docker.context import ContextAPI
 from docker.utils import kwargs_from_env
+from docker.utils.socket import frames_iter
 
 from mllock.engine.docker_errors import (
     MissingError,
@@ -196,13 +198,16 @@ class DockerEngine:
         with translated("start a container"):
             self._client.start(container)
 
-    def output(self, container: str) -> AbstractContextManager[Iterator[bytes]]:
-        return self._stream(
-            "pass on what a container prints",
-            lambda: self._client.attach(
-                container, stdout=True, stderr=True, stream=True, logs=True
-            ),
-        )
+    @contextlib.contextmanager
+    def output(self, container: str) -> Iterator[Iterator[bytes]]:
+        what = "pass on what a container prints"
+        wanted = {"stdout": 1, "stderr": 1, "stream": 1, "logs": 1}
+        with translated(what), self._patient():
+            connection = self._client.attach_socket(container, params=wanted)
+        try:
+            yield _reading(what, (data for _, data in frames_iter(connection, tty=False)))
+        finally:
+            _close(connection)
 
     def wait(self, container: str) -> Container:
         with translated("wait for a container"):
@@ -304,6 +309,16 @@ class DockerEngine:
             yield
         finally:
             self._client.timeout = before
+
+
+def _close(connection: Any) -> None:
+    """Close a connection that was taken over from HTTP: whoever still reads from it sees an end."""
+    with contextlib.suppress(OSError):
+        getattr(connection, "_sock", connection).shutdown(socket.SHUT_RDWR)
+    response = getattr(connection, "_response", None)
+    if response is not None:
+        response.close()
+    connection.close()
 
 
 def _log_config(size: str | None) -> docker.types.LogConfig | None:

@@ -26,6 +26,8 @@ __all__ = ["Followed", "follow"]
 
 # How long output may still come when the container has ended.
 _DRAIN = 10.0
+# A signal that comes just before the wait begins is handled when it ends.
+_TICK = 0.2
 # Pieces of output that wait for a slow terminal, before the engine has to wait too.
 _WAITING = 64
 
@@ -104,8 +106,10 @@ class _Loop:
         closed = False
         while self._ended is None or not closed:
             try:
-                event = events.get(timeout=self._timeout())
+                event = events.get(timeout=_TICK)
             except queue.Empty:
+                if self._deadline is None or time.monotonic() < self._deadline:
+                    continue
                 if self._ended is not None:
                     break  # the engine holds an output open that nobody can write to
                 self._deadline = None
@@ -121,6 +125,7 @@ class _Loop:
                     self._pass_on(event)
                 case State():
                     self._ended = event
+                    self._deadline = time.monotonic() + _DRAIN
                 case _Closed():
                     closed = True
                 case BaseException():
@@ -136,13 +141,6 @@ class _Loop:
             self._engine.kill(self._container, number)
         else:
             self._engine.kill(self._container, signal.SIGKILL)
-
-    def _timeout(self) -> float | None:
-        if self._ended is not None:
-            return _DRAIN
-        if self._deadline is not None:
-            return max(0.0, self._deadline - time.monotonic())
-        return None
 
 
 def _read(
