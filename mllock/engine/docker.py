@@ -179,7 +179,8 @@ class DockerEngine:
             cap_drop=None if plan.capabilities is None else ["ALL"],
             cap_add=list(plan.capabilities or ()) or None,
             security_opt=None if plan.capabilities is None else ["no-new-privileges"],
-            log_config=_log_config(plan.log_size),
+            # The engine's default may be one that `output` cannot read.
+            log_config=docker.types.LogConfig(type="json-file" if plan.keeps_output else "none"),
         )
         with translated("create a container"):
             created = self._client.create_container(
@@ -198,10 +199,19 @@ class DockerEngine:
         with translated("start a container"):
             self._client.start(container)
 
+    def output(self, container: str) -> AbstractContextManager[Iterator[bytes]]:
+        return self._stream(
+            "pass on what a container prints",
+            # Not attach: it hijacks the connection, and never ends for a container that has.
+            lambda: self._client.logs(
+                container, stdout=True, stderr=True, stream=True, follow=True
+            ),
+        )
+
     @contextlib.contextmanager
-    def output(self, container: str) -> Iterator[Iterator[bytes]]:
+    def attached(self, container: str) -> Iterator[Iterator[bytes]]:
         what = "pass on what a container prints"
-        wanted = {"stdout": 1, "stderr": 1, "stream": 1, "logs": 1}
+        wanted = {"stdout": 1, "stderr": 1, "stream": 1}
         with translated(what), self._patient():
             connection = self._client.attach_socket(container, params=wanted)
         try:
@@ -301,6 +311,9 @@ class DockerEngine:
             # A stream that was not read to its end is cut here, and its connection with it.
             with contextlib.suppress(Exception):
                 chunks.close()
+            response = getattr(chunks, "_response", None)
+            if response is not None:
+                response.close()
 
     @contextlib.contextmanager
     def _patient(self) -> Iterator[None]:
@@ -319,12 +332,6 @@ def _close(connection: Any) -> None:
     if response is not None:
         response.close()
     connection.close()
-
-
-def _log_config(size: str | None) -> docker.types.LogConfig | None:
-    if size is None:
-        return None
-    return docker.types.LogConfig(type="json-file", config={"max-size": size})
 
 
 def _reading(what: str, chunks: Iterable[bytes]) -> Iterator[bytes]:

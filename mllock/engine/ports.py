@@ -44,7 +44,12 @@ class Engine(Protocol):
     def start(self, container: str) -> None: ...
 
     def output(self, container: str) -> AbstractContextManager[Iterator[bytes]]:
-        """Standard output and error from the beginning, as they come, until it ends."""
+        """Standard output and error of a started container: from its beginning, as they come, until
+        it ends."""
+
+    def attached(self, container: str) -> AbstractContextManager[Iterator[bytes]]:
+        """Standard output and error of a container that is to be started in the block: each byte as
+        it comes, whole lines or not. `output` has it by lines, from the engine's log."""
 
     def wait(self, container: str) -> Container:
         """When it has ended: how."""

@@ -87,7 +87,8 @@ class ContainerPlan:
     `memory` is in bytes, swap included. `network` False means none at all. `ports` are container
     port -> (address, port) of the engine's machine; port 0 lets the engine choose. `tmpfs` are
     target -> mount options. `capabilities` are all that it has, and it cannot get others; None is
-    what engines give. `log_size` bounds what the engine keeps of its output ("1m").
+    what engines give. Without `keeps_output` the
+    engine has no log of it, and what it prints is for `attached` only.
     """
 
     image: str
@@ -104,7 +105,7 @@ class ContainerPlan:
     labels: Mapping[str, str] = field(default_factory=dict)
     init: bool = False
     capabilities: tuple[str, ...] | None = None
-    log_size: str | None = None
+    keeps_output: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

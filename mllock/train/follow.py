@@ -61,7 +61,7 @@ def follow(
     over = threading.Event()
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(_caught(events))
-        chunks = stack.enter_context(engine.output(container))
+        chunks = stack.enter_context(engine.attached(container))
         engine.start(container)
         threads = [
             threading.Thread(target=task, daemon=True)

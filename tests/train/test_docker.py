@@ -389,8 +389,8 @@ def test_no_such_command(project: Project) -> None:
         ),
         (
             "mkdir -p out/model; mkfifo out/model/x; exit",
-            "out/model: the model cannot be taken out of the container: member 'model/x' is of type "
-            "b'6': not a file, folder or link",
+            "out/model: the model cannot be taken out of the container: member 'model/x' "
+            "is of type b'6': not a file, folder or link",
         ),
         (
             "mkdir -p out/model; ln -s /etc/passwd out/model/x; exit",
@@ -408,7 +408,8 @@ def test_no_such_command(project: Project) -> None:
         ),
         (
             GOOD + "head -c 2m /dev/zero > metrics.json; exit",
-            "metrics.json: the metrics cannot be taken out of the container: more than 1048576 bytes",
+            "metrics.json: the metrics cannot be taken out of the container: "
+            "more than 1048576 bytes",
         ),
     ],
 )
