@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -23,12 +23,14 @@ import pytest
 
 from mllock.engine.docker import DockerEngine
 from mllock.engine.types import LABEL
-from mllock.errors import EngineError
+from mllock.errors import EngineError, MllockError
 from mllock.image.layers import cached_layer
 from mllock.lock.format import dump_lock, seal
 from mllock.lock.types import LayerGroup, Layers
 from mllock.train.leftovers import owner_of
+from mllock.train.runs import RunFolder, list_runs
 from mllock.workflows.context import Context
+from mllock.workflows.train import TrainResult, train
 from support.nodes import file, folder, symlink
 from support.training import context, lock_of, make_project, put_wheels
 
@@ -126,6 +128,32 @@ def leftovers(engine: DockerEngine, ctx: Context) -> tuple[list[str], list[str]]
         [container.name for container in engine.containers(label)],
         [labels[LABEL] for labels in engine.volumes(label).values()],
     )
+
+
+Project = Callable[..., Context]
+
+
+def go(ctx: Context, *overrides: str) -> TrainResult:
+    return train(ctx, overrides=overrides, runtime="docker")
+
+
+def said(ctx: Context, error: type[MllockError]) -> str:
+    """The message, and that no run looks good afterwards."""
+    with pytest.raises(error) as caught:
+        go(ctx)
+    assert [run for run in list_runs(ctx.runs) if run.is_good] == []
+    return str(caught.value)
+
+
+def the_run(ctx: Context) -> RunFolder:
+    (run,) = list_runs(ctx.runs)
+    return run
+
+
+def failure(ctx: Context) -> tuple[str, int | None]:
+    failed = the_run(ctx).failure()
+    assert failed is not None
+    return failed.kind, failed.exit_code
 
 
 def clean(engine: DockerEngine, name: str) -> None:

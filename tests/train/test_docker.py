@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import posixpath
-from collections.abc import Callable, Iterator
+import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.containers import GOOD, Proxy, clean, docker_project, leftovers
+from support.containers import GOOD, Project, Proxy, failure, go, leftovers, said, the_run
 from support.reporter import Recorder
 from support.training import plan_of
 
 from mllock.core.digest import Digest
 from mllock.engine.docker import DockerEngine
 from mllock.engine.types import ContainerPlan, Mount
-from mllock.errors import EngineError, MllockError, ProgramError, SpecError, VoidRunError
+from mllock.errors import EngineError, ProgramError, SpecError, VoidRunError
 from mllock.spec.reader import load_spec
 from mllock.train.docker import DockerRuntime
 from mllock.train.placing import is_seen
-from mllock.train.runs import RunFolder, list_runs
+from mllock.train.runs import list_runs
 from mllock.workflows.build import build_images, train_image
 from mllock.workflows.check import check_target
 from mllock.workflows.context import Context
@@ -30,49 +28,6 @@ from mllock.workflows.environment import environment_of
 from mllock.workflows.load import load_image
 from mllock.workflows.lock import current_lock
 from mllock.workflows.train import TrainResult, train
-
-Project = Callable[..., Context]
-
-
-@pytest.fixture
-def project(
-    tmp_path: Path, engine_host: str, engine: DockerEngine, unique: str
-) -> Iterator[Project]:
-    """`project(program, ...)`; afterwards its images are gone, and nothing else was left."""
-    made: list[Context] = []
-
-    def make(program: str = "", host: str = engine_host, **options: Any) -> Context:
-        made.append(docker_project(tmp_path, host, unique, program, **options))
-        return made[-1]
-
-    yield make
-    clean(engine, unique)
-    assert [leftovers(engine, ctx) for ctx in made] == [([], [])] * len(made)
-    for ctx in made:
-        assert [*(ctx.state / "tmp").glob("*")] == []
-
-
-def go(ctx: Context, *overrides: str) -> TrainResult:
-    return train(ctx, overrides=overrides, runtime="docker")
-
-
-def said(ctx: Context, error: type[MllockError]) -> str:
-    """The message, and that no run looks good afterwards."""
-    with pytest.raises(error) as caught:
-        go(ctx)
-    assert [run for run in list_runs(ctx.runs) if run.is_good] == []
-    return str(caught.value)
-
-
-def the_run(ctx: Context) -> RunFolder:
-    (run,) = list_runs(ctx.runs)
-    return run
-
-
-def failure(ctx: Context) -> tuple[str, int | None]:
-    failed = the_run(ctx).failure()
-    assert failed is not None
-    return failed.kind, failed.exit_code
 
 
 def test_a_good_run(project: Project, engine: DockerEngine, unique: str) -> None:
@@ -229,8 +184,6 @@ def test_data_that_changes_meanwhile_voids_the_run(project: Project, tmp_path: P
         raise AssertionError(chunk)
 
     # The program waits for a file in its data, whose appearing is the change.
-    import threading
-
     timer = threading.Timer(1.0, lambda: (ctx.project / "flags/go").write_text(""))
     timer.start()
     try:
@@ -380,76 +333,11 @@ def test_no_such_command(project: Project) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("program", "message"),
-    [
-        (
-            "mkdir out; ln -s /etc out/model; exit",
-            "out/model: the model is neither a file nor a folder",
-        ),
-        (
-            "mkdir -p out/model; mkfifo out/model/x; exit",
-            "out/model: the model cannot be taken out of the container: member 'model/x' "
-            "is of type b'6': not a file, folder or link",
-        ),
-        (
-            "mkdir -p out/model; ln -s /etc/passwd out/model/x; exit",
-            "model/x: the model cannot be shipped: a link that does not stay in the folder",
-        ),
-        (
-            "mkdir -p out/model; echo > out/model/x; ln -s ../../.. out/model/y; exit",
-            "model/y: the model cannot be shipped: a link that does not stay in the folder",
-        ),
-        ("mkdir -p out/model; exit", "out/model: the program ended well and wrote an empty model"),
-        ("exit", "mlproject.toml: train.model: the program ended well and wrote no model"),
-        (
-            GOOD + "rm metrics.json; ln -s /etc/passwd metrics.json; exit",
-            "metrics.json: the metrics are not a regular file",
-        ),
-        (
-            GOOD + "head -c 2m /dev/zero > metrics.json; exit",
-            "metrics.json: the metrics cannot be taken out of the container: "
-            "more than 1048576 bytes",
-        ),
-    ],
-)
-def test_outputs_that_are_refused(project: Project, program: str, message: str) -> None:
-    ctx = project(program + " 0\n")
-    assert said(ctx, ProgramError).startswith(message)
-    assert failure(ctx)[0] == "output"
-
-
-def test_a_model_with_links_is_as_on_the_host(project: Project) -> None:
-    ctx = project(
-        "mkdir -p out/model/sub; echo w > out/model/w; ln out/model/w out/model/sub/hard; "
-        "ln -s w out/model/soft; mkdir out/model/empty; chmod 700 out/model/w; "
-        f"touch out/model/{'n' * 150} 'out/model/ü'\n"
-    )
-    model = go(ctx).run.model_manifest()
-    assert [(e.kind, e.path, e.target) for e in model.entries] == [
-        ("d", "empty", None),
-        ("f", "n" * 150, None),
-        ("f", "params", None),
-        ("l", "soft", "w"),
-        ("x", "sub/hard", None),
-        ("x", "w", None),
-        ("f", "weights", None),
-        ("f", "ü", None),
-    ]
-
-
 def test_what_a_program_leaves_running_is_ended(project: Project, engine: DockerEngine) -> None:
     """It holds the output open, in a session of its own."""
     ctx = project("setsid sh -c 'while :; do echo late >> /app/out/model/late; sleep 0.1; done' &")
     go(ctx)
     assert leftovers(engine, ctx) == ([], [])
-
-
-def test_a_file_as_model(project: Project) -> None:
-    ctx = project("mkdir out; echo w > out/model; echo '{}' > metrics.json; exit 0\n")
-    result = go(ctx)
-    assert result.run.model_path().name == posixpath.basename("out/model")
-    assert result.run.model_path().read_text() == "w\n"
 
 
 def test_what_was_chosen_is_said(project: Project, engine: DockerEngine, unique: str) -> None:
