@@ -23,6 +23,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--runtime",
+    metavar="RUNTIME",
     type=click.Choice(["docker", "host"]),
     help="Where the program runs; docker: in a container of the train image (default where an "
     "engine answers); host: this machine's Python with the locked packages.",
