@@ -113,7 +113,7 @@ def _signed(
         difference = Difference(
             path=signed.name, expected="a signature by a trusted key", found=trust.fingerprint
         )
-        return refuted("signature", reason, [difference], source=signed.name)
+        return refuted("signature", reason, [difference], source=signed.name, cure=trust.hint)
     if signed.value is None:
         return refuted("signature", f"{what}: {signed.problem}", source=signed.name)
     if evidence.project is not None and signed.value.project != evidence.project:

@@ -34,6 +34,7 @@ COMMANDS = {
     "runs": ("runs", "List the runs of this project."),
     "show": ("show", "Show one run: inputs, outputs, metrics, signature."),
     "check": ("check", "Prove that what is deployed is what was trained."),
+    "keys": ("keys", "Your signing key, and whose signatures count for you."),
     "demo": ("demo", "Watch the whole line work on a small real project."),
 }
 

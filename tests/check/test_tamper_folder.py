@@ -191,7 +191,8 @@ def test_a_record_signed_by_another_key(world, other_key, policy):
     report = world.check(target)
     assert [f.verdict for f in report.findings[:3]] == ["unproven"] * 3
     assert finding(report, "signature").cure == (
-        "name the signer's public key in a policy: --policy FILE"
+        "ask its owner, not who sent this, for the public key; then: mllock keys trust FILE "
+        f"--project tiny --fingerprint {other_key.fingerprint}"
     )
     assert report.exit_code() == 3
     assert world.check(target, accepted=["signature"]).exit_code() == 3
