@@ -50,6 +50,7 @@ __all__ = [
 PARAMS = "params.json"
 ENVIRONMENT_LABEL = "mllock.environment"
 STATEMENT = "serve-image.sigstore.json"
+TRAIN_STATEMENT = "train-image.sigstore.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +123,7 @@ def build_images(
     for part, built in zip(parts, images, strict=True):
         if part.run is not None:
             atomic.write_bytes(part.run.path / STATEMENT, built.statement)
+    _keep_train_statement(parts, images)
     return BuildResult(
         project=loaded.spec.project.name,
         output=folder,
@@ -129,6 +131,15 @@ def build_images(
         images=images,
         fingerprint=key.fingerprint,
     )
+
+
+def _keep_train_statement(parts: Sequence[_Parts], images: Sequence[BuiltImage]) -> None:
+    """Beside the run that is served, if it was trained from this very code: a release binds it."""
+    runs = [part.run for part in parts if part.run is not None]
+    for part, built in zip(parts, images, strict=True):
+        for run in runs:
+            if part.kind == "train" and run.record().code == part.code.digest:
+                atomic.write_bytes(run.path / TRAIN_STATEMENT, built.statement)
 
 
 def _find_run(
