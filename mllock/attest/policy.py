@@ -72,6 +72,12 @@ class Entry:
     valid_from: dt.date | None = None
     valid_until: dt.date | None = None
 
+    def holds_on(self, day: dt.date) -> bool:
+        return not (
+            (self.valid_from is not None and day < self.valid_from)
+            or (self.valid_until is not None and day > self.valid_until)
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trust:
@@ -148,11 +154,10 @@ class Policy:
         """What `entry` is worth on that day, if a signature by its key fits."""
         if entry.key.fingerprint in self.revoked:
             return "revoked"
-        if entry.valid_from is not None and today < entry.valid_from:
-            return "not yet valid"
-        if entry.valid_until is not None and today > entry.valid_until:
-            return "expired"
-        return "trusted"
+        if entry.holds_on(today):
+            return "trusted"
+        before = entry.valid_from is not None and today < entry.valid_from
+        return "not yet valid" if before else "expired"
 
     def _unknown(self, project: str, claimed: str) -> Trust:
         if self.source is None:

@@ -229,7 +229,8 @@ def _doubtful(facts: ReleaseFacts, record: Record, top: tuple[Stated, ...]) -> F
         return unproven(
             "release",
             f"list {known} of revocations is known of, and {has}",
-            cure="bring the newest list of revocations there",
+            cure="bring the newest list of revocations there; if it is lost, sign it again on a "
+            "machine that has seen it: mllock revoke RUN, of a run that it names",
         )
     return _passed_over(facts, record, value.number, here, stated)
 

@@ -27,7 +27,10 @@ def turn(folder: Path, mode: int = 0o755) -> Iterator[None]:
     except OSError as error:
         raise cannot_write(folder, error) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:  # file systems that have no locks
+            raise cannot_write(folder, error) from error
         yield
     finally:
         os.close(descriptor)

@@ -215,7 +215,8 @@ def _for_folder(asked: _Asked, found: FoundTree) -> tuple[Source, str]:
         if inside.is_relative_to(run.path.resolve()):
             return _of_run(run), "the run that holds the target"
     runs = _good_runs(asked)
-    released = [run for run in runs if run.record().digest in asked.released.records()]
+    newest = asked.released.records()
+    released = [run for run in runs if run.record().digest in newest]
     manifest = manifest_of(found)
     for some, why in (
         (released, "the released run has this model"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mllock.attest.keys import (
@@ -135,9 +135,15 @@ def _succession(text: str, policy: Path, ctx: Context, old: SigningKey, new: Sig
     if not text:
         text = add_trust("", name, Entry(project="*", key=old.public))
         return add_trust(text, name, Entry(project="*", key=new.public))
-    entries = load_policy(policy, ctx.config_dir, ctx.environ).entries
-    for project in dict.fromkeys(e.project for e in entries if e.key == old.public):
-        text = add_trust(text, name, Entry(project=project, key=new.public))
+    read = load_policy(policy, ctx.config_dir, ctx.environ)
+    today = dt.datetime.now(dt.UTC).date()
+    # Where a person gave one key several times, what holds today goes before what does not.
+    mine = sorted(
+        (entry for entry in read.entries if entry.key == old.public),
+        key=lambda entry: not entry.holds_on(today),
+    )
+    for entry in {entry.project: entry for entry in reversed(mine)}.values():
+        text = add_trust(text, name, replace(entry, key=new.public))
     return text
 
 

@@ -150,6 +150,19 @@ def _images(run: RunFolder, record: Record, policy: Policy) -> tuple[ReleasedIma
 
 def _nothing_doubtful(state: Stages, release: Release) -> None:
     """A release that `check` could not prove, for something else that is there, is not made."""
+    here = [
+        stated.revocations.number
+        for stated in state.statements
+        if stated.believed and stated.revocations is not None and stated.project == release.project
+    ]
+    if max(here, default=0) < release.revocations:
+        raise RunError(
+            "the newest list of revocations is missing",
+            file=".mllock/releases",
+            expected=f"list {release.revocations}",
+            found=f"list {max(here)}" if here else "none",
+            hint="bring it back, or sign it again: mllock revoke RUN, of a run that it names",
+        )
     for stated in state.statements:
         other, listed = stated.release, stated.revocations
         matters = stated.problem is not None or (

@@ -6,7 +6,7 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mllock.attest.keys import SigningKey, load_or_create_key
@@ -69,6 +69,7 @@ def test_what_a_person_wrote_stays(alice: SigningKey, bob: SigningKey) -> None:
     assert add_revoked(written, "p", f"SHA256:{'A' * 43}", "again", NOW) == written
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_any_reason(reason: str) -> None:
     fingerprint = f"SHA256:{'B' * 43}"

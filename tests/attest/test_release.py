@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mllock.attest.release import (
@@ -91,6 +91,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
+@settings(deadline=None)
 @given(data=st.data())
 def test_mutated_twins_say_something_else_or_nothing(name: str, data: st.DataObject) -> None:
     whole = (GOLDEN / f"{name}.json").read_bytes()

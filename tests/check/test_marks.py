@@ -7,7 +7,7 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mllock.attest.policy import Trust
@@ -60,6 +60,7 @@ statements = st.lists(
 clocks = st.integers(0, 9).map(lambda hours: NOW + dt.timedelta(hours=hours))
 
 
+@settings(deadline=None)
 @given(statements, statements, clocks, clocks)
 def test_laws_of_a_maximum(left: list[Stated], right: list[Stated], one: dt.datetime, two) -> None:
     start = Marks(project="tiny")

@@ -159,6 +159,31 @@ def test_rotating_a_key_that_was_stolen(config: Path, bob: SigningKey, capsys) -
     ]
 
 
+def test_a_rotated_key_is_not_trusted_for_longer(config: Path, capsys) -> None:
+    assert run(["keys", "new"]) == 0
+    assert run(["keys", "export"]) == 0
+    Path("own.pub").write_text(own(config).public_pem)
+    trust = ["keys", "trust", "own.pub", "--project"]
+    assert run([*trust, "wine", "--until", "2020-12-31"]) == 0
+    assert run([*trust, "beer", "--from", "2099-01-01", "--until", "2099-12-31"]) == 0
+    assert run(["keys", "revoke", f"SHA256:{'A' * 43}"]) == 0
+    assert run(["keys", "new", "--rotate"]) == 0
+    new = own(config)
+    found = [e for e in load_policy(None, config, {}).entries if e.key == new.public]
+    assert [(e.project, str(e.valid_from), str(e.valid_until)) for e in found] == [
+        ("beer", "2099-01-01", "2099-12-31"),
+        ("wine", "None", "2020-12-31"),
+    ]
+    capsys.readouterr()
+    assert run(["keys"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if new.fingerprint in line]
+    assert lines[1:] == [
+        f"trusted  {new.fingerprint}  beer, your own, from 2099-01-01, until 2099-12-31, "
+        "not yet valid",
+        f"trusted  {new.fingerprint}  wine, your own, until 2020-12-31, expired",
+    ]
+
+
 def test_a_policy_that_does_not_trust_the_own_key_stays_so(
     config: Path, bob: SigningKey, capsys
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import multiprocessing
 import shutil
 import subprocess
 from pathlib import Path
@@ -240,6 +241,20 @@ def test_a_list_that_was_lost_is_made_again(world: World, capsys) -> None:
     value = listed(folder(world) / "revoked" / "000002.sigstore.json")
     assert [(one.run, one.reason) for one in value.revoked] == [(OTHER, "old"), (RUN, "")]
     shutil.rmtree(folder(world))
+    memory = world.root / "state/mllock/seen/tiny.json"
+    kept = memory.read_text()
+    memory.write_text(kept.replace(RUN, "20200101-000000-aaaa"))
+    _, err = output(capsys, "release", RUN, "--stage", "a", code=1)
+    assert "the run was revoked" in err  # its record is remembered, whatever it is called
+    (at,) = [one.record for one in value.revoked if one.run == RUN]
+    memory.write_text(kept.replace(RUN, "20200101-000000-aaaa").replace(at[7:], 64 * "0"))
+    _, err = output(capsys, "release", RUN, "--stage", "a", code=2)
+    assert err == (
+        "error: .mllock/releases: the newest list of revocations is missing\n"
+        "expected: list 2\nfound: none\n"
+        "hint: bring it back, or sign it again: mllock revoke RUN, of a run that it names\n"
+    )
+    memory.write_text(kept)
     output(capsys, "revoke", OTHER)
     value = listed(folder(world) / "revoked" / "000003.sigstore.json")
     assert [one.run for one in value.revoked] == [OTHER, RUN]
@@ -327,6 +342,18 @@ def test_check_takes_the_stage_and_the_folder(world: World, tmp_path: Path, caps
     assert run(arguments) == 3
     assert run([*arguments, "--releases", str(tmp_path / "elsewhere")]) == 0
     assert run([*arguments, "--allow-unproven", "release"]) == 0
+
+
+def _release(number: int) -> int:
+    return run(["-q", "release", RUN, "--stage", "production"])
+
+
+def test_many_at_once_have_numbers_of_their_own(world: World) -> None:
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        assert pool.map(_release, range(4)) == [0] * 4
+    files = sorted(folder(world).rglob("*.sigstore.json"))
+    assert [read(path).number for path in files] == [1, 2, 3, 4]
+    assert run(["check", str(world.run / "model"), "--stage", "production"]) == 0
 
 
 def test_the_starter_lets_git_keep_releases(tmp_path: Path) -> None:
