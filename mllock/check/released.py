@@ -20,7 +20,7 @@ from mllock.check.claims_release import newest
 from mllock.check.evidence import ReleaseFacts
 from mllock.check.marks import Marks, marks_file, read_marks, remember
 from mllock.core.digest import Digest
-from mllock.errors import InputError
+from mllock.errors import InputError, SurroundingsError
 
 __all__ = ["ReleaseQuestion", "ask_release", "require_stage"]
 
@@ -73,8 +73,23 @@ class ReleaseQuestion:
         return frozenset(found)
 
     def remember(self, facts: ReleaseFacts) -> None:
-        """Raise the marks by what was seen."""
-        remember(self.memory(), facts.marks.project, facts.statements, facts.clock)
+        """Raise the marks by what was seen. Of a project of which nothing trusted was ever seen,
+        whose name may be anybody's, there is nothing to remember."""
+        project = facts.marks.project
+        known = facts.marks.clock is not None
+        if not known and not any(s.believed and s.project == project for s in facts.statements):
+            return
+        try:
+            self._remember(project, facts)
+        except SurroundingsError as error:
+            error.hint = (
+                "a check with a stage keeps what it has seen: set XDG_STATE_HOME to a folder that "
+                "can be written to, and that lasts"
+            )
+            raise
+
+    def _remember(self, project: str, facts: ReleaseFacts) -> None:
+        remember(self.memory(), project, facts.statements, facts.clock)
 
 
 def require_stage(stage: str) -> None:

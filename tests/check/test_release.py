@@ -81,6 +81,7 @@ def test_nothing_is_released(world: World) -> None:
         "mllock release RUN --stage production, or name the folder of its statements with "
         "--releases DIR"
     )
+    assert not (world.root / ".local").exists()
     put_release(world, stage="staging")
     assert answer(world) == found
 
@@ -543,8 +544,14 @@ def test_memory_that_cannot_be_kept_is_an_error(world: World) -> None:
     (world.root / ".local").unlink()
     (world.root / ".local").mkdir()
     (world.root / ".local" / "state").symlink_to("/proc/nowhere")
-    with pytest.raises(SurroundingsError):
+    with pytest.raises(SurroundingsError) as unwritable:
         ask(world)
+    place = world.root / ".local/state/mllock/seen"
+    assert str(unwritable.value) == (
+        f"{place}: cannot write: a file is where a folder should be\n"
+        "hint: a check with a stage keeps what it has seen: set XDG_STATE_HOME to a folder that "
+        "can be written to, and that lasts"
+    )
 
 
 RANK = {"proven": 2, "unproven": 1, "refuted": 0}

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 from support.releases import folder, put_release, put_revocations
-from support.world import OTHER, RUN, World, make_world
+from support.world import OTHER, RUN, World, make_run, make_world
 
 from mllock.attest.bundle import read_bundle, sign_statement
 from mllock.attest.keys import SigningKey, load_or_create_key
 from mllock.attest.release import Release, Revocations, read_release, read_revocations
 from mllock.cli.main import run
+from mllock.lock.format import read_lock
 
 
 @pytest.fixture(scope="session")
@@ -123,6 +124,19 @@ def test_what_does_not_exist_is_not_bound_and_said(world: World, capsys) -> None
     (world.run / "train-image.sigstore.json").unlink()
     _, err = output(capsys, "release", RUN, "--stage", "production")
     assert err == "no training image of this run was built with it: none is bound\n"
+
+
+def test_a_model_that_is_one_file(made: World, world: World, capsys) -> None:
+    shutil.copytree(made.root / "cache", world.root / "cache")
+    lock = read_lock(world.project / "mlproject.lock")
+    single = "20261124-081501-zzzz"
+    make_run(world.context(), lock, single, {"model": b"weights"}, single=True)
+    assert run(["release", single, "--stage", "production"]) == 0
+    place = world.root / "model.bin"
+    place.write_bytes(b"weights")
+    assert run(["check", str(place), "--stage", "production"]) == 0
+    place.write_bytes(b"weightz")
+    assert run(["check", str(place), "--stage", "production"]) == 1
 
 
 def test_what_is_not_what_was_trained_is_not_released(world: World, bob, capsys) -> None:
