@@ -23,6 +23,7 @@ from mllock.attest.image_statement import ImageStatement
 from mllock.check.claims_image import code, configuration, environment
 from mllock.check.claims_lineage import lineage
 from mllock.check.claims_model import model
+from mllock.check.claims_release import release
 from mllock.check.evidence import Evidence, ImageFacts, Signed
 from mllock.check.findings import not_asked, proven, refuted, unproven
 from mllock.check.types import CLAIMS, Claim, Difference, Finding
@@ -56,8 +57,17 @@ def decide(evidence: Evidence) -> tuple[Finding, ...]:
         else:
             found[claim] = _rest_on(evidence, rule(evidence, record))
     found["behaviour"] = not_asked("behaviour", "nothing is run by this check")
-    found["release"] = not_asked("release", "no stage was named")
+    found["release"] = _release(evidence, found)
     return tuple(found[claim] for claim in CLAIMS)
+
+
+def _release(evidence: Evidence, found: dict[Claim, Finding]) -> Finding:
+    facts, record = evidence.release, evidence.record.usable
+    if facts is not None and record is not None:
+        return _rest_on(evidence, release(evidence, facts, record, found["model"]))
+    if evidence.stage is None:
+        return not_asked("release", "no stage was named")
+    return unproven("release", "there is no record of what it should be", cure=_NO_RECORD)
 
 
 _NO_RECORD = "name a record with a trusted signature: --run RUN or --record FILE"
@@ -113,7 +123,7 @@ def _signed(
         difference = Difference(
             path=signed.name, expected="a signature by a trusted key", found=trust.fingerprint
         )
-        return refuted("signature", reason, [difference], source=signed.name)
+        return refuted("signature", reason, [difference], source=signed.name, cure=trust.hint)
     if signed.value is None:
         return refuted("signature", f"{what}: {signed.problem}", source=signed.name)
     if evidence.project is not None and signed.value.project != evidence.project:

@@ -6,12 +6,15 @@ Gathered by `mllock.check.expected`, `folder` and `image` (effects), judged by
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from mllock.attest.image_statement import ImageStatement
 from mllock.attest.policy import Trust
+from mllock.attest.release_files import Stated
+from mllock.check.marks import Marks
 from mllock.check.types import Difference
 from mllock.core.digest import Digest
 from mllock.core.tree import Entry, TreeManifest
@@ -26,6 +29,7 @@ __all__ = [
     "LayerSeen",
     "LockFound",
     "Problem",
+    "ReleaseFacts",
     "Signed",
 ]
 
@@ -128,13 +132,27 @@ class ImageFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReleaseFacts:
+    """What is known of releases. `stage` is None if none was asked for. `place` is where statements
+    were looked for, `memory` the file of `marks`; `clock` is this machine's."""
+
+    stage: str | None
+    place: str
+    memory: str
+    statements: tuple[Stated, ...]
+    marks: Marks
+    clock: dt.datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
     """Everything that the claims are decided from.
 
     `project` is the name of the project that is checked, if it is known; `run` the run that was
     named or chosen, if the record came from its folder. `target` is a tree for `path:` and an image
     for `oci:`. `manifest` is the text of the model's manifest, if one with the record's digest was
-    found; `kept` are files of the run folder by name, with their digests.
+    found; `kept` are files of the run folder by name, with their digests. `stage` is
+    what was asked for; `release` is there if there is a record that can be used.
     """
 
     project: str | None
@@ -145,3 +163,5 @@ class Evidence:
     locks: tuple[LockFound, ...] = ()
     manifest: TreeManifest | None = None
     kept: Mapping[str, Digest] = field(default_factory=dict)
+    stage: str | None = None
+    release: ReleaseFacts | None = None

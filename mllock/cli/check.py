@@ -16,6 +16,7 @@ Examples:
   mllock check .mllock/runs/20261123-081501-k3f9/model
   mllock check oci:.mllock/oci --allow-unproven environment
   mllock check path:/srv/model --run 20261123-081501-k3f9 --json
+  mllock check path:/srv/model --stage production
 """
 
 
@@ -35,6 +36,17 @@ Examples:
     help="Whose signatures count; default: policy.toml of this user, else this machine's key.",
 )
 @click.option(
+    "--stage",
+    metavar="NAME",
+    help="Ask as well whether this is the newest release of that stage, and not revoked.",
+)
+@click.option(
+    "--releases",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where signed releases and revocations are; default: .mllock/releases of the project.",
+)
+@click.option(
     "--allow-unproven",
     "accepted",
     metavar="CLAIM",
@@ -51,6 +63,8 @@ def command(
     run: str | None,
     record: Path | None,
     policy: Path | None,
+    stage: str | None,
+    releases: Path | None,
     accepted: tuple[Claim, ...],
     as_json: bool,
 ) -> int:
@@ -69,6 +83,8 @@ def command(
         run=run,
         record=record,
         policy=policy,
+        stage=stage,
+        releases=releases,
         accepted=accepted,
     )
     if as_json:

@@ -51,6 +51,7 @@ __all__ = [
 PARAMS = "params.json"
 ENVIRONMENT_LABEL = "mllock.environment"
 STATEMENT = "serve-image.sigstore.json"
+TRAIN_STATEMENT = "train-image.sigstore.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +124,7 @@ def build_images(
     for part, built in zip(parts, images, strict=True):
         if part.run is not None:
             atomic.write_bytes(part.run.path / STATEMENT, built.statement)
+    _keep_train_statement(parts, images)
     return BuildResult(
         project=loaded.spec.project.name,
         output=folder,
@@ -138,6 +140,15 @@ def train_image(
     """The image that `build train` writes: what `mllock train` runs in."""
     key = load_or_create_key(ctx.config_dir, ctx.environ)
     return _finish(loaded, lock, environment, _train_parts(ctx, loaded), key).image
+
+
+def _keep_train_statement(parts: Sequence[_Parts], images: Sequence[BuiltImage]) -> None:
+    """Beside the run that is served, if it was trained from this very code: a release binds it."""
+    runs = [part.run for part in parts if part.run is not None]
+    for part, built in zip(parts, images, strict=True):
+        for run in runs:
+            if part.kind == "train" and run.record().code == part.code.digest:
+                atomic.write_bytes(run.path / TRAIN_STATEMENT, built.statement)
 
 
 def _find_run(
