@@ -27,7 +27,9 @@ ROOMS = (
     "image",
     # A record is a signed statement: training needs attest, and attest no training.
     "attest",
+    "probes",
     "train",
+    "serve",
     "check",
     "workflows",
     "cli",
