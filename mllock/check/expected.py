@@ -39,7 +39,15 @@ MANIFEST = "model.manifest"
 LOCK = "mlproject.lock"
 STATEMENT = "serve-image.sigstore.json"
 MAX_FILE = 64 * 1024 * 1024
-KEPT = ("code.manifest", "log.txt", "metrics.json", "model.manifest", "params.json", "record.json")
+KEPT = (
+    "code.manifest",
+    "log.txt",
+    "metrics.json",
+    "model.manifest",
+    "params.json",
+    "probes.json",
+    "record.json",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ Examples:
   mllock check .mllock/runs/20261123-081501-k3f9/model
   mllock check oci:.mllock/oci --allow-unproven environment
   mllock check path:/srv/model --run 20261123-081501-k3f9 --json
+  mllock check https://wine.example.org --allow-unproven behaviour
 """
 
 
@@ -35,6 +36,11 @@ Examples:
     help="Whose signatures count; default: policy.toml of this user, else this machine's key.",
 )
 @click.option(
+    "--probe",
+    metavar="URL",
+    help="Ask this endpoint the recorded probes as well: where the target is served.",
+)
+@click.option(
     "--allow-unproven",
     "accepted",
     metavar="CLAIM",
@@ -51,13 +57,15 @@ def command(
     run: str | None,
     record: Path | None,
     policy: Path | None,
+    probe: str | None,
     accepted: tuple[Claim, ...],
     as_json: bool,
 ) -> int:
     """Prove, claim by claim, that TARGET is what was trained, or say what differs.
 
-    TARGET is path:DIR (a model folder or file) or oci:DIR[:REF] (an image in an OCI layout;
-    default REF: serve). Without a prefix it is what is there. Exit code: 0 all asked claims are
+    TARGET is path:DIR (a model folder or file), oci:DIR[:REF] (an image in an OCI layout;
+    default REF: serve) or http(s)://HOST[:PORT] (an endpoint, which is asked the recorded probes).
+    Without a prefix it is what is there. Exit code: 0 all asked claims are
     proven or accepted, 1 something is refuted, 3 something is unproven.
     """
     from mllock.check.report import lines, to_json
@@ -70,6 +78,7 @@ def command(
         record=record,
         policy=policy,
         accepted=accepted,
+        probe=probe,
     )
     if as_json:
         app.print_json(to_json(report))
