@@ -63,6 +63,7 @@ def command(
                 "model": result.model,
                 "metrics": dict(result.metrics),
                 "signed-by": result.fingerprint,
+                "probes": result.probes,
             }
         )
         return
@@ -70,6 +71,8 @@ def command(
     for name, value in result.metrics.items():
         shown = value if isinstance(value, int) else format(value, "g")
         app.print(printable(f"metric   {name} = {shown}"))
+    if result.probes:
+        app.print(f"probes   {result.probes}")
     app.print(f"model    {result.model}")
     app.print(f"signed   {result.fingerprint}")
     say("next:")

@@ -19,7 +19,7 @@ from mllock.core.platform import KNOWN
 from mllock.engine.ports import Engine
 from mllock.engine.types import EngineInfo
 from mllock.errors import EngineError
-from mllock.image.types import Image
+from mllock.image.types import Image, ImageKind
 from mllock.lock.types import Lock, PythonPackage
 from mllock.processes import held_interrupts
 from mllock.spec.loaded import LoadedSpec
@@ -51,11 +51,11 @@ class HasEnvironment(Protocol):
 
 @contextlib.contextmanager
 def chosen(
-    ctx: Context, loaded: LoadedSpec, runtime: RuntimeName | None
+    ctx: Context, loaded: LoadedSpec, runtime: RuntimeName | None, image: ImageKind
 ) -> Iterator[Engine | None]:
-    """The engine to run in, or None for this machine. Says which."""
+    """The engine to run `image` in, or None for this machine. Says which."""
     if runtime == "host":
-        _say_host(ctx, loaded)
+        _say_host(ctx, loaded, image)
         yield None
         return
     with engine_of(ctx) if runtime == "docker" else engine_if_any(ctx) as engine:
@@ -65,18 +65,18 @@ def chosen(
         if engine is None or problem is not None:
             if problem is not None:
                 ctx.reporter.note(f"not in the engine: {problem.message}")
-            _say_host(ctx, loaded)
+            _say_host(ctx, loaded, image)
             yield None
             return
         info = engine.info
         where = f" at {info.endpoint}" if info.remote else ""
-        ctx.reporter.note(f"runtime: docker {info.version}{where} (in the train image)")
+        ctx.reporter.note(f"runtime: docker {info.version}{where} (in the {image} image)")
         yield engine
 
 
-def _say_host(ctx: Context, loaded: LoadedSpec) -> None:
+def _say_host(ctx: Context, loaded: LoadedSpec, image: ImageKind) -> None:
     ctx.reporter.note("runtime: host (this machine's Python, locked packages; not the image)")
-    train = loaded.spec.train
+    train = loaded.spec.train if image == "train" else None
     if train is not None and train.memory is not None:
         ctx.reporter.note(
             f"memory = {train.memory} is no limit here: only --runtime docker has one"
