@@ -226,9 +226,7 @@ class DockerServer:
             self._engine.kill(self._container, signal.SIGKILL)
 
 
-def _copy(
-    chunks: Iterator[bytes], file: BinaryIO, output: Callable[[bytes], None] | None
-) -> None:
+def _copy(chunks: Iterator[bytes], file: BinaryIO, output: Callable[[bytes], None] | None) -> None:
     # An engine that goes away, or a full disk, is noticed where it matters.
     with contextlib.suppress(MllockError, OSError, ValueError):
         for chunk in chunks:
