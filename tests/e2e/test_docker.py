@@ -1,4 +1,4 @@
-"""The line with a container engine, on the starter: trained and served in the image and on the host."""
+"""The line with a container engine, on the starter: in the image and on the host."""
 
 from __future__ import annotations
 
