@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from mllock.attest.image_statement import ImageStatement
 from mllock.attest.policy import Trust
@@ -20,6 +20,7 @@ from mllock.lock.types import Lock
 from mllock.train.record import Record
 
 __all__ = [
+    "ContainerFacts",
     "Evidence",
     "FoundTree",
     "ImageFacts",
@@ -111,9 +112,11 @@ class LayerSeen:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFacts:
     """An image, read from its bytes. `problem` is set if documents or tree cannot be read: then
-    what is not known is empty. `culprits` name files in layers that are not as expected."""
+    what is not known is empty. `culprits` name files in layers that are not as expected. An engine
+    (`store`) keeps layers unpacked: it has no compressed blobs, and a classic one no manifest."""
 
     ref: str
+    store: Literal["blobs", "engine"] = "blobs"
     manifest_digest: Digest | None = None
     config_digest: Digest | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -128,20 +131,53 @@ class ImageFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ContainerFacts:
+    """A container: what the engine says of it (`raw`), and the merged tree of its files.
+
+    `image` is the engine's id of its image: of the manifest if `image_is_manifest`, else of the
+    config. `expected` is the tree of the layers that were signed, `whole` whether these are all of
+    the image's; `missing` are layers whose files nobody here can list, with what the engine has in
+    their place. `differences` by path are all of them; `touched` are paths that were written to
+    and are right now. `hashed` of `size` expected bytes were compared.
+    """
+
+    id: str
+    name: str
+    image: Digest
+    image_is_manifest: bool
+    raw: Mapping[str, Any] = field(repr=False)
+    expected: Mapping[str, Member] = field(default_factory=dict, repr=False)
+    whole: bool = False
+    missing: Mapping[str, str] = field(default_factory=dict)
+    merged: Mapping[str, Member] = field(default_factory=dict, repr=False)
+    differences: Mapping[str, Difference] = field(default_factory=dict)
+    touched: tuple[str, ...] = ()
+    scratch: int = 0
+    hashed: int = 0
+    size: int = 0
+    problem: Problem | None = None
+
+    @property
+    def readable(self) -> bool:
+        return self.problem is None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
     """Everything that the claims are decided from.
 
     `project` is the name of the project that is checked, if it is known; `run` the run that was
-    named or chosen, if the record came from its folder. `target` is a tree for `path:` and an image
-    for `oci:`. `manifest` is the text of the model's manifest, if one with the record's digest was
-    found; `kept` are files of the run folder by name, with their digests.
+    named or chosen, if the record came from its folder. `target` is a tree for `path:`, an image
+    for `oci:` and `image:`, a container for `container:`. `manifest` is the text of the model's
+    manifest, if one with the record's digest was found; `kept` are files of the run folder by name,
+    with their digests.
     """
 
     project: str | None
     run: str | None = None
     record: Signed[Record]
     statement: Signed[ImageStatement] | None
-    target: FoundTree | ImageFacts
+    target: FoundTree | ImageFacts | ContainerFacts
     locks: tuple[LockFound, ...] = ()
     manifest: TreeManifest | None = None
     kept: Mapping[str, Digest] = field(default_factory=dict)

@@ -68,16 +68,17 @@ def read_layer(
     hashed: Callable[[str], bool] = _NEVER,
     kept: Callable[[str], bool] = _NEVER,
     md5: bool = False,
+    gzipped: bool = True,
     max_unpacked: int = MAX_UNPACKED,
 ) -> LayerContents:
-    """Read one gzipped tar. `name` is for messages; `hashed` and `kept` say of which files the
-    digest and the bytes are wanted. Raises ArchiveError."""
+    """Read one tar, gzipped or plain. `name` is for messages; `hashed` and `kept` say of which
+    files the digest and the bytes are wanted. Raises ArchiveError."""
     hasher = hashlib.sha256()
     total = 0
 
     def tar() -> Iterator[bytes]:
         nonlocal total
-        for piece in _gunzip(chunks):
+        for piece in _gunzip(chunks) if gzipped else chunks:
             total += len(piece)
             if total > max_unpacked:
                 raise ArchiveError(f"unpacks to more than {max_unpacked} bytes")

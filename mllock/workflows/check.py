@@ -19,13 +19,14 @@ from mllock.check import expected as side
 from mllock.check.claims import decide, hashed_bytes
 from mllock.check.compare import manifest_of
 from mllock.check.document import document_of
-from mllock.check.evidence import Evidence, FoundTree, ImageFacts, Signed
+from mllock.check.evidence import ContainerFacts, Evidence, FoundTree, ImageFacts, Signed
 from mllock.check.expected import Source
 from mllock.check.folder import read_tree
 from mllock.check.image import name_culprits, read_image
 from mllock.check.targets import Target, parse_target
 from mllock.check.types import Claim, Report
 from mllock.core.digest import Digest
+from mllock.engine.ports import Engine
 from mllock.errors import ArchiveError, InputError, RunError
 from mllock.store.layout_reader import Layout, open_layout
 from mllock.train.record import Record
@@ -75,15 +76,18 @@ def check_target(
         run=run,
         record=record,
     )
+    chosen = asked.target.chosen
     if asked.target.kind == "path":
         evidence, why = _folder(asked)
-    else:
+    elif asked.target.kind == "oci":
         evidence, why = _image(asked)
+    else:
+        evidence, why, chosen = _in_engine(asked)
     checked, there = hashed_bytes(evidence)
     value = evidence.record.usable
     return Report(
         target=target,
-        chosen=asked.target.chosen,
+        chosen=chosen,
         record=f"{evidence.record.name} ({why})",
         run=None if value is None else value.run_id,
         findings=decide(evidence),
@@ -126,12 +130,7 @@ def _image(asked: _Asked) -> tuple[Evidence, str]:
     facts = read_image(layout, ref)
     carried = side.carried_files(facts)
     statement = _best(_in_layout(asked, layout, facts), facts)
-    if ref == "train" or (statement and statement.value and statement.value.kind == "train"):
-        raise InputError(
-            "a training image holds no model: there is nothing to check it against",
-            file=asked.target.text,
-            hint="check the serving image, or the model folder",
-        )
+    _refuse_training(asked, statement, named=ref == "train")
     source, why = _named(asked) or _for_image(asked, facts, statement, carried)
     if source.run is not None and not _is_about(statement, facts):
         data = side.read_optional(source.run.path / side.STATEMENT)
@@ -145,12 +144,108 @@ def _image(asked: _Asked) -> tuple[Evidence, str]:
     return _evidence(asked, source, signed, statement, facts, carried), why
 
 
+def _refuse_training(
+    asked: _Asked, statement: Signed[ImageStatement] | None, *, named: bool = False
+) -> None:
+    if named or (statement and statement.value and statement.value.kind == "train"):
+        raise InputError(
+            "a training image holds no model: there is nothing to check it against",
+            file=asked.target.text,
+            hint="check the serving image, or the model folder",
+        )
+
+
+def _in_engine(asked: _Asked) -> tuple[Evidence, str, str]:
+    """The evidence, why this record, and what the name was resolved to."""
+    from mllock.workflows.engine import engine_if_any, engine_of
+
+    opened = engine_if_any if asked.target.guessed else engine_of
+    with opened(asked.ctx) as engine:
+        if engine is None or asked.target.kind == "image":
+            return _engine_image(asked, engine)
+        return _container(asked, engine)
+
+
+def _engine_image(asked: _Asked, engine: Engine | None) -> tuple[Evidence, str, str]:
+    from mllock.workflows import check_engine
+
+    image = check_engine.find_image(engine, asked.target)
+    assert engine is not None
+    facts = check_engine.read_image(engine, image.id, asked.target.text)
+    carried = side.carried_files(facts)
+    statement = _best(_kept_statements(asked), facts)
+    source, why, statement = _against(asked, facts, statement, carried)
+    signed = side.sign_of_record(source, asked.policy, asked.project)
+    if signed.usable is not None:
+        facts = check_engine.name_culprits(facts, engine, image.id, signed.usable)
+    chosen = f"{asked.target.chosen} at {engine.info.endpoint}: {image.id}"
+    return _evidence(asked, source, signed, statement, facts, carried), why, chosen
+
+
+def _container(asked: _Asked, engine: Engine) -> tuple[Evidence, str, str]:
+    from mllock.workflows import check_engine
+
+    container = check_engine.find_container(engine, asked.target)
+    is_manifest = engine.info.image_is_manifest
+    known = ImageFacts(
+        ref=asked.target.text,
+        store="engine",
+        manifest_digest=container.image if is_manifest else None,
+        config_digest=None if is_manifest else container.image,
+    )
+    statement = _best(_kept_statements(asked), known)
+    carried = check_engine.carried_record(engine, container.id)
+    source, why, statement = _against(asked, known, statement, carried)
+    signed = side.sign_of_record(source, asked.policy, asked.project)
+    usable = None if statement is None else statement.usable
+    facts = check_engine.read_container(asked.ctx, engine, container, signed.usable, usable)
+    chosen = (
+        f"{asked.target.chosen} at {engine.info.endpoint}: {container.id}, "
+        f"{container.state.status}, of the image {container.image}"
+    )
+    carried = side.carried_files(facts)
+    return _evidence(asked, source, signed, statement, facts, carried), why, chosen
+
+
+def _kept_statements(asked: _Asked) -> tuple[Signed[ImageStatement], ...]:
+    """Those beside the runs, and those in the project's layout."""
+    kept = [
+        (f"{run.id}/{side.STATEMENT}", data)
+        for run in _good_runs(asked)
+        if (data := side.read_optional(run.path / side.STATEMENT)) is not None
+    ]
+    try:
+        layout = open_layout(asked.ctx.state / "oci")
+        kept += [("image statement", data) for data in layout.referrers(None, BUNDLE)]
+    except InputError:
+        # There is none, or it cannot be read: then it says nothing.
+        pass
+    return _signed(asked, kept)
+
+
+def _against(
+    asked: _Asked,
+    facts: ImageFacts,
+    statement: Signed[ImageStatement] | None,
+    carried: dict[str, bytes],
+) -> tuple[Source, str, Signed[ImageStatement] | None]:
+    """The record, why it is this one, and the statement that goes with it."""
+    about = statement if _is_about(statement, facts) else None
+    _refuse_training(asked, about)
+    source, why = _named(asked) or _for_image(asked, facts, about, carried)
+    if about is None and source.run is not None:
+        data = side.read_optional(source.run.path / side.STATEMENT)
+        kept = [] if data is None else [(f"{source.run.id}/{side.STATEMENT}", data)]
+        about = _best(_signed(asked, kept), facts)
+    return source, why, about
+
+
 def _evidence(
     asked: _Asked,
     source: Source,
     signed: Signed[Record],
     statement: Signed[ImageStatement] | None,
-    target: FoundTree | ImageFacts,
+    target: FoundTree | ImageFacts | ContainerFacts,
     carried: dict[str, bytes],
 ) -> Evidence:
     record = signed.usable
@@ -277,13 +372,17 @@ def _signed(
 
 def _is_about(statement: Signed[ImageStatement] | None, facts: ImageFacts) -> bool:
     value = None if statement is None else statement.believed
-    return value is not None and value.manifest_digest == facts.manifest_digest
+    if value is None:
+        return False
+    if facts.manifest_digest is None:
+        return value.config_digest == facts.config_digest
+    return value.manifest_digest == facts.manifest_digest
 
 
 def _best(
     statements: Iterable[Signed[ImageStatement]], facts: ImageFacts
 ) -> Signed[ImageStatement] | None:
-    """The one that says most: believed and about this manifest, believed, readable, any."""
+    """The one that says most: believed and about this image, believed, readable, any."""
     return max(
         statements,
         key=lambda s: (_is_about(s, facts), s.believed is not None, s.value is not None),
