@@ -20,7 +20,7 @@ from mllock.image.types import ENVIRONMENT_KINDS
 from mllock.train.record import Record
 
 __all__ = ["APP", "IN_THE_IMAGE", "claim_of", "code", "configuration", "environment"]
-__all__ += ["no_statement", "trained_elsewhere", "unreadable"]
+__all__ += ["named_for", "no_statement", "trained_elsewhere", "unreadable"]
 
 APP = "app"
 CARRIED = "opt/mllock"
@@ -44,14 +44,25 @@ def unreadable(
     if image.problem is not None and broken == [] and image.layers:
         # All layers read, and still no tree that engines would agree on.
         mine = [image.problem]
-    if image.problem is not None and image.problem.path.startswith("/"):
-        record = evidence.record.usable
-        path = image.problem.path.removeprefix("/")
-        if record is not None and claim_of(path, record.model_path) == claim:
-            mine = [image.problem]
-    if mine:
-        return refuted(claim, "the image cannot be unpacked", _listed(mine), source=_SOURCE)
+    differences = [*_listed(mine), *named_for(claim, evidence, image)]
+    if differences:
+        return refuted(claim, "the image cannot be unpacked", differences, source=_SOURCE)
     return unproven(claim, "the image cannot be unpacked", cure="see configuration")
+
+
+def named_for(claim: Claim, evidence: Evidence, image: ImageFacts) -> list[Difference]:
+    """The paths of `claim` that are known to differ although not everything could be read."""
+    record = evidence.record.usable
+    if record is None or image.readable:
+        return []
+    named = [difference for found in image.culprits.values() for difference in found]
+    if image.problem is not None and image.problem.path.startswith("/"):
+        named.append(image.problem.difference())
+    return [
+        difference
+        for difference in named
+        if claim_of(difference.path.removeprefix("/"), record.model_path) == claim
+    ]
 
 
 def claim_of(path: str, model_path: str) -> Claim:

@@ -118,7 +118,8 @@ def configuration(evidence: Evidence, record: Record) -> Finding:
         return refuted("configuration", reason, difference, source=_SOURCE, level="B")
     if statement is None:
         return no_statement("configuration")
-    judged = judge(facts.raw, _settings(statement), statement.runtime_variables, facts.expected)
+    settings, names = _settings(statement), statement.runtime_variables
+    judged = judge(facts.raw, settings, names, facts.expected, facts.kernel)
     refuting = [*_image(statement, record, facts), *judged.refuting, *_written(facts)]
     if refuting:
         reason = "not as the image statement has it"

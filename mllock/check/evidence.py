@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from mllock.attest.image_statement import ImageStatement
 from mllock.attest.policy import Trust
+from mllock.check.mountinfo import KernelMount
 from mllock.check.types import Difference
 from mllock.core.digest import Digest
 from mllock.core.tree import Entry, TreeManifest
@@ -153,6 +154,7 @@ class ContainerFacts:
     differences: Mapping[str, Difference] = field(default_factory=dict)
     touched: tuple[str, ...] = ()
     scratch: int = 0
+    kernel: tuple[KernelMount, ...] | None = None
     hashed: int = 0
     size: int = 0
     problem: Problem | None = None

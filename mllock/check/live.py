@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mllock.check.live_lists import (
+    ENGINE_FILESYSTEMS,
+    ENGINE_MOUNTS,
     FREE_CONFIG,
     FREE_HOST,
     LOADERS,
@@ -24,6 +26,7 @@ from mllock.check.live_lists import (
     TUNING,
     named,
 )
+from mllock.check.mountinfo import KernelMount
 from mllock.check.tree import is_below
 from mllock.check.types import Difference
 from mllock.image.read import Member
@@ -65,9 +68,11 @@ def judge(
     config: Mapping[str, Any],
     runtime_variables: Sequence[str],
     tree: Mapping[str, Member],
+    kernel: Sequence[KernelMount] | None = None,
 ) -> Judged:
     """`raw` is the engine's description; `config` the signed image config's `config`; `tree` the
-    files that the container should have."""
+    files that the container should have; `kernel` the mounts that the kernel lists, if it could be
+    asked."""
     judged = Judged()
     live = _mapping(raw, "Config")
     host = _mapping(raw, "HostConfig")
@@ -75,6 +80,7 @@ def judge(
     _variables(live, config, runtime_variables, judged)
     for mount in mounts_of(raw, tree):
         _mount(mount, tree, judged)
+    _unknown_mounts(raw, tree, kernel or (), judged)
     _devices(host, judged)
     _host(host, judged)
     _rest(live, judged)
@@ -149,7 +155,9 @@ def mounts_of(raw: Mapping[str, Any], tree: Mapping[str, Member]) -> tuple[Mount
         what = f"a {kind} of {source}" if source else f"a {kind}"
         seen.append(_at(kind, str(mount.get("Destination")), what, tree))
     folders = _mapping(_mapping(raw, "HostConfig"), "Tmpfs")
-    return (*seen, *(_at("tmpfs", str(target), "a tmpfs", tree) for target in folders))
+    seen += [_at("tmpfs", str(target), "a tmpfs", tree) for target in folders]
+    # Engines list them in no order.
+    return tuple(sorted(seen, key=lambda mount: mount.target))
 
 
 def _at(kind: str, target: str, what: str, tree: Mapping[str, Member]) -> MountSeen:
@@ -189,6 +197,25 @@ def _mount(mount: MountSeen, tree: Mapping[str, Member], judged: Judged) -> None
         judged.outside.append(f"{mount.what} at {path}")
     else:
         judged.add("open", path, "nothing mounted", mount.what)
+
+
+def _unknown_mounts(
+    raw: Mapping[str, Any],
+    tree: Mapping[str, Member],
+    kernel: Sequence[KernelMount],
+    judged: Judged,
+) -> None:
+    """What is mounted without the engine having said so: by somebody in its mount namespace."""
+    known = {mount.target for mount in mounts_of(raw, tree)}
+    known |= {resolved(path, tree) for path in ENGINE_MOUNTS}
+    roots = 0
+    for mount in kernel:
+        roots += mount.target == ""
+        if is_below(mount.target, ENGINE_FILESYSTEMS) or mount.target in known:
+            continue
+        if mount.target or roots > 1:
+            seen = MountSeen(kind="mount", target=mount.target, what=f"{mount.what}, made later")
+            _mount(seen, tree, judged)
 
 
 def _devices(host: Mapping[str, Any], judged: Judged) -> None:

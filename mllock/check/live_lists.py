@@ -11,6 +11,8 @@ from mllock.image.read import Member
 
 __all__ = [
     "ENGINE_FILES",
+    "ENGINE_FILESYSTEMS",
+    "ENGINE_MOUNTS",
     "FREE_CONFIG",
     "FREE_HOST",
     "LOADERS",
@@ -83,6 +85,10 @@ ENGINE_FILES: dict[str, Member] = {
     "sbin/docker-init": _EMPTY_FILE,
     "usr/sbin/docker-init": _EMPTY_FILE,
 }
+
+# What engines mount into every running container, beside what is asked of them.
+ENGINE_MOUNTS = ("etc/hostname", "etc/hosts", "etc/resolv.conf", "sbin/docker-init")
+ENGINE_FILESYSTEMS = ("dev", "proc", "sys")
 
 # Variables: a name, or the beginning of names with "*" at its end.
 LOADERS = (

@@ -10,22 +10,24 @@ Three forms are known: folders of engine 20.10 (`ID/layer.tar`), blobs of later 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from mllock.check.evidence import ImageFacts, LayerSeen, Problem
 from mllock.core import canonical
 from mllock.core.digest import Digest, sha256_of
 from mllock.errors import ArchiveError
-from mllock.image.read import LayerContents, Member, merge, read_layer
+from mllock.image.read import LayerContents, Member, gunzip, merge, read_layer
 from mllock.image.read_tar import Source
 from mllock.image.stream_tar import StreamMember, stream_members
 from mllock.store.oci_json import read_config
 
-__all__ = ["problem_of", "read_saved"]
+__all__ = ["list_layers", "problem_of", "read_saved"]
 
 MAX_PARTS = 10_000
+MAX_LISTED = 10_000
 MAX_DOCUMENT = 16 * 1024 * 1024
 MAX_DOCUMENTS = 64 * 1024 * 1024
 MANIFEST = "manifest.json"
@@ -75,6 +77,44 @@ def read_saved(
         return _image(parts, ref, image, is_manifest=is_manifest)
     except ArchiveError as error:
         return ImageFacts(ref=ref, store="engine", problem=problem_of(error))
+
+
+def list_layers(chunks: Iterator[bytes], names: Collection[str]) -> dict[str, dict[str, str]]:
+    """What is in layers that cannot be read strictly: by layer, path and kind of each member.
+
+    Says where to look and proves nothing: another reader may see something else.
+    """
+    found: dict[str, dict[str, str]] = {}
+    source = Source(chunks)
+    try:
+        for member in stream_members(source):
+            if member.kind != "file":
+                continue
+            pieces = _Pieces(source, member.size)
+            if member.path in names:
+                found[member.path] = _listed(_first(pieces), pieces)
+            for _ in pieces:
+                pass
+    except ArchiveError:
+        # What was listed before is still worth saying.
+        return found
+    return found
+
+
+def _listed(first: bytes, rest: Iterator[bytes]) -> dict[str, str]:
+    whole = chain([first], rest)
+    inner = Source(gunzip(whole) if first.startswith(_GZIP) else whole)
+    listed: dict[str, str] = {}
+    try:
+        for member in stream_members(inner):
+            listed[member.path] = member.kind
+            for _ in inner.pieces(member.size):
+                pass
+            if len(listed) >= MAX_LISTED:
+                break
+    except ArchiveError:
+        return listed
+    return listed
 
 
 def problem_of(error: ArchiveError, place: str = "the image as the engine writes it") -> Problem:
@@ -145,13 +185,9 @@ def _is_layer(member: StreamMember, first: bytes) -> bool:
 
 
 def _layer(name: str, first: bytes, rest: Iterator[bytes], how: _How) -> LayerContents | Problem:
-    def chunks() -> Iterator[bytes]:
-        yield first
-        yield from rest
-
     try:
         return read_layer(
-            chunks(),
+            chain([first], rest),
             name,
             hashed=how.hashed,
             kept=how.kept,

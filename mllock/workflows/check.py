@@ -177,7 +177,8 @@ def _engine_image(asked: _Asked, engine: Engine | None) -> tuple[Evidence, str, 
     source, why, statement = _against(asked, facts, statement, carried)
     signed = side.sign_of_record(source, asked.policy, asked.project)
     if signed.usable is not None:
-        facts = check_engine.name_culprits(facts, engine, image.id, signed.usable)
+        usable = None if statement is None else statement.usable
+        facts = check_engine.name_culprits(facts, engine, image.id, signed.usable, usable)
     chosen = f"{asked.target.chosen} at {engine.info.endpoint}: {image.id}"
     return _evidence(asked, source, signed, statement, facts, carried), why, chosen
 

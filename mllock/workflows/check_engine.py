@@ -20,7 +20,8 @@ from mllock.check.image import culprits_of, is_list, is_ours
 from mllock.check.listings import Listings, everything
 from mllock.check.live import mounts_of
 from mllock.check.live_lists import ENGINE_FILES
-from mllock.check.saved import read_saved
+from mllock.check.mountinfo import kernel_mounts
+from mllock.check.saved import list_layers, read_saved
 from mllock.check.targets import Target
 from mllock.check.tree import compare_tree, is_below, is_of_engine, read_export
 from mllock.check.types import Difference
@@ -28,7 +29,7 @@ from mllock.core.digest import Digest
 from mllock.engine.ports import Engine
 from mllock.engine.types import Container, EngineImage
 from mllock.errors import ArchiveError, EngineError, InputError
-from mllock.image.read import Member, merge
+from mllock.image.read import WHITEOUT, Member, merge
 from mllock.image.read_tar import Source
 from mllock.image.stream_tar import stream_members
 from mllock.train.record import Record
@@ -116,13 +117,27 @@ def _refusal(error: EngineError) -> Problem | None:
     )
 
 
-def name_culprits(facts: ImageFacts, engine: Engine, image: Digest, record: Record) -> ImageFacts:
-    """`facts` with the files named in environment layers that are not as the record has them."""
+def name_culprits(
+    facts: ImageFacts,
+    engine: Engine,
+    image: Digest,
+    record: Record,
+    statement: ImageStatement | None,
+) -> ImageFacts:
+    """`facts` with files named in layers that are not as they were signed, by a second reading."""
     document = document_of(record)
     wanted = () if document is None else document.diff_ids
+    signed = len(wanted) if statement is None else len(statement.layers)
+    if not facts.readable:
+        above = {
+            layer.problem.path: number
+            for number, layer in enumerate(facts.layers)
+            if layer.problem is not None and number >= signed
+        }
+        return replace(facts, culprits=_above(engine, image, above)) if above else facts
     pairs = enumerate(zip(facts.layers, wanted, strict=False))
     wrong = [number for number, (layer, diff_id) in pairs if layer.diff_id != diff_id]
-    if not facts.readable or not wrong:
+    if not wrong:
         return facts
     with engine.save(image) as chunks:
         again = read_saved(
@@ -136,6 +151,27 @@ def name_culprits(facts: ImageFacts, engine: Engine, image: Digest, record: Reco
         )
     layers = {n: again.layers[n].contents for n in wrong if n < len(again.layers)}
     return replace(facts, culprits=culprits_of(layers))
+
+
+def _above(
+    engine: Engine, image: Digest, above: Mapping[str, int]
+) -> dict[int, tuple[Difference, ...]]:
+    """What is in layers on top of the signed ones, as `docker commit` puts them there."""
+    with engine.save(image) as chunks:
+        listed = list_layers(chunks, above)
+    return {
+        above[name]: tuple(
+            Difference(
+                path=f"/{path.replace(f'/{WHITEOUT}', '/')}",
+                expected="nothing above the layers that were signed",
+                found=f"a {'whiteout' if f'/{WHITEOUT}' in path else kind} in layer "
+                f"{above[name] + 1}",
+            )
+            for path, kind in sorted(members.items())
+            if kind != "folder"
+        )
+        for name, members in listed.items()
+    }
 
 
 def carried_record(engine: Engine, container: str) -> dict[str, bytes]:
@@ -195,6 +231,7 @@ def read_container(
         # Code, model and record lie above what is known path by path.
         differences = {p: d for p, d in differences.items() if not is_below(p, _ABOVE)}
     touched = _touched(engine, container, wanted.tree, differences)
+    kernel = None if engine.info.remote else kernel_mounts(container.state.pid, container.id)
     _same(container, engine.container(container.id))
     size = sum(
         member.size
@@ -215,6 +252,7 @@ def read_container(
         differences=differences,
         touched=touched,
         scratch=found.scratch,
+        kernel=kernel,
         hashed=found.hashed,
         size=size if complete else found.hashed,
         problem=found.problem,
@@ -306,12 +344,17 @@ def _touched(
 
 def _same(before: Container, after: Container | None) -> None:
     """Identity before and after: what was read is one container in one state."""
-    keys = ("Id", "Image", "Config", "HostConfig", "Mounts", "RestartCount")
-    same = after is not None and before.state.started == after.state.started
-    if same and after is not None and all(before.raw.get(k) == after.raw.get(k) for k in keys):
-        return
-    raise EngineError(
-        "the container was changed, started or removed while it was read",
-        found=before.name,
-        hint="run the same command again",
-    )
+    if after is None or _identity(before) != _identity(after):
+        raise EngineError(
+            "the container was changed, started or removed while it was read",
+            found=before.name,
+            hint="run the same command again",
+        )
+
+
+def _identity(container: Container) -> list[object]:
+    raw = container.raw
+    keys = ("Id", "Image", "Config", "HostConfig", "RestartCount")
+    # Engines list mounts in no order.
+    mounts = sorted(str(mount) for mount in raw.get("Mounts") or ())
+    return [container.state.started, mounts, *(raw.get(key) for key in keys)]

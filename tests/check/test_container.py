@@ -1,0 +1,218 @@
+"""Containers in all states; what is kept between two checks; what is not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.deployed import SITE, Deployed
+from support.e2e import mllock
+from support.world import OTHER, RUN, finding, paths, verdicts
+
+from mllock.errors import EngineError, InputError
+
+
+@pytest.mark.parametrize("state", ["created", "running", "paused", "exited"])
+def test_all_states(deployed: Deployed, state: str) -> None:
+    made = deployed.create() if state == "created" else deployed.run()
+    if state == "paused":
+        deployed.docker("pause", made)
+    if state == "exited":
+        deployed.docker("kill", made)
+    report = deployed.check(f"container:{made}")
+    assert report.exit_code() == 0, report
+    found = deployed.docker("inspect", "--format", "{{.Id}}, {{.State.Status}}", made)
+    image = deployed.docker("inspect", "--format", "{{.Image}}", made)
+    assert report.chosen == (
+        f"the container {made} of the container engine at {deployed.host}: {found}, "
+        f"of the image {image}"
+    )
+    levels = [finding(report, c).level for c in ("model", "environment", "code", "configuration")]
+    assert levels == ["B"] * 4
+    assert report.checked_bytes == report.expected_bytes > 1_000_000
+    if state == "paused":
+        deployed.docker("unpause", made)
+
+
+def test_by_id(deployed: Deployed) -> None:
+    made = deployed.docker("inspect", "--format", "{{.Id}}", deployed.create())
+    for name in (made, made[:12]):
+        assert deployed.check(f"container:{name}").exit_code() == 0
+
+
+def test_another_run_is_not_it(deployed: Deployed) -> None:
+    """An older good release put back: it is what it says, and not what it should be."""
+    made = deployed.create(image=deployed.older)
+    assert deployed.check(f"container:{made}").run == OTHER
+    report = deployed.check(f"container:{made}", run=RUN)
+    assert [verdicts(report)[c] for c in ("model", "lineage")] == ["refuted"] * 2
+    assert verdicts(report)["environment"] == "proven"
+    assert report.exit_code() == 1
+
+
+def test_the_image_is_gone(deployed: Deployed) -> None:
+    tag = deployed.new_tag()
+    deployed.docker("tag", deployed.tag, tag)
+    made = deployed.create(image=tag)
+    deployed.docker("rmi", "--force", tag)
+    assert deployed.check(f"container:{made}").exit_code() == 0
+
+
+def listings(deployed: Deployed) -> list[Path]:
+    return sorted((deployed.world.root / "cache" / "listings").glob("*.json"))
+
+
+def test_listings_are_made_once(own: Deployed) -> None:
+    """From the layout, or from the engine; then only the export is read."""
+    made = own.create()
+    shutil.rmtree(own.world.root / "cache", ignore_errors=True)
+    assert own.check(f"container:{made}").exit_code() == 0
+    from_layout = [path.read_bytes() for path in listings(own)]
+    assert len(from_layout) == 6
+    shutil.rmtree(own.world.root / "cache")
+    shutil.rmtree(own.world.oci)
+    assert own.check(f"container:{made}").exit_code() == 0
+    assert [path.read_bytes() for path in listings(own)] == from_layout
+    before = [path.stat().st_mtime_ns for path in listings(own)]
+    assert own.check(f"container:{made}").exit_code() == 0
+    assert [path.stat().st_mtime_ns for path in listings(own)] == before
+
+
+def test_listings_count_only_from_their_own_user(own: Deployed) -> None:
+    """Who may write to the cache does not decide what should be in a container (ADR 0017)."""
+    made = own.create()
+    own.put(made, f"{SITE}/tiny_lib/__init__.py", b"VERSION = '2'\n")
+    changed = own.check(f"container:{made}")
+    assert verdicts(changed)["environment"] == "refuted"
+    (there,) = finding(changed, "environment").differences
+    for path in listings(own):
+        text = path.read_text()
+        digest, size = there.found.removesuffix(" bytes)").split(" (")
+        old, old_size = there.expected.removesuffix(" bytes)").split(" (")
+        path.write_text(text.replace(f'{old_size},"{old}"', f'{size},"{digest}"'))
+        path.chmod(0o666)
+    assert paths(own.check(f"container:{made}"), "environment") == [f"{SITE}/tiny_lib/__init__.py"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b'{"v":2}'])
+def test_listings_that_are_damaged_are_made_again(own: Deployed, damage: bytes) -> None:
+    made = own.create()
+    shutil.rmtree(own.world.root / "cache")
+    assert own.check(f"container:{made}").exit_code() == 0
+    good = [path.read_bytes() for path in listings(own)]
+    for path in listings(own):
+        path.write_bytes(damage)
+    assert own.check(f"container:{made}").exit_code() == 0
+    assert [path.read_bytes() for path in listings(own)] == good
+
+
+def test_away_from_the_project(own: Deployed) -> None:
+    """Only the container and the key: its own record, what the engine has of the image."""
+    (own.world.root / "elsewhere").mkdir()
+    made = own.create()
+    report = own.check(f"container:{made}", folder="elsewhere")
+    assert report.record == "/opt/mllock/record.sigstore.json (carried in the image)"
+    assert verdicts(report) == {
+        "signature": "unproven",
+        "lineage": "proven",
+        "model": "proven",
+        "environment": "proven",
+        "code": "unproven",
+        "configuration": "unproven",
+        "behaviour": "not asked",
+        "release": "not asked",
+    }
+    assert report.exit_code() == 3
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (
+            "container:no-such-container",
+            "container:no-such-container: no container of this name in the container engine\n"
+            'hint: see "docker ps --all"',
+        ),
+        (
+            "image:no-such-image:v1",
+            "image:no-such-image:v1: no image of this name in the container engine\n"
+            'hint: see "docker images"',
+        ),
+        (
+            "no-such-image:v1",
+            "no-such-image:v1: no such file or folder, and no image of this name in the container "
+            "engine\nhint: path:DIR for a model folder, oci:DIR for an image layout",
+        ),
+    ],
+)
+def test_what_is_not_there(deployed: Deployed, target: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        deployed.check(target)
+    assert str(caught.value) == message
+    assert caught.value.exit_code == 2
+
+
+def test_no_engine(world, tmp_path: Path) -> None:
+    environ = {"DOCKER_HOST": f"unix://{tmp_path}/none", "MLLOCK_ENGINE": ""}
+    for target in ("image:x", "container:x", "wine:serve"):
+        with pytest.raises(EngineError) as caught:
+            world.check(target, environ=environ)
+        assert str(caught.value) == (
+            f"no container engine answers at unix://{tmp_path}/none\n"
+            "hint: start it, or name another one with DOCKER_HOST"
+        )
+        assert caught.value.exit_code == 4
+    with pytest.raises(InputError) as missing:
+        world.check("wine:serve")
+    assert str(missing.value) == (
+        "wine:serve: no such file or folder, and no container engine that could have an image of "
+        "this name\nhint: path:DIR for a model folder, oci:DIR for an image layout"
+    )
+
+
+AS_NOBODY = """
+import os, sys
+from mllock.cli.main import run
+import mllock.cli.check, mllock.workflows.check, mllock.workflows.check_engine
+import mllock.engine.docker, mllock.check.report
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+sys.exit(run(["--project", "/", "check", "container:x"]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_no_permission(deployed: Deployed, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AS_NOBODY],
+        env={"DOCKER_HOST": deployed.host, "HOME": "/nonexistent", "MLLOCK_CACHE": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == (
+        f"error: no permission to use the container engine at {deployed.host}\n"
+        "hint: join the group that owns its socket (usually docker), or name another engine with "
+        "DOCKER_HOST\n"
+    )
+    assert done.returncode == 4
+
+
+def test_the_command(deployed: Deployed) -> None:
+    environ = {
+        **deployed.environ,
+        "XDG_CONFIG_HOME": str(deployed.world.root / "config"),
+        "MLLOCK_CACHE": str(deployed.world.root / "cache"),
+    }
+    made = deployed.run("--env", "LD_PRELOAD=/tmp/x.so")
+    done = mllock(deployed.world.project, "check", f"container:{made}", environ=environ)
+    assert done.returncode == 1, done.stderr
+    assert "configuration  refuted    B  not as the image statement has it\n" in done.stdout
+    assert "               variable LD_PRELOAD\n" in done.stdout
+    done = mllock(deployed.world.project, "check", deployed.tag, "--json", environ=environ)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["exit-code"] == 0
