@@ -26,7 +26,6 @@ from mllock.check.image import name_culprits, read_image
 from mllock.check.targets import Target, parse_target
 from mllock.check.types import Claim, Report
 from mllock.core.digest import Digest
-from mllock.engine.ports import Engine
 from mllock.errors import ArchiveError, InputError, RunError
 from mllock.store.layout_reader import Layout, open_layout
 from mllock.train.record import Record
@@ -82,7 +81,9 @@ def check_target(
     elif asked.target.kind == "oci":
         evidence, why = _image(asked)
     else:
-        evidence, why, chosen = _in_engine(asked)
+        from mllock.workflows.check_deployed import in_engine
+
+        evidence, why, chosen = in_engine(asked)
     checked, there = hashed_bytes(evidence)
     value = evidence.record.usable
     return Report(
@@ -153,92 +154,6 @@ def _refuse_training(
             file=asked.target.text,
             hint="check the serving image, or the model folder",
         )
-
-
-def _in_engine(asked: _Asked) -> tuple[Evidence, str, str]:
-    """The evidence, why this record, and what the name was resolved to."""
-    from mllock.workflows.engine import engine_if_any, engine_of
-
-    opened = engine_if_any if asked.target.guessed else engine_of
-    with opened(asked.ctx) as engine:
-        if engine is None or asked.target.kind == "image":
-            return _engine_image(asked, engine)
-        return _container(asked, engine)
-
-
-def _engine_image(asked: _Asked, engine: Engine | None) -> tuple[Evidence, str, str]:
-    from mllock.workflows import check_engine
-
-    image = check_engine.find_image(engine, asked.target)
-    assert engine is not None
-    facts = check_engine.read_image(engine, image.id, asked.target.text)
-    carried = side.carried_files(facts)
-    statement = _best(_kept_statements(asked), facts)
-    source, why, statement = _against(asked, facts, statement, carried)
-    signed = side.sign_of_record(source, asked.policy, asked.project)
-    if signed.usable is not None:
-        usable = None if statement is None else statement.usable
-        facts = check_engine.name_culprits(facts, engine, image.id, signed.usable, usable)
-    chosen = f"{asked.target.chosen} at {engine.info.endpoint}: {image.id}"
-    return _evidence(asked, source, signed, statement, facts, carried), why, chosen
-
-
-def _container(asked: _Asked, engine: Engine) -> tuple[Evidence, str, str]:
-    from mllock.workflows import check_engine
-
-    container = check_engine.find_container(engine, asked.target)
-    is_manifest = engine.info.image_is_manifest
-    known = ImageFacts(
-        ref=asked.target.text,
-        store="engine",
-        manifest_digest=container.image if is_manifest else None,
-        config_digest=None if is_manifest else container.image,
-    )
-    statement = _best(_kept_statements(asked), known)
-    carried = check_engine.carried_record(engine, container.id)
-    source, why, statement = _against(asked, known, statement, carried)
-    signed = side.sign_of_record(source, asked.policy, asked.project)
-    usable = None if statement is None else statement.usable
-    facts = check_engine.read_container(asked.ctx, engine, container, signed.usable, usable)
-    chosen = (
-        f"{asked.target.chosen} at {engine.info.endpoint}: {container.id}, "
-        f"{container.state.status}, of the image {container.image}"
-    )
-    carried = side.carried_files(facts)
-    return _evidence(asked, source, signed, statement, facts, carried), why, chosen
-
-
-def _kept_statements(asked: _Asked) -> tuple[Signed[ImageStatement], ...]:
-    """Those beside the runs, and those in the project's layout."""
-    kept = [
-        (f"{run.id}/{side.STATEMENT}", data)
-        for run in _good_runs(asked)
-        if (data := side.read_optional(run.path / side.STATEMENT)) is not None
-    ]
-    try:
-        layout = open_layout(asked.ctx.state / "oci")
-        kept += [("image statement", data) for data in layout.referrers(None, BUNDLE)]
-    except InputError:
-        # There is none, or it cannot be read: then it says nothing.
-        pass
-    return _signed(asked, kept)
-
-
-def _against(
-    asked: _Asked,
-    facts: ImageFacts,
-    statement: Signed[ImageStatement] | None,
-    carried: dict[str, bytes],
-) -> tuple[Source, str, Signed[ImageStatement] | None]:
-    """The record, why it is this one, and the statement that goes with it."""
-    about = statement if _is_about(statement, facts) else None
-    _refuse_training(asked, about)
-    source, why = _named(asked) or _for_image(asked, facts, about, carried)
-    if about is None and source.run is not None:
-        data = side.read_optional(source.run.path / side.STATEMENT)
-        kept = [] if data is None else [(f"{source.run.id}/{side.STATEMENT}", data)]
-        about = _best(_signed(asked, kept), facts)
-    return source, why, about
 
 
 def _evidence(
