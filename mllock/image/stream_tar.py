@@ -67,8 +67,8 @@ def stream_members(source: Source) -> Iterator[StreamMember]:
             break
         pax: dict[str, str] = {}
         while block[156:157] in (b"x", b"L", b"K"):
-            size = _number(block, 124, 12, "size")
             _checksum(block)
+            size = _number(block, 124, 12, "size")
             if not 0 < size <= MAX_PAX:
                 raise ArchiveError(f"an extension header of {size} bytes")
             data = source.take(size)

@@ -57,12 +57,8 @@ def served(
 ) -> Iterator[Served]:
     found = Served(starter, e2e_environ | {"DOCKER_HOST": engine_host}, unique)
     archive = tmp_path / "serve.tar"
-    source = f"oci:{starter}/.mllock/oci:serve"
-    subprocess.run(
-        ["skopeo", "--insecure-policy", "copy", "--quiet", source]
-        + [f"docker-archive:{archive}:{unique}:serve"],
-        check=True,
-    )
+    places = (f"oci:{starter}/.mllock/oci:serve", f"docker-archive:{archive}:{unique}:serve")
+    subprocess.run(["skopeo", "--insecure-policy", "copy", "--quiet", *places], check=True)
     found.docker("load", "--quiet", "--input", str(archive))
     archive.unlink()
     try:
