@@ -1,159 +1,252 @@
-"""`check container:` against `docker export | sha256sum`, which reads as much and knows nothing.
+"""`mllock check` against the commands that read the same bytes and prove less.
 
-    python benchmarks/check.py [--megabytes 500] [--files 15000] [--runs 5] [--json PATH]
+    python benchmarks/check.py --project DIR [--runs 3] [--json FILE] [--model-gb 2]
 
-An image of the given size, mostly in a few large files and otherwise in many small ones, as Python
-packages are, in the engine that DOCKER_HOST names; one container of it that does not run. "first"
-is a check with an empty cache of listings, which reads the layers of the layout once; "again" is
-every later one. Memory is the peak of the whole process. Runs alternate; medians are compared.
+DIR is a project that has been locked (for instance by `mllock demo DIR`). A copy of it is trained
+on the host with a model of 180 MB; its serving image is checked as a running container (of about
+500 MB) against `docker export | sha256sum`, and in a registry against `skopeo copy` to a layout.
+Then a model of 2 GB is checked as a folder against `model_signing verify`. Peak memory is of the
+largest single process. As root, with dockerd, docker-registry, skopeo and model_signing on PATH.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import random
 import shutil
+import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from common import print_table, write_json
+from peers import engine
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+MLLOCK = Path(sys.executable).with_name("mllock")
+TARGET_CONTAINER, TARGET_MEMORY_MB = 1.3, 250
 
-from support.nodes import file, folder
-from support.world import BASE, RUN, SPEC, make_world
-
-from mllock.engine.docker import connect
-from mllock.image.tree import Node
-from mllock.workflows.build import build_images
-from mllock.workflows.load import load_image
-
-LARGE = 8
-SMALL = (500, 2_000, 8_000, 20_000)
-TARGET = 1.3
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--megabytes", type=int, default=500)
-    parser.add_argument("--files", type=int, default=15_000)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--json")
-    arguments = parser.parse_args()
-    root = Path(tempfile.mkdtemp(prefix="mllock-bench-"))
-    tag = f"bench-{uuid.uuid4().hex[:12]}:serve"
-    try:
-        base = (*BASE, *nodes(arguments.megabytes * 10**6, arguments.files))
-        world = make_world(root / "w", spec=SPEC, base=base, runtime="docker")
-        engine = connect(os.environ)
-        ctx = world.context()
-        (built,) = build_images(ctx, kinds=("serve",), run_id=RUN).images
-        load_image(ctx, engine, built.image, (tag,))
-        made = docker("create", "--network", "none", tag)
-        try:
-            rows = measure(root / "w", made, tag, arguments.runs)
-        finally:
-            docker("rm", "--force", made)
-            docker("rmi", "--force", tag)
-            engine.close()
-    finally:
-        shutil.rmtree(root)
-    print_table(rows)
-    write_json(arguments.json, rows)
-
-
-def nodes(size: int, count: int) -> Iterator[Node]:
-    chance = random.Random(1)
-    pool = chance.randbytes(1 << 24)
-    yield folder("usr/share")
-    left = size
-    for number in range(count):
-        length = chance.choice(SMALL)
-        start = chance.randrange(len(pool) - length)
-        left -= length
-        if number % 100 == 0:
-            yield folder(f"usr/share/p{number // 100}")
-        yield file(f"usr/share/p{number // 100}/m{number}.py", pool[start : start + length])
-    for number in range(LARGE):
-        yield file(f"usr/share/lib{number}.so", chance.randbytes(max(left // LARGE, 0)))
-
-
-def measure(world: Path, container: str, tag: str, runs: int) -> list[dict[str, object]]:
-    times: dict[str, list[float]] = {name: [] for name in ("pipe", "again", "image", "save")}
-    memory: dict[str, int] = {}
-    first, memory["first"] = check(world, f"container:{container}")
-    for _ in range(runs):
-        times["pipe"].append(pipe("export", container))
-        seconds, memory["again"] = check(world, f"container:{container}")
-        times["again"].append(seconds)
-        times["save"].append(pipe("save", tag))
-        seconds, memory["image"] = check(world, f"image:{tag}")
-        times["image"].append(seconds)
-    median = {name: statistics.median(found) for name, found in times.items()}
-    return [
-        row("docker export | sha256sum", median["pipe"], median["pipe"], None),
-        row("check container:, first", first, median["pipe"], memory["first"]),
-        row("check container:, again", median["again"], median["pipe"], memory["again"]),
-        row("docker save | sha256sum", median["save"], median["save"], None),
-        row("check image:", median["image"], median["save"], memory["image"]),
-    ]
-
-
-def row(name: str, seconds: float, against: float, memory: int | None) -> dict[str, object]:
-    return {
-        "what": name,
-        "seconds": seconds,
-        "times": seconds / against,
-        "MB": None if memory is None else memory // 1024,
-    }
-
-
-def pipe(command: str, name: str) -> float:
-    start = time.perf_counter()
-    with subprocess.Popen(["docker", command, name], stdout=subprocess.PIPE) as reading:
-        subprocess.run(["sha256sum"], stdin=reading.stdout, stdout=subprocess.DEVNULL, check=True)
-    assert reading.returncode == 0
-    return time.perf_counter() - start
-
-
-# The peak of the process itself: what wait4 says would count this one, which was forked.
-PROGRAM = """
-import re, sys
-from mllock.cli.main import run
-code = run(sys.argv[1:])
-print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
-sys.exit(code)
+TRAIN = """import json, pathlib, random
+random.seed(1)
+model = pathlib.Path("model")
+model.mkdir(exist_ok=True)
+with open(model / "weights.bin", "wb") as file:
+    for _ in range({megabytes}):
+        file.write(random.randbytes(1 << 20))
+pathlib.Path("metrics.json").write_text(json.dumps({{"rows": 1}}))
 """
 
 
-def check(world: Path, target: str) -> tuple[float, int]:
-    """Seconds of the whole command, and the peak of its memory in KiB."""
-    environ = os.environ | {
-        "XDG_CONFIG_HOME": str(world / "config"),
-        "MLLOCK_CACHE": str(world / "cache"),
+class Timed:
+    """Wall-clock seconds and peak memory of a command, and how it ended."""
+
+    def __init__(self, command: str, environ: dict[str, str], cwd: Path) -> None:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            ["bash", "-o", "pipefail", "-c", f"exec {command}" if "|" not in command else command],
+            env=environ,
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert process.stdout is not None
+        self.output = process.stdout.read().decode(errors="replace")
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = self.code = os.waitstatus_to_exitcode(status)
+        process.stdout.close()
+        self.seconds = time.perf_counter() - began
+        self.megabytes = usage.ru_maxrss / 1024
+
+
+def compare(
+    what: str,
+    ours: str,
+    theirs: str,
+    accepted: tuple[int, ...],
+    environ: dict[str, str],
+    cwd: Path,
+    runs: int,
+) -> dict[str, object]:
+    """Both commands in turns; the first run of each is not counted."""
+    found: dict[str, list[Timed]] = {ours: [], theirs: []}
+    for turn in range(runs + 1):
+        for command, times in found.items():
+            timed = Timed(command, environ, cwd)
+            if timed.code not in (accepted if command == ours else (0,)):
+                raise SystemExit(f"{command}: exit code {timed.code}\n{timed.output}")
+            if turn:
+                times.append(timed)
+    seconds = {c: statistics.median(t.seconds for t in times) for c, times in found.items()}
+    return {
+        "what": what,
+        "mllock check": seconds[ours],
+        "peer": seconds[theirs],
+        "ratio": seconds[ours] / seconds[theirs],
+        "peak MB": max(t.megabytes for t in found[ours]),
+        "command of the peer": theirs.rsplit("&&", maxsplit=1)[-1].strip()[:60],
     }
-    start = time.perf_counter()
+
+
+def project_of(source: Path, place: Path, megabytes: int, environ: dict[str, str]) -> Path:
+    shutil.copytree(source, place, ignore=shutil.ignore_patterns(".mllock"))
+    (place / "train.py").write_text(TRAIN.format(megabytes=megabytes))
+    run(["train", "--runtime", "host"], place, environ)
+    return place
+
+
+def run(arguments: list[str], folder: Path, environ: dict[str, str]) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, "--project", str(world / "project"), "check", target],
+        [str(MLLOCK), *arguments],
+        cwd=folder,
         env=environ,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
-    return time.perf_counter() - start, int(done.stderr.split()[-1])
+    if done.returncode not in (0, 3):
+        raise SystemExit(f"mllock {' '.join(arguments)}\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
-def docker(*arguments: str) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+@contextmanager
+def registry(folder: Path) -> Iterator[str]:
+    """docker-registry on a free port of loopback; HOST:PORT."""
+    folder.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = folder / "config.yml"
+    config.write_text(
+        f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {folder}/data\n"
+        f"http:\n  addr: 127.0.0.1:{port}\n"
+    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["docker-registry", "serve", str(config)], stdout=log, stderr=log
+        )
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def images(
+    project: Path, work: Path, environ: dict[str, str], runs: int
+) -> list[dict[str, object]]:
+    rows = []
+    with engine(work / "engine", pigz=True) as host, registry(work / "registry") as place:
+        environ = environ | {"DOCKER_HOST": host, "MLLOCK_ENGINE": ""}
+        name = f"{place}/bench/wine:1"
+        run(
+            ["build", "serve", "--output", "docker", "--output", f"registry:{name}"],
+            project,
+            environ,
+        )
+        tag = next(
+            line.partition(": ")[2]
+            for line in run(["build", "serve", "--output", "docker"], project, environ).splitlines()
+            if line.startswith("loaded into docker: ")
+        )
+        docker = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else "docker"
+        subprocess.run(
+            [docker, "run", "--detach", "--name", "bench", "--network", "none", tag],
+            env=environ,
+            check=True,
+            capture_output=True,
+        )
+        rows.append(
+            compare(
+                "running container",
+                f"{MLLOCK} check container:bench",
+                f"{docker} export bench | sha256sum",
+                (0, 3),
+                environ,
+                project,
+                runs,
+            )
+        )
+        copy = work / "copy"
+        rows.append(
+            compare(
+                "image in a registry",
+                f"{MLLOCK} check registry:{name}",
+                f"rm -rf {copy} && skopeo copy --src-tls-verify=false docker://{name} oci:{copy}:x",
+                (0, 3),
+                environ,
+                project,
+                runs,
+            )
+        )
+        subprocess.run(
+            [docker, "rm", "--force", "bench"], env=environ, check=True, capture_output=True
+        )
+    return rows
+
+
+def folder(project: Path, work: Path, environ: dict[str, str], runs: int) -> dict[str, object]:
+    found = max((project / ".mllock" / "runs").iterdir())
+    public = work / "public.pem"
+    private = next((work / "config" / "mllock").glob("*.pem"), None) or next(
+        path for path in (work / "config").rglob("*") if b"PRIVATE KEY" in path.read_bytes()
+    )
+    subprocess.run(
+        ["openssl", "pkey", "-in", str(private), "-pubout", "-out", str(public)], check=True
+    )
+    theirs = (
+        f"model_signing verify key --signature {found}/model.sig "
+        f"--public_key {public} {found}/model"
+    )
+    return compare(
+        "model in a folder",
+        f"{MLLOCK} check {found}/model",
+        theirs,
+        (0,),
+        environ,
+        project,
+        runs,
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--project", type=Path, required=True)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--model-gb", type=float, default=2.0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        environ = {
+            **os.environ,
+            "XDG_CONFIG_HOME": str(work / "config"),
+            "XDG_STATE_HOME": str(work / "state"),
+            "NO_COLOR": "1",
+            "MLLOCK_ENGINE": "none",
+        }
+        rows = images(
+            project_of(options.project, work / "small", 180, environ), work, environ, options.runs
+        )
+        large = project_of(options.project, work / "large", int(options.model_gb * 1024), environ)
+        rows.append(folder(large, work, environ, options.runs))
+    print_table(rows)
+    write_json(options.json, rows)
+    container = rows[0]["ratio"]
+    memory = max(float(str(row["peak MB"])) for row in rows)
+    print(f"container {container:.2f} of export (target {TARGET_CONTAINER}), ", end="")
+    print(f"peak memory {memory:.0f} MB (target {TARGET_MEMORY_MB})")
+    assert isinstance(container, float)
+    return 0 if container <= TARGET_CONTAINER and memory <= TARGET_MEMORY_MB else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

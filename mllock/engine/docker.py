@@ -167,6 +167,8 @@ class DockerEngine:
                 for mount in plan.mounts
             ],
             init=plan.init or None,
+            # The engine's default may be one that `output` cannot read.
+            log_config=docker.types.LogConfig(type="json-file"),
         )
         with translated("create a container"):
             created = self._client.create_container(
@@ -188,8 +190,9 @@ class DockerEngine:
     def output(self, container: str) -> AbstractContextManager[Iterator[bytes]]:
         return self._stream(
             "pass on what a container prints",
-            lambda: self._client.attach(
-                container, stdout=True, stderr=True, stream=True, logs=True
+            # Not attach: it hijacks the connection, and never ends for a container that has.
+            lambda: self._client.logs(
+                container, stdout=True, stderr=True, stream=True, follow=True
             ),
         )
 
@@ -271,6 +274,9 @@ class DockerEngine:
             # A stream that was not read to its end is cut here, and its connection with it.
             with contextlib.suppress(Exception):
                 chunks.close()
+            response = getattr(chunks, "_response", None)
+            if response is not None:
+                response.close()
 
     @contextlib.contextmanager
     def _patient(self) -> Iterator[None]:

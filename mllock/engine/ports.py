@@ -44,7 +44,8 @@ class Engine(Protocol):
     def start(self, container: str) -> None: ...
 
     def output(self, container: str) -> AbstractContextManager[Iterator[bytes]]:
-        """Standard output and error from the beginning, as they come, until it ends."""
+        """Standard output and error of a started container: from its beginning, as they come, until
+        it ends."""
 
     def wait(self, container: str) -> Container:
         """When it has ended: how."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import json
@@ -108,8 +109,8 @@ def busy(engine: DockerEngine, unique: str) -> Iterator[str]:
 def test_a_container_from_beginning_to_end(engine: DockerEngine, busy: str, unique: str) -> None:
     made = engine.create(ContainerPlan(image=busy, labels={"test": unique}))
     engine.put_archive(made, "/data", [tar_of({"more": b"put"})])
+    engine.start(made)
     with engine.output(made) as output:
-        engine.start(made)
         seen = b""
         for chunk in output:
             seen += chunk
@@ -130,6 +131,28 @@ def test_a_container_from_beginning_to_end(engine: DockerEngine, busy: str, uniq
     engine.remove(made)
     engine.remove(made)
     assert engine.container(made) is None
+
+
+def test_streams_that_are_not_read_to_their_end(
+    engine: DockerEngine, busy: str, unique: str
+) -> None:
+    """Nothing stays open: an unclosed socket is a warning, and warnings are errors here."""
+    made = engine.create(ContainerPlan(image=busy, labels={"test": unique}))
+    engine.start(made)
+    with engine.output(made) as chunks:
+        assert next(chunks)
+    with engine.export(made) as chunks:
+        assert next(chunks)
+    with engine.save(busy) as chunks:
+        assert next(chunks)
+    found = engine.archive(made, "/data")
+    assert found is not None
+    with found as chunks:
+        pass
+    engine.kill(made, signal.SIGKILL)
+    with engine.output(made) as chunks:
+        assert b"ready" in b"".join(chunks)
+    gc.collect()
 
 
 def test_what_is_not_there(engine: DockerEngine, unique: str) -> None:
