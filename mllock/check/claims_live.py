@@ -119,7 +119,7 @@ def configuration(evidence: Evidence, record: Record) -> Finding:
     if statement is None:
         return no_statement("configuration")
     settings, names = _settings(statement), statement.runtime_variables
-    judged = judge(facts.raw, settings, names, facts.expected, facts.kernel)
+    judged = judge(facts.raw, settings, names, facts.expected, facts.merged, facts.kernel)
     refuting = [*_image(statement, record, facts), *judged.refuting, *_written(facts)]
     if refuting:
         reason = "not as the image statement has it"

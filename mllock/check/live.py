@@ -68,19 +68,21 @@ def judge(
     config: Mapping[str, Any],
     runtime_variables: Sequence[str],
     tree: Mapping[str, Member],
+    there: Mapping[str, Member],
     kernel: Sequence[KernelMount] | None = None,
 ) -> Judged:
     """`raw` is the engine's description; `config` the signed image config's `config`; `tree` the
-    files that the container should have; `kernel` the mounts that the kernel lists, if it could be
-    asked."""
+    files that the container should have, `there` those that it has; `kernel` the mounts that the
+    kernel lists, if it could be asked."""
     judged = Judged()
     live = _mapping(raw, "Config")
     host = _mapping(raw, "HostConfig")
     _program(raw, live, config, judged)
     _variables(live, config, runtime_variables, judged)
-    for mount in mounts_of(raw, tree):
+    mounts = mounts_of(raw, tree, there)
+    for mount in mounts:
         _mount(mount, tree, judged)
-    _unknown_mounts(raw, tree, kernel or (), judged)
+    _unknown_mounts(mounts, tree, kernel or (), judged)
     _devices(host, judged)
     _host(host, judged)
     _rest(live, judged)
@@ -122,8 +124,12 @@ def _variables(
         if name in runtime_variables and name in found:
             if found[name] != value:
                 judged.outside.append(f"variable {name}")
-        elif found.get(name) != value:
-            judged.add("refuting", f"variable {name}", value, found.get(name, _NOTHING))
+        elif name not in found:
+            judged.add("refuting", f"variable {name}", value, _NOTHING)
+        elif found[name] != value:
+            known = name == "PATH" or named(name, LOADERS) or named(name, TUNING)
+            there = found[name] if known else "another value"
+            judged.add("refuting", f"variable {name}", value, there)
     for name in sorted(found.keys() - wanted.keys()):
         _added(name, runtime_variables, judged)
 
@@ -146,22 +152,24 @@ def _added(name: str, runtime_variables: Sequence[str], judged: Judged) -> None:
         judged.add("open", path, "declared in runtime-variables", "set")
 
 
-def mounts_of(raw: Mapping[str, Any], tree: Mapping[str, Member]) -> tuple[MountSeen, ...]:
-    """Binds, volumes and tmpfs, at where they come to lie in `tree`."""
-    seen = []
+def mounts_of(raw: Mapping[str, Any], *trees: Mapping[str, Member]) -> tuple[MountSeen, ...]:
+    """Binds, volumes and tmpfs, at where they come to lie: by the links of each of `trees`, for a
+    link may have been put there to lead a mount elsewhere."""
+    found = []
     for mount in _list(raw.get("Mounts")):
         kind = str(mount.get("Type") or "bind")
         source = str(mount.get("Name") or mount.get("Source") or "")
         what = f"a {kind} of {source}" if source else f"a {kind}"
-        seen.append(_at(kind, str(mount.get("Destination")), what, tree))
+        found.append((kind, str(mount.get("Destination")), what))
     folders = _mapping(_mapping(raw, "HostConfig"), "Tmpfs")
-    seen += [_at("tmpfs", str(target), "a tmpfs", tree) for target in folders]
+    found += [("tmpfs", str(target), "a tmpfs") for target in folders]
+    seen = {
+        MountSeen(kind=kind, target=resolved(target, tree), what=what)
+        for kind, target, what in found
+        for tree in trees
+    }
     # Engines list them in no order.
-    return tuple(sorted(seen, key=lambda mount: mount.target))
-
-
-def _at(kind: str, target: str, what: str, tree: Mapping[str, Member]) -> MountSeen:
-    return MountSeen(kind=kind, target=resolved(target, tree), what=what)
+    return tuple(sorted(seen, key=lambda mount: (mount.target, mount.what)))
 
 
 def resolved(target: str, tree: Mapping[str, Member]) -> str:
@@ -200,13 +208,13 @@ def _mount(mount: MountSeen, tree: Mapping[str, Member], judged: Judged) -> None
 
 
 def _unknown_mounts(
-    raw: Mapping[str, Any],
+    mounts: Sequence[MountSeen],
     tree: Mapping[str, Member],
     kernel: Sequence[KernelMount],
     judged: Judged,
 ) -> None:
     """What is mounted without the engine having said so: by somebody in its mount namespace."""
-    known = {mount.target for mount in mounts_of(raw, tree)}
+    known = {mount.target for mount in mounts}
     known |= {resolved(path, tree) for path in ENGINE_MOUNTS}
     roots = 0
     for mount in kernel:

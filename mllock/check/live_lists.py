@@ -2,7 +2,7 @@
 
 Which paths are executed, imported or read as model; what engines put into every container; which
 variables load code or choose how numbers are computed; which settings of an engine change nothing
-that runs. Each entry has a test. Nothing here is guessed from a container.
+that runs. A test holds the reference to these lists. Nothing here is guessed from a container.
 """
 
 from __future__ import annotations

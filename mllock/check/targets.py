@@ -29,7 +29,7 @@ _HINT = (
     "what is in the container engine"
 )
 # What docker takes for a reference or a name; paths that are typed with "./", "/" or "~" are none.
-_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,511}")
+_REFERENCE = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,511}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,6 @@ from mllock.check.folder import SLACK
 from mllock.check.live_lists import ENGINE_FILES, SCRATCH
 from mllock.check.types import Difference
 from mllock.core.digest import Digest
-from mllock.errors import ArchiveError
 from mllock.image.read import MAX_KEPT, MAX_MEMBERS, Member
 from mllock.image.read_tar import Source
 from mllock.image.stream_tar import StreamMember, stream_members
@@ -53,18 +52,16 @@ class _Reading:
 
 def read_export(chunks: Iterator[bytes], expected: Mapping[str, Member]) -> ContainerTree:
     """The tree that `docker export` streams. Files in scratch folders are counted, not hashed,
-    unless `expected` has them."""
+    unless `expected` has them. Raises ArchiveError if the stream itself is damaged: that says
+    nothing about the container."""
     reading = _Reading()
     most = sum(member.size for member in expected.values()) + SLACK
     problem = None
     source = Source(chunks)
-    try:
-        for member in stream_members(source):
-            problem = _take(reading, source, member, expected, most)
-            if problem is not None:
-                break
-    except ArchiveError as error:
-        problem = Problem(path="the container's files", reason=error.message)
+    for member in stream_members(source):
+        problem = _take(reading, source, member, expected, most)
+        if problem is not None:
+            break
     return ContainerTree(
         members=reading.members,
         odd=reading.odd,

@@ -105,8 +105,9 @@ def _against(
     about = statement if _is_about(statement, facts) else None
     _refuse_training(asked, about)
     source, why = _named(asked) or _for_image(asked, facts, about, carried)
-    if about is None and source.run is not None:
-        data = side.read_optional(source.run.path / side.STATEMENT)
-        kept = [] if data is None else [(f"{source.run.id}/{side.STATEMENT}", data)]
+    if about is None and source.folder is not None:
+        # Of the run, or beside the record that was named: a run folder that travelled alone.
+        data = side.read_optional(source.folder / side.STATEMENT)
+        kept = [] if data is None else [(f"{source.folder.name}/{side.STATEMENT}", data)]
         about = _best(_signed(asked, kept), facts)
     return source, why, about

@@ -219,9 +219,17 @@ def read_container(
 ) -> ContainerFacts:
     """All of the container. Raises EngineError, also if it changed while it was read."""
     wanted = _wanted(listings_of(ctx), engine, container, record, statement)
-    with engine.export(container.id) as chunks:
-        found = read_export(chunks, wanted.tree)
-    mounts = [mount.target for mount in mounts_of(container.raw, wanted.tree)]
+    try:
+        with engine.export(container.id) as chunks:
+            found = read_export(chunks, wanted.tree)
+    except ArchiveError as error:
+        # An engine that archives a file while it shrinks goes on with a stream that does not fit.
+        raise EngineError(
+            f"the files of the container cannot be read: {error.message}",
+            found=container.name,
+            hint=f'if it writes much, "docker pause {container.name}" while it is checked',
+        ) from error
+    mounts = [mount.target for mount in mounts_of(container.raw, wanted.tree, found.members)]
     differences = compare_tree(wanted.tree, found, mounts)
     if wanted.missing:
         # Nobody knows what should be there. The claims of signed manifests are decided all the

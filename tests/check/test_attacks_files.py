@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,21 @@ def test_somebody_in_the_container(deployed: Deployed, name: str) -> None:
     assert paths(report, "configuration") == [path]
     assert [verdicts(report)[c] for c in ("model", "code", "environment")] == ["unproven"] * 3
     assert report.exit_code() == 1
+
+
+def test_a_capability_of_a_file(deployed: Deployed) -> None:
+    """What lets a program do more than its user may: no change of its bytes."""
+    made = deployed.run()
+    merged = deployed.docker("inspect", "--format", "{{.GraphDriver.Data.MergedDir}}", made)
+    if not Path(merged).is_dir():
+        pytest.skip("the engine's layers are not on this machine")
+    # linux/capability.h, VFS_CAP_REVISION_2 with one permitted capability, effective.
+    value = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
+    os.setxattr(f"{merged}/usr/bin/busybox", "security.capability", value)
+    report = deployed.check(f"container:{made}")
+    refuted(report, "environment", "/usr/bin/busybox")
+    (difference,) = finding(report, "environment").differences
+    assert difference.found == "a file with security.capability"
 
 
 def test_written_and_put_back(deployed: Deployed) -> None:

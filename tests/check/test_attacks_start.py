@@ -215,6 +215,22 @@ def test_mounted_later_in_its_own_namespace(deployed: Deployed) -> None:
     assert finding(report, "configuration").differences[0].found == "a mount of tmpfs, made later"
 
 
+def test_a_link_leads_a_mount_over_the_model(deployed: Deployed, unique: str) -> None:
+    """The name of the mount is harmless; where it comes to lie at the next start is not."""
+    made = deployed.run("--volume", f"{unique}:/data/model")
+    deployed.shell(made, "mv /data /old; ln -s /app/out /data")
+    try:
+        deployed.docker("restart", "--time", "1", made)
+        report = deployed.check(f"container:{made}")
+    finally:
+        deployed.docker("rm", "--force", made)
+        deployed.containers.remove(made)
+        deployed.docker("volume", "rm", "--force", unique)
+    assert verdicts(report)["configuration"] == "refuted"
+    assert MODEL in paths(report, "configuration")
+    assert report.exit_code() == 1
+
+
 @pytest.mark.parametrize(
     ("options", "path"),
     [

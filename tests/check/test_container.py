@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.deployed import SITE, Deployed
 from support.e2e import mllock
 from support.world import OTHER, RUN, finding, paths, verdicts
 
+from mllock.engine.docker import DockerEngine
 from mllock.errors import EngineError, InputError
+from mllock.workflows.check_engine import read_container
 
 
 @pytest.mark.parametrize("state", ["created", "running", "paused", "exited"])
@@ -128,6 +133,44 @@ def test_away_from_the_project(own: Deployed) -> None:
         "release": "not asked",
     }
     assert report.exit_code() == 3
+
+
+def test_with_a_run_folder_that_travelled_alone(own: Deployed) -> None:
+    """On another machine: the record, and the statement beside it."""
+    elsewhere = own.world.root / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copytree(own.world.run, elsewhere / "run")
+    made = own.create()
+    for target in (f"container:{made}", f"image:{own.tag}"):
+        report = own.check(
+            target, folder="elsewhere", record=elsewhere / "run" / "record.sigstore.json"
+        )
+        assert report.exit_code() == 0, report
+
+
+class CutShort:
+    """An engine that stops in the middle of an export, as one does when a file shrinks."""
+
+    def __init__(self, engine: DockerEngine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    @contextlib.contextmanager
+    def export(self, container: str) -> Iterator[Iterator[bytes]]:
+        with self._engine.export(container) as chunks:
+            yield (chunk[: len(chunk) // 2] for chunk in chunks)
+
+
+def test_an_export_that_ends_early(deployed: Deployed, engine: DockerEngine) -> None:
+    made = deployed.create()
+    container = engine.container(made)
+    assert container is not None
+    with pytest.raises(EngineError) as caught:
+        read_container(deployed.world.context(), CutShort(engine), container, None, None)
+    assert caught.value.message.startswith("the files of the container cannot be read: ")
+    assert caught.value.hint == f'if it writes much, "docker pause {made}" while it is checked'
 
 
 @pytest.mark.parametrize(

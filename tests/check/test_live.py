@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from mllock.check import live_lists
 from mllock.check.live import judge, mounts_of, resolved
 from mllock.check.live_lists import ENGINE_FILES, LOADERS, PLATFORM, TUNING, named
 from mllock.check.mountinfo import KernelMount, kernel_mounts, parse_mountinfo
-from mllock.check.tree import read_export
+from mllock.check.tree import ContainerTree, compare_tree, read_export
+from mllock.core.digest import sha256_of
+from mllock.errors import ArchiveError
 from mllock.image.read import Member
 
 CONFIG = {"Cmd": ["python", "serve.py"], "Env": ["A=1"], "User": "1:1", "WorkingDir": "/app"}
@@ -33,7 +36,7 @@ def described(
 
 
 def judged(raw: dict[str, Any], kernel: tuple[KernelMount, ...] | None = None):
-    found = judge(raw, CONFIG, ("API_KEY",), TREE, kernel)
+    found = judge(raw, CONFIG, ("API_KEY",), TREE, TREE, kernel)
     return [d.path for d in found.refuting], [d.path for d in found.open], found.outside
 
 
@@ -58,9 +61,10 @@ def test_a_variable_twice() -> None:
 
 
 def test_values_of_added_variables_are_not_shown() -> None:
-    found = judge(described({"Env": ["A=1", "LD_PRELOAD=secret", "B=secret"]}), CONFIG, (), TREE)
+    listed = ["A=secret", "LD_PRELOAD=secret", "B=secret"]
+    found = judge(described({"Env": listed}), CONFIG, (), TREE, TREE)
     assert "secret" not in str(found)
-    assert [d.path for d in found.refuting] == ["variable LD_PRELOAD"]
+    assert [d.path for d in found.refuting] == ["variable A", "variable LD_PRELOAD"]
     assert [d.path for d in found.open] == ["variable B"]
 
 
@@ -140,6 +144,43 @@ def test_names_and_patterns() -> None:
     assert not named("ld_preload", LOADERS)
 
 
+@pytest.mark.parametrize("path", ENGINE_FILES)
+def test_what_engines_put_there_is_taken_exactly(path: str) -> None:
+    known = ENGINE_FILES[path]
+    if known.kind == "file":
+        known = replace(known, digest=sha256_of(b""))
+    tree = ContainerTree(members={path: known})
+    assert compare_tree({}, tree, ()) == {}
+    others = [
+        replace(known, uid=10001),
+        replace(known, kind="symlink", target="/tmp/x"),
+        *([] if known.kind == "symlink" else [replace(known, mode=0o777)]),
+    ]
+    if known.kind == "file":
+        others.append(replace(known, size=1, digest=sha256_of(b"x")))
+    for other in others:
+        assert list(compare_tree({}, ContainerTree(members={path: other}), ())) == [path]
+    odd = ContainerTree(members={path: known}, odd={path: "a file with security.capability"})
+    assert list(compare_tree({}, odd, ())) == [path]
+    # In place of what the image has there, or nothing: but not gone.
+    own = replace(known, mode=0o644)
+    assert compare_tree({path: own}, tree, ()) == {}
+    assert list(compare_tree({path: own}, ContainerTree(), ())) == [path]
+
+
+def test_what_is_made_for_a_mount() -> None:
+    point = {"data": FOLDER, "data/in": FOLDER}
+    mounts = ["data/in"]
+    assert compare_tree({}, ContainerTree(members=point), mounts) == {}
+    assert list(compare_tree({}, ContainerTree(members=point), ())) == ["data", "data/in"]
+    full = point | {"data/in/x": Member(kind="file", mode=0o644, uid=0, gid=0, size=1)}
+    assert list(compare_tree({}, ContainerTree(members=full), mounts)) == ["data/in/x"]
+    mine = point | {"data/in": replace(FOLDER, uid=1)}
+    assert list(compare_tree({}, ContainerTree(members=mine), mounts)) == ["data/in"]
+    # What the image has stays what it is.
+    assert list(compare_tree(point, ContainerTree(members=mine), mounts)) == ["data/in"]
+
+
 REFERENCE = (Path(__file__).parents[2] / "docs/reference/check.md").read_text()
 
 
@@ -163,7 +204,16 @@ def test_the_reference_lists_the_paths(path: str) -> None:
     assert f"`/{path}`" in REFERENCE
 
 
+def test_a_mount_is_where_either_tree_has_it() -> None:
+    """A link that was put there, to lead a mount over what is read."""
+    raw = {"Mounts": [{"Type": "bind", "Source": "/s", "Destination": "/data"}]}
+    link = Member(kind="symlink", mode=0o777, uid=0, gid=0, target="/app/model")
+    found = judge(described(**raw), CONFIG, (), TREE, TREE | {"data": link})
+    assert [d.path for d in found.refuting] == ["/app/model"]
+    assert [d.path for d in found.open] == ["/data"]
+
+
 def test_an_export_that_is_no_tar() -> None:
-    found = read_export(iter([b"x" * 2000]), {})
-    assert found.problem is not None
-    assert found.problem.reason == "a tar header whose checksum is b'xxxxxxxx'"
+    with pytest.raises(ArchiveError) as caught:
+        read_export(iter([b"x" * 2000]), {})
+    assert str(caught.value) == "a tar header whose checksum is b'xxxxxxxx'"

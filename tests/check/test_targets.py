@@ -88,6 +88,7 @@ def test_targets_of_later(base, text):
         ),
         ("./wine", f"./wine: no such file or folder\nhint: {HINT}"),
         ("", f"no such file or folder\nhint: {HINT}"),
+        ("wine/../x", f"wine/../x: no such file or folder\nhint: {HINT}"),
         (
             "image:no such",
             "image:no such: not the name of an image\n"
