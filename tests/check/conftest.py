@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.deployed import deployed, loaded, own
+from support.attacked import deployed, loaded, own
 from support.world import World, make_world
 
 from mllock.attest.keys import PublicKey, SigningKey, load_or_create_key

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.deployed import MODEL, RUNS, SERVED, SITE, Deployed, load
+from support.attacked import MODEL, RUNS, SERVED, SITE, Deployed, load
 from support.nodes import file
 from support.world import RUN, finding, make_world, paths, verdicts
 

@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from support.deployed import MODEL, SITE, Deployed
+from support.attacked import MODEL, SITE, Deployed
 from support.world import OTHER, RUN, finding, paths, verdicts
 
 from mllock.engine.docker import DockerEngine

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from support.deployed import MODEL, SITE, Deployed
+from support.attacked import MODEL, SITE, Deployed
 from support.world import finding, paths, verdicts
 
 from mllock.check.types import Report

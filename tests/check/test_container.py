@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.deployed import SITE, Deployed
+from support.attacked import SITE, Deployed
 from support.e2e import mllock
 from support.world import OTHER, RUN, finding, paths, verdicts
 
