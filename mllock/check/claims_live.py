@@ -129,8 +129,8 @@ def configuration(evidence: Evidence, record: Record) -> Finding:
     if still_open:
         return unproven(
             "configuration",
-            "the program is that of the image, but what it is started with and beside was added to"
-            f"{outside}",
+            "image and program are those of the image statement, but what it does not know was "
+            f"added to them{outside}",
             cure="start it without what is listed here, declare variables in runtime-variables, "
             "or accept it with --allow-unproven configuration",
             source=_LIVE,
@@ -226,4 +226,7 @@ def _outside(judged: Judged, facts: ContainerFacts) -> str:
     listed = list(judged.outside)
     if facts.scratch:
         listed.append(f"{count(facts.scratch, 'file')} in scratch folders")
+    state = facts.raw.get("State")
+    if facts.kernel is None and isinstance(state, dict) and state.get("Pid"):
+        listed.append("mounts made later in its own namespace, which only its machine's root sees")
     return f"; outside of the proof: {', '.join(listed)}" if listed else ""

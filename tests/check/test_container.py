@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from support.e2e import mllock
 from support.world import OTHER, RUN, finding, paths, verdicts
 
 from mllock.engine.docker import DockerEngine
+from mllock.engine.types import ContainerPlan
 from mllock.errors import EngineError, InputError
 from mllock.workflows.check_engine import read_container
 
@@ -65,6 +68,25 @@ def test_the_image_is_gone(deployed: Deployed) -> None:
     deployed.docker("tag", deployed.tag, tag)
     made = deployed.create(image=tag)
     deployed.docker("rmi", "--force", tag)
+    assert deployed.check(f"container:{made}").exit_code() == 0
+
+
+def test_a_container_of_our_own_plan(deployed: Deployed, engine: DockerEngine) -> None:
+    """What mllock itself starts is what it proves."""
+    made = engine.create(
+        ContainerPlan(
+            image=deployed.tag,
+            variables={"API_KEY": "secret"},
+            ports={8080: ("127.0.0.1", 0)},
+            labels={"test": deployed.tag},
+            tmpfs={"/tmp": "rw,size=1m"},
+            read_only_root=True,
+            memory=64 << 20,
+            init=True,
+        )
+    )
+    deployed.containers.append(made)
+    engine.start(made)
     assert deployed.check(f"container:{made}").exit_code() == 0
 
 
@@ -171,6 +193,60 @@ def test_an_export_that_ends_early(deployed: Deployed, engine: DockerEngine) -> 
         read_container(deployed.world.context(), CutShort(engine), container, None, None)
     assert caught.value.message.startswith("the files of the container cannot be read: ")
     assert caught.value.hint == f'if it writes much, "docker pause {made}" while it is checked'
+
+
+def test_where_the_kernel_cannot_be_asked(deployed: Deployed) -> None:
+    """An engine that is reached over the network may be on another machine: its processes are
+    somebody else's here. It is said that something was not seen."""
+    made = deployed.run()
+    with forwarded(deployed.host.removeprefix("unix://")) as port:
+        environ = {**deployed.environ, "DOCKER_HOST": f"tcp://127.0.0.1:{port}"}
+        report = deployed.world.check(f"container:{made}", environ=environ)
+    assert report.exit_code() == 0
+    assert finding(report, "configuration").reason.endswith(
+        "; outside of the proof: mounts made later in its own namespace, which only its machine's "
+        "root sees"
+    )
+
+
+@contextlib.contextmanager
+def forwarded(path: str) -> Iterator[int]:
+    """The engine's socket on a port of loopback."""
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    def serve(client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as engine:
+            engine.connect(path)
+            back = threading.Thread(target=pump, args=(engine, client))
+            back.start()
+            pump(client, engine)
+            back.join()
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                threads.append(threading.Thread(target=serve, args=(client,)))
+                threads[-1].start()
+
+    threads: list[threading.Thread] = []
+    server = socket.create_server(("127.0.0.1", 0))
+    threads.append(threading.Thread(target=accept))
+    threads[0].start()
+    try:
+        yield server.getsockname()[1]
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        for thread in threads:
+            thread.join(30)
+        assert not any(thread.is_alive() for thread in threads)
 
 
 @pytest.mark.parametrize(
