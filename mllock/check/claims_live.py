@@ -19,6 +19,8 @@ from mllock.check.document import document_of
 from mllock.check.evidence import ContainerFacts, Evidence
 from mllock.check.findings import count, proven, refuted, unproven
 from mllock.check.live import Judged, judge, protected
+from mllock.check.live_lists import SCRATCH
+from mllock.check.tree import is_below
 from mllock.check.types import Claim, Difference, Finding
 from mllock.train.record import Record
 
@@ -115,6 +117,15 @@ def configuration(evidence: Evidence, record: Record) -> Finding:
     if facts.problem is not None:
         difference = [facts.problem.difference()]
         reason = "the files of the container cannot be read"
+        if is_below(facts.problem.path.removeprefix("/"), SCRATCH):
+            # Any program may fill them: this is no sign of anything else.
+            return unproven(
+                "configuration",
+                reason,
+                cure="empty its scratch folders",
+                source=_SOURCE,
+                differences=difference,
+            )
         return refuted("configuration", reason, difference, source=_SOURCE, level="B")
     if statement is None:
         return no_statement("configuration")

@@ -66,9 +66,13 @@ def stream_members(source: Source) -> Iterator[StreamMember]:
         if block == _ZERO:
             break
         pax: dict[str, str] = {}
+        extensions: list[bytes] = []
         while block[156:157] in (b"x", b"L", b"K"):
             _checksum(block)
             size = _number(block, 124, 12, "size")
+            if block[156:157] in extensions:
+                raise ArchiveError("two extension headers of one kind for one member")
+            extensions.append(block[156:157])
             if not 0 < size <= MAX_PAX:
                 raise ArchiveError(f"an extension header of {size} bytes")
             data = source.take(size)

@@ -170,6 +170,17 @@ def test_what_any_program_may_write(deployed: Deployed) -> None:
     )
 
 
+def test_scratch_folders_that_are_never_read_to_their_end(deployed: Deployed) -> None:
+    """A sparse file of a terabyte: nothing is known, and nobody is accused."""
+    made = deployed.run()
+    deployed.shell(made, "dd if=/dev/zero of=/tmp/big bs=1 count=1 seek=1000000000000")
+    report = deployed.check(f"container:{made}")
+    images = ("model", "code", "environment", "configuration")
+    assert [verdicts(report)[claim] for claim in images] == ["unproven"] * 4
+    assert paths(report, "configuration") == ["/tmp/big"]
+    assert report.exit_code() == 3
+
+
 def test_added_where_nothing_is_looked_for(deployed: Deployed) -> None:
     made = deployed.run()
     deployed.shell(made, "mkdir /srv; echo x > /srv/x")

@@ -127,6 +127,11 @@ END = bytes(1024)
         (header(), "the tar ends early"),
         (header() + END + b"x", "data after the end of the tar"),
         (
+            2 * (header(type=b"L", size=2) + b"y\0".ljust(512, b"\0")) + header() + END,
+            "two extension headers of one kind for one member",
+        ),
+        (header(type=b"L", size=100_000) + END, "an extension header of 100000 bytes"),
+        (
             packed("pax", ("x", {"GNU.sparse.realsize": "1000000000000"})),
             "a PAX record that is not known: 'GNU.sparse.realsize'",
         ),
