@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from mllock.check.claims_image import named_for
 from mllock.check.document import document_of
-from mllock.check.evidence import Evidence, FoundTree, ImageFacts
+from mllock.check.evidence import Endpoint, Evidence, FoundTree, ImageFacts
 from mllock.check.findings import count, proven, refuted, unproven
 from mllock.check.types import Difference, Finding
 from mllock.core.digest import Digest
@@ -83,7 +83,7 @@ def _kept(evidence: Evidence, record: Record) -> Iterator[Difference]:
 
 def _carried(evidence: Evidence, record: Record) -> Iterator[Difference]:
     target = evidence.target
-    if isinstance(target, FoundTree):
+    if isinstance(target, FoundTree | Endpoint):
         return
     if not target.readable:
         if isinstance(target, ImageFacts):

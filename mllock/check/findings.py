@@ -20,6 +20,7 @@ def refuted(
     differences: Sequence[Difference] = (),
     *,
     source: str | None = None,
+    cure: str | None = None,
     level: Level = "A",
 ) -> Finding:
     return Finding(
@@ -28,6 +29,7 @@ def refuted(
         level=level,
         reason=reason,
         source=source,
+        cure=cure,
         differences=tuple(differences[:MAX_DIFFERENCES]),
         differing=len(differences),
     )

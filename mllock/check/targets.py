@@ -1,10 +1,10 @@
 """What a TARGET on the command line means. Looks at what exists, reads nothing of it.
 
-`path:DIR`, `oci:DIR`, `oci:DIR:REF`, `image:REF` and `container:NAME` are read in this version; the
-other prefixes of the design are known and refused. Without a prefix, a target is a path if one
-exists, and a folder that is an image layout and nothing else is read as one; what is no path is an
-image of the engine. What was chosen is said in `chosen`. A folder that could be both is refused: a
-model must not pass because somebody laid a good image beside it.
+`path:DIR`, `oci:DIR`, `oci:DIR:REF`, `image:REF`, `container:NAME` and `http(s)://HOST` are checked
+in this version; the other prefixes of the design are known and refused. Without a prefix, a target
+is a path if one exists, and a folder that is an image layout and nothing else is read as one; what
+is no path is an image of the engine. What was chosen is said in `chosen`. A folder that could be
+both is refused: a model must not pass because somebody laid a good image beside it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from mllock.errors import InputError, NotAvailableError
+from mllock.probes.address import Address, parse_address
 from mllock.store.layout_reader import INDEX, MARKER
 
 __all__ = ["DEFAULT_REF", "Target", "parse_target"]
@@ -23,7 +24,7 @@ __all__ = ["DEFAULT_REF", "Target", "parse_target"]
 DEFAULT_REF = "serve"
 OF_A_LAYOUT = frozenset({MARKER, INDEX, "blobs"})
 _OF_ENGINE: tuple[Literal["image", "container"], ...] = ("image", "container")
-_LATER = ("registry", "http", "https", "k8s")
+_LATER = ("registry", "k8s")
 _HINT = (
     "path:DIR for a model folder, oci:DIR for an image layout, image:REF or container:NAME for "
     "what is in the container engine"
@@ -35,16 +36,20 @@ _REFERENCE = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,511}")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
     """`text` as it was given; `ref` is the reference name inside of a layout, or what the engine
-    calls it. `guessed` if nothing but the absence of a path made it an image of the engine."""
+    calls it; `guessed` if nothing but the absence of a path made it an image of the engine.
+    `address` is where an endpoint is, whose `path` says nothing."""
 
     text: str
-    kind: Literal["path", "oci", "image", "container"]
+    kind: Literal["path", "oci", "image", "container", "http"]
     path: Path
     ref: str | None
     guessed: bool = False
+    address: Address | None = None
 
     @property
     def chosen(self) -> str:
+        if self.address is not None:
+            return f"the endpoint {self.address}"
         if self.kind in _OF_ENGINE:
             return f"the {self.kind} {self.ref} of the container engine"
         if self.kind == "oci":
@@ -62,6 +67,8 @@ def parse_target(text: str, base: Path) -> Target:
     for kind in _OF_ENGINE:
         if colon and prefix == kind:
             return _of_engine(text, kind, rest, base)
+    if colon and prefix in ("http", "https"):
+        return Target(text=text, kind="http", path=base, ref=None, address=parse_address(text))
     if (base / text).exists() and text:
         if os.path.lexists(base / text / MARKER):
             _refuse_both(base / text)

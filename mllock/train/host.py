@@ -28,7 +28,7 @@ from mllock.train.trees import changed_entries, copy_tree, link_tree
 from mllock.train.types import Outcome, RunPlan
 from mllock.train.venv import FetchWheels, LockedVenv, locked_venv, verify_venv
 
-__all__ = ["HostRuntime", "now"]
+__all__ = ["HostRuntime", "host_variables", "now"]
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -54,6 +54,8 @@ class HostRuntime:
         self._reporter = reporter
         self._output = output
         self._grace = grace
+        # What the last run was verified to have had, before and after it.
+        self.venv: LockedVenv | None = None
 
     def run(self, plan: RunPlan, work: Path, log: Path) -> Outcome:
         """Raises VoidRunError if code or environment are not the same afterwards."""
@@ -66,7 +68,8 @@ class HostRuntime:
         )
         _prepare(plan, work)
         with atomic.staging(work.parent) as home:
-            variables = _variables(plan, venv, work, home)
+            variables = host_variables(plan.spec.environment.variables, venv, home)
+            variables["MLLOCK_PARAMS"] = str(work / PARAMS_FILE)
             self._reporter.step("running: " + " ".join(plan.command))
             started = now()
             ended = run_program(
@@ -80,6 +83,7 @@ class HostRuntime:
             finished = now()
         if ended.exit_code == 0 and not ended.interrupted:
             _unchanged(plan, work, venv)
+            self.venv = venv
         return Outcome(
             exit_code=ended.exit_code,
             started=started,
@@ -120,17 +124,16 @@ def _path(declared: DataSource) -> str:
     return declared.path or declared.source
 
 
-def _variables(plan: RunPlan, venv: LockedVenv, work: Path, home: Path) -> dict[str, str]:
+def host_variables(declared: Mapping[str, str], venv: LockedVenv, home: Path) -> dict[str, str]:
     """Nothing is inherited: what is not declared cannot help, and no secret can leak."""
     return {
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "TZ": "UTC",
-        **plan.spec.environment.variables,
+        **declared,
         "PATH": f"{venv.bin}:{SYSTEM_PATH}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
-        "MLLOCK_PARAMS": str(work / PARAMS_FILE),
     }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.attacked import MODEL, RUNS, SERVED, SITE, Deployed, load
+from support.attacked import MODEL, RUNS, SERVED, SITE, Attacked, load
 from support.nodes import file
 from support.world import RUN, finding, make_world, paths, verdicts
 
@@ -51,11 +51,11 @@ def refuted(report: Report, claim: str, path: str, also: str = "") -> None:
         ("/usr/bin/python3.11", b"#!/bin/other\n", "environment"),
     ],
 )
-def test_a_file_copied_in(deployed: Deployed, path: str, data: bytes, claim: str) -> None:
-    made = deployed.run()
-    deployed.shell(made, f"mkdir -p {path.rpartition('/')[0]}")
-    deployed.put(made, path, data, 0o755 if path.startswith("/usr/bin") else 0o644)
-    refuted(deployed.check(f"container:{made}"), claim, path)
+def test_a_file_copied_in(attacked: Attacked, path: str, data: bytes, claim: str) -> None:
+    made = attacked.run()
+    attacked.shell(made, f"mkdir -p {path.rpartition('/')[0]}")
+    attacked.put(made, path, data, 0o755 if path.startswith("/usr/bin") else 0o644)
+    refuted(attacked.check(f"container:{made}"), claim, path)
 
 
 SCRIPTS = {
@@ -121,11 +121,11 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_somebody_in_the_container(deployed: Deployed, name: str) -> None:
+def test_somebody_in_the_container(attacked: Attacked, name: str) -> None:
     script, path, claim = SCRIPTS[name]
-    made = deployed.run()
-    deployed.shell(made, script)
-    report = deployed.check(f"container:{made}")
+    made = attacked.run()
+    attacked.shell(made, script)
+    report = attacked.check(f"container:{made}")
     if claim != "unreadable":
         refuted(report, *claim.split(" and ")[:1], path, *claim.split(" and ")[1:])
         return
@@ -134,67 +134,67 @@ def test_somebody_in_the_container(deployed: Deployed, name: str) -> None:
     assert report.exit_code() == 1
 
 
-def test_a_capability_of_a_file(deployed: Deployed) -> None:
+def test_a_capability_of_a_file(attacked: Attacked) -> None:
     """What lets a program do more than its user may: no change of its bytes."""
-    made = deployed.run()
-    merged = deployed.docker("inspect", "--format", "{{.GraphDriver.Data.MergedDir}}", made)
+    made = attacked.run()
+    merged = attacked.docker("inspect", "--format", "{{.GraphDriver.Data.MergedDir}}", made)
     if not Path(merged).is_dir():
         pytest.skip("the engine's layers are not on this machine")
     # linux/capability.h, VFS_CAP_REVISION_2 with one permitted capability, effective.
     value = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
     os.setxattr(f"{merged}/usr/bin/busybox", "security.capability", value)
-    report = deployed.check(f"container:{made}")
+    report = attacked.check(f"container:{made}")
     refuted(report, "environment", "/usr/bin/busybox")
     (difference,) = finding(report, "environment").differences
     assert difference.found == "a file with security.capability"
 
 
-def test_written_and_put_back(deployed: Deployed) -> None:
+def test_written_and_put_back(attacked: Attacked) -> None:
     """The bytes are right now: what was read before, nobody can say."""
-    made = deployed.run()
-    deployed.shell(made, f"cp {WEIGHTS} /tmp/w; echo x > {WEIGHTS}; cat /tmp/w > {WEIGHTS}")
-    report = deployed.check(f"container:{made}")
+    made = attacked.run()
+    attacked.shell(made, f"cp {WEIGHTS} /tmp/w; echo x > {WEIGHTS}; cat /tmp/w > {WEIGHTS}")
+    report = attacked.check(f"container:{made}")
     assert verdicts(report)["model"] == "proven"
     assert verdicts(report)["configuration"] == "unproven"
     assert paths(report, "configuration") == [WEIGHTS]
     assert report.exit_code() == 3
 
 
-def test_what_any_program_may_write(deployed: Deployed) -> None:
-    made = deployed.run()
-    deployed.shell(made, "echo x > /tmp/a; mkdir /tmp/b; echo y > /tmp/b/c")
-    report = deployed.check(f"container:{made}")
+def test_what_any_program_may_write(attacked: Attacked) -> None:
+    made = attacked.run()
+    attacked.shell(made, "echo x > /tmp/a; mkdir /tmp/b; echo y > /tmp/b/c")
+    report = attacked.check(f"container:{made}")
     assert report.exit_code() == 0
     assert finding(report, "configuration").reason.endswith(
         "; outside of the proof: 2 files in scratch folders"
     )
 
 
-def test_scratch_folders_that_are_never_read_to_their_end(deployed: Deployed) -> None:
+def test_scratch_folders_that_are_never_read_to_their_end(attacked: Attacked) -> None:
     """A sparse file of a terabyte: nothing is known, and nobody is accused."""
-    made = deployed.run()
-    deployed.shell(made, "dd if=/dev/zero of=/tmp/big bs=1 count=1 seek=1000000000000")
-    report = deployed.check(f"container:{made}")
+    made = attacked.run()
+    attacked.shell(made, "dd if=/dev/zero of=/tmp/big bs=1 count=1 seek=1000000000000")
+    report = attacked.check(f"container:{made}")
     images = ("model", "code", "environment", "configuration")
     assert [verdicts(report)[claim] for claim in images] == ["unproven"] * 4
     assert paths(report, "configuration") == ["/tmp/big"]
     assert report.exit_code() == 3
 
 
-def test_added_where_nothing_is_looked_for(deployed: Deployed) -> None:
-    made = deployed.run()
-    deployed.shell(made, "mkdir /srv; echo x > /srv/x")
-    report = deployed.check(f"container:{made}")
+def test_added_where_nothing_is_looked_for(attacked: Attacked) -> None:
+    made = attacked.run()
+    attacked.shell(made, "mkdir /srv; echo x > /srv/x")
+    report = attacked.check(f"container:{made}")
     assert verdicts(report)["environment"] == "proven"
     assert verdicts(report)["configuration"] == "unproven"
     assert paths(report, "configuration") == ["/srv", "/srv/x"]
     assert report.exit_code() == 3
 
 
-def layer_folder(deployed: Deployed, path: str) -> Path:
+def layer_folder(attacked: Attacked, path: str) -> Path:
     """Where the engine keeps the layer of the image that holds `path`."""
     data = json.loads(
-        deployed.docker("image", "inspect", "--format", "{{json .GraphDriver.Data}}", deployed.tag)
+        attacked.docker("image", "inspect", "--format", "{{json .GraphDriver.Data}}", attacked.tag)
     )
     folders = [data["UpperDir"], *data.get("LowerDir", "").split(":")]
     found = [Path(folder) for folder in folders if os.path.lexists(f"{folder}{path}")]
@@ -204,11 +204,11 @@ def layer_folder(deployed: Deployed, path: str) -> Path:
 
 
 @pytest.fixture
-def alone(engine_host: str, tmp_path: Path) -> Iterator[Deployed]:
+def alone(engine_host: str, tmp_path: Path) -> Iterator[Attacked]:
     """A world none of whose layers is in any other image of the engine: these will be broken."""
     base = (*RUNS, file("etc/unique", uuid.uuid4().bytes))
     world = make_world(tmp_path / "alone", spec=SERVED, base=base, runtime="docker")
-    mine = Deployed(world=world, host=engine_host, tag="", older="")
+    mine = Attacked(world=world, host=engine_host, tag="", older="")
     mine.tag = mine.new_tag()
     load(mine, mine.tag, RUN)
     yield mine
@@ -217,7 +217,7 @@ def alone(engine_host: str, tmp_path: Path) -> Iterator[Deployed]:
 
 @pytest.mark.parametrize("warm", [True, False], ids=["listed before", "never seen"])
 @pytest.mark.parametrize("how", ["edit", "delete"])
-def test_the_host_changes_a_lower_folder(alone: Deployed, warm: bool, how: str) -> None:
+def test_the_host_changes_a_lower_folder(alone: Attacked, warm: bool, how: str) -> None:
     """The engine's own copy of a layer is not what it was: its image store does not notice."""
     path = f"{SITE}/tiny_lib/__init__.py"
     made = alone.create()
@@ -244,7 +244,7 @@ def test_the_host_changes_a_lower_folder(alone: Deployed, warm: bool, how: str) 
     assert image.exit_code() == 1
 
 
-def test_the_host_changes_the_model_in_a_lower_folder(alone: Deployed) -> None:
+def test_the_host_changes_the_model_in_a_lower_folder(alone: Attacked) -> None:
     made = alone.run()
     changed = layer_folder(alone, WEIGHTS) / WEIGHTS.lstrip("/")
     changed.write_bytes(b"\x07" * 200)

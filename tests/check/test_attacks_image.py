@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from support.attacked import MODEL, SITE, Deployed
+from support.attacked import MODEL, SITE, Attacked
 from support.world import OTHER, RUN, finding, paths, verdicts
 
 from mllock.engine.docker import DockerEngine
@@ -24,29 +24,29 @@ ALL = {
 }
 
 
-def committed(deployed: Deployed, script: str, *changes: str, image: str = "") -> str:
+def committed(attacked: Attacked, script: str, *changes: str, image: str = "") -> str:
     """What `docker commit` makes of a container in which `script` ran: labels are kept."""
-    made = deployed.run(image=image or deployed.tag)
-    deployed.shell(made, script)
-    tag = deployed.new_tag()
+    made = attacked.run(image=image or attacked.tag)
+    attacked.shell(made, script)
+    tag = attacked.new_tag()
     options = [word for change in changes for word in ("--change", change)]
-    deployed.docker("commit", *options, made, tag)
+    attacked.docker("commit", *options, made, tag)
     return tag
 
 
-def image_id(deployed: Deployed, tag: str) -> str:
-    return deployed.docker("image", "inspect", "--format", "{{.Id}}", tag)
+def image_id(attacked: Attacked, tag: str) -> str:
+    return attacked.docker("image", "inspect", "--format", "{{.Id}}", tag)
 
 
-def test_untouched(deployed: Deployed) -> None:
-    digest = image_id(deployed, deployed.tag)
-    for target in (f"image:{deployed.tag}", f"image:{digest}", deployed.tag):
-        report = deployed.check(target)
+def test_untouched(attacked: Attacked) -> None:
+    digest = image_id(attacked, attacked.tag)
+    for target in (f"image:{attacked.tag}", f"image:{digest}", attacked.tag):
+        report = attacked.check(target)
         assert verdicts(report) == ALL
         assert report.exit_code() == 0
         name = target.removeprefix("image:")
         assert report.chosen == (
-            f"the image {name} of the container engine at {deployed.host}: {digest}"
+            f"the image {name} of the container engine at {attacked.host}: {digest}"
         )
         assert report.run == RUN
         assert report.record == f"{RUN}/record.sigstore.json (named by the image statement)"
@@ -68,8 +68,8 @@ def test_untouched(deployed: Deployed) -> None:
         ("echo x > /opt/mllock/x", "/opt/mllock/x", "lineage"),
     ],
 )
-def test_a_layer_on_top(deployed: Deployed, script: str, path: str, claim: str) -> None:
-    report = deployed.check(f"image:{committed(deployed, script)}")
+def test_a_layer_on_top(attacked: Attacked, script: str, path: str, claim: str) -> None:
+    report = attacked.check(f"image:{committed(attacked, script)}")
     assert verdicts(report)[claim] == "refuted"
     assert path in paths(report, claim)
     assert verdicts(report)["configuration"] == "refuted"
@@ -86,28 +86,28 @@ def test_a_layer_on_top(deployed: Deployed, script: str, path: str, claim: str) 
         ("WORKDIR /tmp", "config.config.WorkingDir"),
     ],
 )
-def test_the_config(deployed: Deployed, change: str, path: str) -> None:
-    report = deployed.check(f"image:{committed(deployed, 'true', change)}")
+def test_the_config(attacked: Attacked, change: str, path: str) -> None:
+    report = attacked.check(f"image:{committed(attacked, 'true', change)}")
     assert verdicts(report)["configuration"] == "refuted"
     assert any(found.startswith(path) for found in paths(report, "configuration"))
     assert report.exit_code() == 1
 
 
-def test_layers_squashed_into_one(deployed: Deployed) -> None:
+def test_layers_squashed_into_one(attacked: Attacked) -> None:
     """The same files and the same config, but not the layers that were trained in."""
-    made = deployed.create()
-    archive = deployed.world.root / "export.tar"
-    tag = deployed.new_tag()
-    deployed.docker("export", "--output", str(archive), made)
-    deployed.docker("import", str(archive), tag)
+    made = attacked.create()
+    archive = attacked.world.root / "export.tar"
+    tag = attacked.new_tag()
+    attacked.docker("export", "--output", str(archive), made)
+    attacked.docker("import", str(archive), tag)
     archive.unlink()
-    report = deployed.check(f"image:{tag}")
+    report = attacked.check(f"image:{tag}")
     assert verdicts(report)["environment"] == "refuted"
     assert verdicts(report)["configuration"] == "refuted"
     assert report.exit_code() == 1
 
 
-def test_a_package_layer_that_is_replaced_is_named(own: Deployed) -> None:
+def test_a_package_layer_that_is_replaced_is_named(own: Attacked) -> None:
     from support.tamper import Layout, flip
 
     layout = Layout(own.world.oci)
@@ -124,30 +124,30 @@ def test_a_package_layer_that_is_replaced_is_named(own: Deployed) -> None:
     assert report.exit_code() == 1
 
 
-def copied(deployed: Deployed, archive, tag: str) -> None:
+def copied(attacked: Attacked, archive, tag: str) -> None:
     import subprocess
 
     if shutil.which("skopeo") is None:
         pytest.skip("no skopeo: scripts/test installs it")
-    places = (f"oci:{deployed.world.oci}:serve", f"docker-archive:{archive}:{tag}")
+    places = (f"oci:{attacked.world.oci}:serve", f"docker-archive:{archive}:{tag}")
     subprocess.run(["skopeo", "--insecure-policy", "copy", "--quiet", *places], check=True)
 
 
-def test_a_tag_that_moved(deployed: Deployed) -> None:
+def test_a_tag_that_moved(attacked: Attacked) -> None:
     """What the name names now is checked; `--run` says what it must be."""
-    tag = deployed.new_tag()
-    deployed.docker("tag", deployed.tag, tag)
-    assert deployed.check(f"image:{tag}", run=RUN).exit_code() == 0
-    deployed.docker("tag", deployed.older, tag)
-    older = deployed.check(f"image:{tag}")
+    tag = attacked.new_tag()
+    attacked.docker("tag", attacked.tag, tag)
+    assert attacked.check(f"image:{tag}", run=RUN).exit_code() == 0
+    attacked.docker("tag", attacked.older, tag)
+    older = attacked.check(f"image:{tag}")
     assert (older.run, older.exit_code()) == (OTHER, 0)
-    report = deployed.check(f"image:{tag}", run=RUN)
+    report = attacked.check(f"image:{tag}", run=RUN)
     assert paths(report, "model") == [f"{MODEL}/weights.bin"]
     assert verdicts(report)["lineage"] == "refuted"
     assert report.exit_code() == 1
 
 
-def test_the_record_of_another_run(own: Deployed) -> None:
+def test_the_record_of_another_run(own: Attacked) -> None:
     """The image of one run that carries the record of another."""
     made = own.run()
     record = (own.world.other / "record.sigstore.json").read_bytes()
@@ -163,24 +163,24 @@ def test_the_record_of_another_run(own: Deployed) -> None:
     assert paths(other, "model") == [f"{MODEL}/weights.bin"]
 
 
-def test_an_image_that_is_none_of_ours(deployed: Deployed) -> None:
-    made = deployed.create()
-    deployed.docker("cp", made + ":/app", str(deployed.world.root / "app"))
-    tag = deployed.new_tag()
+def test_an_image_that_is_none_of_ours(attacked: Attacked) -> None:
+    made = attacked.create()
+    attacked.docker("cp", made + ":/app", str(attacked.world.root / "app"))
+    tag = attacked.new_tag()
     import subprocess
 
     tar = subprocess.run(
-        ["tar", "-C", str(deployed.world.root), "-cf", "-", "app"], capture_output=True, check=True
+        ["tar", "-C", str(attacked.world.root), "-cf", "-", "app"], capture_output=True, check=True
     )
-    shutil.rmtree(deployed.world.root / "app")
-    deployed.docker("import", "-", tag, stdin=tar.stdout)
-    report = deployed.check(f"image:{tag}")
+    shutil.rmtree(attacked.world.root / "app")
+    attacked.docker("import", "-", tag, stdin=tar.stdout)
+    report = attacked.check(f"image:{tag}")
     assert report.record.endswith("(the image names none that is known; this is the newest run)")
     assert verdicts(report)["environment"] == "refuted"
     assert report.exit_code() == 1
 
 
-def test_a_training_image(own: Deployed, engine: DockerEngine) -> None:
+def test_a_training_image(own: Attacked, engine: DockerEngine) -> None:
     from mllock.workflows.build import build_images
     from mllock.workflows.load import load_image
 
@@ -196,7 +196,7 @@ def test_a_training_image(own: Deployed, engine: DockerEngine) -> None:
         )
 
 
-def test_statements_that_are_gone(own: Deployed) -> None:
+def test_statements_that_are_gone(own: Attacked) -> None:
     """Bytes alone prove what the record says, and nothing that only the statement says."""
     shutil.rmtree(own.world.oci)
     for run in (own.world.run, own.world.other):
@@ -215,9 +215,9 @@ def test_statements_that_are_gone(own: Deployed) -> None:
     assert paths(report, "environment") == [f"{SITE}/sitecustomize.py"]
 
 
-def test_json(deployed: Deployed) -> None:
+def test_json(attacked: Attacked) -> None:
     from mllock.check.report import to_json
 
-    value = to_json(deployed.check(f"image:{deployed.tag}"))
+    value = to_json(attacked.check(f"image:{attacked.tag}"))
     assert json.loads(json.dumps(value))["exit-code"] == 0
     assert value["checked-bytes"] == value["expected-bytes"] > 0

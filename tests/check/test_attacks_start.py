@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from support.attacked import MODEL, SITE, Deployed
+from support.attacked import MODEL, SITE, Attacked
 from support.world import finding, paths, verdicts
 
 from mllock.check.types import Report
@@ -30,9 +30,9 @@ def configuration(report: Report, verdict: str, *expected: str) -> None:
     assert report.exit_code() == {"proven": 0, "refuted": 1, "unproven": 3}[verdict]
 
 
-def test_clean(deployed: Deployed) -> None:
+def test_clean(attacked: Attacked) -> None:
     """What operators add to a container that they run, and what stays proven."""
-    made = deployed.run(
+    made = attacked.run(
         *("--env", "API_KEY=secret", "--env", "HTTPS_PROXY=http://proxy.example.org:3128"),
         *("--health-cmd", "/usr/bin/busybox true", "--health-interval", "1h"),
         *(
@@ -50,7 +50,7 @@ def test_clean(deployed: Deployed) -> None:
         *("--publish", "127.0.0.1::8080", "--log-opt", "max-size=1m", "--add-host", "a:127.0.0.1"),
         *("--stop-signal", "INT", "--pids-limit", "50", "--tty", "--interactive"),
     )
-    report = deployed.check(f"container:{made}")
+    report = attacked.check(f"container:{made}")
     configuration(report, "proven")
     assert finding(report, "configuration").level == "B"
     assert finding(report, "configuration").reason == (
@@ -82,15 +82,15 @@ def test_clean(deployed: Deployed) -> None:
         "PATH=/tmp:/usr/bin",
     ],
 )
-def test_a_variable_that_changes_what_runs(deployed: Deployed, variable: str) -> None:
-    made = deployed.create("--env", variable)
-    report = deployed.check(f"container:{made}")
+def test_a_variable_that_changes_what_runs(attacked: Attacked, variable: str) -> None:
+    made = attacked.create("--env", variable)
+    report = attacked.check(f"container:{made}")
     configuration(report, "refuted", f"variable {variable.partition('=')[0]}")
 
 
-def test_a_variable_that_was_taken_away(deployed: Deployed) -> None:
-    made = deployed.create("--env", "OMP_NUM_THREADS")
-    configuration(deployed.check(f"container:{made}"), "refuted", "variable OMP_NUM_THREADS")
+def test_a_variable_that_was_taken_away(attacked: Attacked) -> None:
+    made = attacked.create("--env", "OMP_NUM_THREADS")
+    configuration(attacked.check(f"container:{made}"), "refuted", "variable OMP_NUM_THREADS")
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_a_variable_that_was_taken_away(deployed: Deployed) -> None:
     # The second is declared, and loads code all the same when it is another of its kind.
     ["THRESHOLD=0.1", "PYTHONUNBUFFERED=1", "HOME=/tmp", "NVIDIA_VISIBLE_DEVICES=all"],
 )
-def test_a_variable_that_nobody_declared(deployed: Deployed, variable: str) -> None:
-    made = deployed.create("--env", variable)
-    report = deployed.check(f"container:{made}")
+def test_a_variable_that_nobody_declared(attacked: Attacked, variable: str) -> None:
+    made = attacked.create("--env", variable)
+    report = attacked.check(f"container:{made}")
     configuration(report, "unproven", f"variable {variable.partition('=')[0]}")
 
 
@@ -114,10 +114,10 @@ def test_a_variable_that_nobody_declared(deployed: Deployed, variable: str) -> N
     ],
 )
 def test_another_program(
-    deployed: Deployed, options: tuple[str, ...], command: tuple[str, ...], path: str
+    attacked: Attacked, options: tuple[str, ...], command: tuple[str, ...], path: str
 ) -> None:
-    made = deployed.create(*options, command=command)
-    report = deployed.check(f"container:{made}")
+    made = attacked.create(*options, command=command)
+    report = attacked.check(f"container:{made}")
     assert verdicts(report)["configuration"] == "refuted"
     assert path in paths(report, "configuration")
     assert report.exit_code() == 1
@@ -153,7 +153,7 @@ FOLDERS = (
     ],
 )
 def test_mounted_over_what_is_read(
-    deployed: Deployed, tmp_path, kind: str, target: str, unique: str
+    attacked: Attacked, tmp_path, kind: str, target: str, unique: str
 ) -> None:
     """Above, on and under it; through the links of the image as well."""
     source = tmp_path / "source"
@@ -166,14 +166,14 @@ def test_mounted_over_what_is_read(
         "volume": ("--volume", f"{unique}:{target}"),
         "tmpfs": ("--tmpfs", target),
     }[kind]
-    made = deployed.create(*options)
+    made = attacked.create(*options)
     try:
-        report = deployed.check(f"container:{made}")
+        report = attacked.check(f"container:{made}")
     finally:
-        deployed.docker("rm", "--force", "--volumes", made)
-        deployed.containers.remove(made)
+        attacked.docker("rm", "--force", "--volumes", made)
+        attacked.containers.remove(made)
         if kind == "volume":
-            deployed.docker("volume", "rm", "--force", unique)
+            attacked.docker("volume", "rm", "--force", unique)
     where = {"/lib": "/usr/lib", "/bin": "/usr/bin"}
     real = next((v + target[len(k) :] for k, v in where.items() if target.startswith(k)), target)
     if target != f"{MODEL}/more":
@@ -185,47 +185,47 @@ def test_mounted_over_what_is_read(
     assert finding(report, "configuration").differences[0].found == words[kind]
 
 
-def test_mounted_elsewhere(deployed: Deployed, tmp_path) -> None:
-    made = deployed.run(
+def test_mounted_elsewhere(attacked: Attacked, tmp_path) -> None:
+    made = attacked.run(
         *("--volume", f"{tmp_path}:/data/in"),
         *("--volume", "/data/anonymous"),
         *("--tmpfs", "/scratch"),
         *("--mount", "type=tmpfs,destination=/run"),
     )
-    report = deployed.check(f"container:{made}")
+    report = attacked.check(f"container:{made}")
     configuration(report, "unproven", "/data/anonymous", "/data/in")
     assert "outside of the proof: a tmpfs at /run, a tmpfs at /scratch" in (
         finding(report, "configuration").reason
     )
 
 
-def test_mounted_later_in_its_own_namespace(deployed: Deployed) -> None:
+def test_mounted_later_in_its_own_namespace(attacked: Attacked) -> None:
     """Neither the engine's description nor its export shows it; the kernel does."""
     if shutil.which("nsenter") is None:
         pytest.skip("no nsenter")
-    made = deployed.run()
-    pid = deployed.docker("inspect", "--format", "{{.State.Pid}}", made)
-    configuration(deployed.check(f"container:{made}"), "proven")
+    made = attacked.run()
+    pid = attacked.docker("inspect", "--format", "{{.State.Pid}}", made)
+    configuration(attacked.check(f"container:{made}"), "proven")
     subprocess.run(
         ["nsenter", "--target", pid, "--mount", *BUSYBOX, "mount", "-t", "tmpfs", "none", MODEL],
         check=True,
     )
-    report = deployed.check(f"container:{made}")
+    report = attacked.check(f"container:{made}")
     configuration(report, "refuted", MODEL)
     assert finding(report, "configuration").differences[0].found == "a mount of tmpfs, made later"
 
 
-def test_a_link_leads_a_mount_over_the_model(deployed: Deployed, unique: str) -> None:
+def test_a_link_leads_a_mount_over_the_model(attacked: Attacked, unique: str) -> None:
     """The name of the mount is harmless; where it comes to lie at the next start is not."""
-    made = deployed.run("--volume", f"{unique}:/data/model")
-    deployed.shell(made, "mv /data /old; ln -s /app/out /data")
+    made = attacked.run("--volume", f"{unique}:/data/model")
+    attacked.shell(made, "mv /data /old; ln -s /app/out /data")
     try:
-        deployed.docker("restart", "--time", "1", made)
-        report = deployed.check(f"container:{made}")
+        attacked.docker("restart", "--time", "1", made)
+        report = attacked.check(f"container:{made}")
     finally:
-        deployed.docker("rm", "--force", made)
-        deployed.containers.remove(made)
-        deployed.docker("volume", "rm", "--force", unique)
+        attacked.docker("rm", "--force", made)
+        attacked.containers.remove(made)
+        attacked.docker("volume", "rm", "--force", unique)
     assert verdicts(report)["configuration"] == "refuted"
     assert MODEL in paths(report, "configuration")
     assert report.exit_code() == 1
@@ -246,21 +246,21 @@ def test_a_link_leads_a_mount_over_the_model(deployed: Deployed, unique: str) ->
         (("--gpus", "all"), "HostConfig.DeviceRequests"),
     ],
 )
-def test_what_lets_others_in(deployed: Deployed, options: tuple[str, ...], path: str) -> None:
-    made = deployed.create(*options)
-    report = deployed.check(f"container:{made}")
+def test_what_lets_others_in(attacked: Attacked, options: tuple[str, ...], path: str) -> None:
+    made = attacked.create(*options)
+    report = attacked.check(f"container:{made}")
     assert verdicts(report)["configuration"] == "unproven"
     assert path in paths(report, "configuration")
     assert report.exit_code() == 3
 
 
-def test_a_device_where_code_is(deployed: Deployed) -> None:
-    made = deployed.create("--device", f"/dev/null:{SITE}/x.so")
-    configuration(deployed.check(f"container:{made}"), "refuted", f"{SITE}/x.so")
+def test_a_device_where_code_is(attacked: Attacked) -> None:
+    made = attacked.create("--device", f"/dev/null:{SITE}/x.so")
+    configuration(attacked.check(f"container:{made}"), "refuted", f"{SITE}/x.so")
 
 
-def test_somebody_is_in_it(deployed: Deployed) -> None:
+def test_somebody_is_in_it(attacked: Attacked) -> None:
     """A session of exec changes nothing by itself; what it writes is found."""
-    made = deployed.run()
-    deployed.docker("exec", "--detach", made, "/usr/bin/busybox", "sleep", "100")
-    configuration(deployed.check(f"container:{made}"), "proven")
+    made = attacked.run()
+    attacked.docker("exec", "--detach", made, "/usr/bin/busybox", "sleep", "100")
+    configuration(attacked.check(f"container:{made}"), "proven")

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.attacked import SITE, Deployed
+from support.attacked import SITE, Attacked
 from support.e2e import mllock
+from support.releases import NOW, put_release
 from support.world import OTHER, RUN, finding, paths, verdicts
 
 from mllock.engine.docker import DockerEngine
@@ -26,75 +27,75 @@ from mllock.workflows.check_engine import read_container
 
 
 @pytest.mark.parametrize("state", ["created", "running", "paused", "exited"])
-def test_all_states(deployed: Deployed, state: str) -> None:
-    made = deployed.create() if state == "created" else deployed.run()
+def test_all_states(attacked: Attacked, state: str) -> None:
+    made = attacked.create() if state == "created" else attacked.run()
     if state == "paused":
-        deployed.docker("pause", made)
+        attacked.docker("pause", made)
     if state == "exited":
-        deployed.docker("kill", made)
-    report = deployed.check(f"container:{made}")
+        attacked.docker("kill", made)
+    report = attacked.check(f"container:{made}")
     assert report.exit_code() == 0, report
-    found = deployed.docker("inspect", "--format", "{{.Id}}, {{.State.Status}}", made)
-    image = deployed.docker("inspect", "--format", "{{.Image}}", made)
+    found = attacked.docker("inspect", "--format", "{{.Id}}, {{.State.Status}}", made)
+    image = attacked.docker("inspect", "--format", "{{.Image}}", made)
     assert report.chosen == (
-        f"the container {made} of the container engine at {deployed.host}: {found}, "
+        f"the container {made} of the container engine at {attacked.host}: {found}, "
         f"of the image {image}"
     )
     levels = [finding(report, c).level for c in ("model", "environment", "code", "configuration")]
     assert levels == ["B"] * 4
     assert report.checked_bytes == report.expected_bytes > 1_000_000
     if state == "paused":
-        deployed.docker("unpause", made)
+        attacked.docker("unpause", made)
 
 
-def test_by_id(deployed: Deployed) -> None:
-    made = deployed.docker("inspect", "--format", "{{.Id}}", deployed.create())
+def test_by_id(attacked: Attacked) -> None:
+    made = attacked.docker("inspect", "--format", "{{.Id}}", attacked.create())
     for name in (made, made[:12]):
-        assert deployed.check(f"container:{name}").exit_code() == 0
+        assert attacked.check(f"container:{name}").exit_code() == 0
 
 
-def test_another_run_is_not_it(deployed: Deployed) -> None:
+def test_another_run_is_not_it(attacked: Attacked) -> None:
     """An older good release put back: it is what it says, and not what it should be."""
-    made = deployed.create(image=deployed.older)
-    assert deployed.check(f"container:{made}").run == OTHER
-    report = deployed.check(f"container:{made}", run=RUN)
+    made = attacked.create(image=attacked.older)
+    assert attacked.check(f"container:{made}").run == OTHER
+    report = attacked.check(f"container:{made}", run=RUN)
     assert [verdicts(report)[c] for c in ("model", "lineage")] == ["refuted"] * 2
     assert verdicts(report)["environment"] == "proven"
     assert report.exit_code() == 1
 
 
-def test_the_image_is_gone(deployed: Deployed) -> None:
-    tag = deployed.new_tag()
-    deployed.docker("tag", deployed.tag, tag)
-    made = deployed.create(image=tag)
-    deployed.docker("rmi", "--force", tag)
-    assert deployed.check(f"container:{made}").exit_code() == 0
+def test_the_image_is_gone(attacked: Attacked) -> None:
+    tag = attacked.new_tag()
+    attacked.docker("tag", attacked.tag, tag)
+    made = attacked.create(image=tag)
+    attacked.docker("rmi", "--force", tag)
+    assert attacked.check(f"container:{made}").exit_code() == 0
 
 
-def test_a_container_of_our_own_plan(deployed: Deployed, engine: DockerEngine) -> None:
+def test_a_container_of_our_own_plan(attacked: Attacked, engine: DockerEngine) -> None:
     """What mllock itself starts is what it proves."""
     made = engine.create(
         ContainerPlan(
-            image=deployed.tag,
+            image=attacked.tag,
             variables={"API_KEY": "secret"},
             ports={8080: ("127.0.0.1", 0)},
-            labels={"test": deployed.tag},
+            labels={"test": attacked.tag},
             tmpfs={"/tmp": "rw,size=1m"},
             read_only_root=True,
             memory=64 << 20,
             init=True,
         )
     )
-    deployed.containers.append(made)
+    attacked.containers.append(made)
     engine.start(made)
-    assert deployed.check(f"container:{made}").exit_code() == 0
+    assert attacked.check(f"container:{made}").exit_code() == 0
 
 
-def listings(deployed: Deployed) -> list[Path]:
-    return sorted((deployed.world.root / "cache" / "listings").glob("*.json"))
+def listings(attacked: Attacked) -> list[Path]:
+    return sorted((attacked.world.root / "cache" / "listings").glob("*.json"))
 
 
-def test_listings_are_made_once(own: Deployed) -> None:
+def test_listings_are_made_once(own: Attacked) -> None:
     """From the layout, or from the engine; then only the export is read."""
     made = own.create()
     shutil.rmtree(own.world.root / "cache", ignore_errors=True)
@@ -110,7 +111,7 @@ def test_listings_are_made_once(own: Deployed) -> None:
     assert [path.stat().st_mtime_ns for path in listings(own)] == before
 
 
-def test_listings_count_only_from_their_own_user(own: Deployed) -> None:
+def test_listings_count_only_from_their_own_user(own: Attacked) -> None:
     """Who may write to the cache does not decide what should be in a container (ADR 0017)."""
     made = own.create()
     own.put(made, f"{SITE}/tiny_lib/__init__.py", b"VERSION = '2'\n")
@@ -127,7 +128,7 @@ def test_listings_count_only_from_their_own_user(own: Deployed) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b'{"v":2}'])
-def test_listings_that_are_damaged_are_made_again(own: Deployed, damage: bytes) -> None:
+def test_listings_that_are_damaged_are_made_again(own: Attacked, damage: bytes) -> None:
     made = own.create()
     shutil.rmtree(own.world.root / "cache")
     assert own.check(f"container:{made}").exit_code() == 0
@@ -138,7 +139,7 @@ def test_listings_that_are_damaged_are_made_again(own: Deployed, damage: bytes) 
     assert [path.read_bytes() for path in listings(own)] == good
 
 
-def test_away_from_the_project(own: Deployed) -> None:
+def test_away_from_the_project(own: Attacked) -> None:
     """Only the container and the key: its own record, what the engine has of the image."""
     (own.world.root / "elsewhere").mkdir()
     made = own.create()
@@ -157,7 +158,7 @@ def test_away_from_the_project(own: Deployed) -> None:
     assert report.exit_code() == 3
 
 
-def test_with_a_run_folder_that_travelled_alone(own: Deployed) -> None:
+def test_with_a_run_folder_that_travelled_alone(own: Attacked) -> None:
     """On another machine: the record, and the statement beside it."""
     elsewhere = own.world.root / "elsewhere"
     elsewhere.mkdir()
@@ -185,23 +186,23 @@ class CutShort:
             yield (chunk[: len(chunk) // 2] for chunk in chunks)
 
 
-def test_an_export_that_ends_early(deployed: Deployed, engine: DockerEngine) -> None:
-    made = deployed.create()
+def test_an_export_that_ends_early(attacked: Attacked, engine: DockerEngine) -> None:
+    made = attacked.create()
     container = engine.container(made)
     assert container is not None
     with pytest.raises(EngineError) as caught:
-        read_container(deployed.world.context(), CutShort(engine), container, None, None)
+        read_container(attacked.world.context(), CutShort(engine), container, None, None)
     assert caught.value.message.startswith("the files of the container cannot be read: ")
     assert caught.value.hint == f'if it writes much, "docker pause {made}" while it is checked'
 
 
-def test_where_the_kernel_cannot_be_asked(deployed: Deployed) -> None:
+def test_where_the_kernel_cannot_be_asked(attacked: Attacked) -> None:
     """An engine that is reached over the network may be on another machine: its processes are
     somebody else's here. It is said that something was not seen."""
-    made = deployed.run()
-    with forwarded(deployed.host.removeprefix("unix://")) as port:
-        environ = {**deployed.environ, "DOCKER_HOST": f"tcp://127.0.0.1:{port}"}
-        report = deployed.world.check(f"container:{made}", environ=environ)
+    made = attacked.run()
+    with forwarded(attacked.host.removeprefix("unix://")) as port:
+        environ = {**attacked.environ, "DOCKER_HOST": f"tcp://127.0.0.1:{port}"}
+        report = attacked.world.check(f"container:{made}", environ=environ)
     assert report.exit_code() == 0
     assert finding(report, "configuration").reason.endswith(
         "; outside of the proof: mounts made later in its own namespace, which only its machine's "
@@ -269,9 +270,9 @@ def forwarded(path: str) -> Iterator[int]:
         ),
     ],
 )
-def test_what_is_not_there(deployed: Deployed, target: str, message: str) -> None:
+def test_what_is_not_there(attacked: Attacked, target: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        deployed.check(target)
+        attacked.check(target)
     assert str(caught.value) == message
     assert caught.value.exit_code == 2
 
@@ -305,33 +306,53 @@ sys.exit(run(["--project", "/", "check", "container:x"]))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_no_permission(deployed: Deployed, tmp_path: Path) -> None:
+def test_no_permission(attacked: Attacked, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", AS_NOBODY],
-        env={"DOCKER_HOST": deployed.host, "HOME": "/nonexistent", "MLLOCK_CACHE": "/nonexistent"},
+        env={"DOCKER_HOST": attacked.host, "HOME": "/nonexistent", "MLLOCK_CACHE": "/nonexistent"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.stderr == (
-        f"error: no permission to use the container engine at {deployed.host}\n"
+        f"error: no permission to use the container engine at {attacked.host}\n"
         "hint: join the group that owns its socket (usually docker), or name another engine with "
         "DOCKER_HOST\n"
     )
     assert done.returncode == 4
 
 
-def test_the_command(deployed: Deployed) -> None:
+def test_the_command(attacked: Attacked) -> None:
     environ = {
-        **deployed.environ,
-        "XDG_CONFIG_HOME": str(deployed.world.root / "config"),
-        "MLLOCK_CACHE": str(deployed.world.root / "cache"),
+        **attacked.environ,
+        "XDG_CONFIG_HOME": str(attacked.world.root / "config"),
+        "MLLOCK_CACHE": str(attacked.world.root / "cache"),
     }
-    made = deployed.run("--env", "LD_PRELOAD=/tmp/x.so")
-    done = mllock(deployed.world.project, "check", f"container:{made}", environ=environ)
+    made = attacked.run("--env", "LD_PRELOAD=/tmp/x.so")
+    done = mllock(attacked.world.project, "check", f"container:{made}", environ=environ)
     assert done.returncode == 1, done.stderr
     assert "configuration  refuted    B  not as the image statement has it\n" in done.stdout
     assert "               variable LD_PRELOAD\n" in done.stdout
-    done = mllock(deployed.world.project, "check", deployed.tag, "--json", environ=environ)
+    done = mllock(attacked.world.project, "check", attacked.tag, "--json", environ=environ)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["exit-code"] == 0
+
+
+def test_the_released_one(own: Attacked) -> None:
+    """`--stage` binds the image that a container was made of, not only its model."""
+    put_release(own.world)
+    made = own.create()
+    report = own.check(f"container:{made}", stage="production", now=NOW)
+    assert verdicts(report)["release"] == "proven", finding(report, "release")
+    assert report.exit_code() == 0
+    tag = own.new_tag()
+    own.docker("commit", "--change", "LABEL a=b", made, tag)
+    other = own.create(image=tag)
+    report = own.check(f"container:{other}", stage="production", now=NOW, run=RUN)
+    assert verdicts(report)["model"] == "proven"
+    assert paths(report, "release") == ["config"]
+    assert paths(report, "configuration") == ["the image of the container"]
+    older = own.create(image=own.older)
+    report = own.check(f"container:{older}", stage="production", now=NOW)
+    assert verdicts(report)["release"] == "refuted"
+    assert report.exit_code() == 1

@@ -63,8 +63,20 @@ def test_targets_of_an_engine(base, text, kind, ref, guessed):
 
 
 @pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("http://localhost:8080/a/", "the endpoint http://localhost:8080/a"),
+        ("https://example.org", "the endpoint https://example.org"),
+    ],
+)
+def test_endpoints(base, text, chosen):
+    target = parse_target(text, base)
+    assert (target.kind, target.chosen) == ("http", chosen)
+
+
+@pytest.mark.parametrize(
     "text",
-    ["registry:example.org/x:v1", "https://example.org", "k8s://a/b/c"],
+    ["registry:example.org/x:v1", "k8s://a/b/c"],
 )
 def test_targets_of_later(base, text):
     with pytest.raises(NotAvailableError) as caught:
@@ -98,6 +110,10 @@ def test_targets_of_later(base, text):
             "container:",
             "container:: not the name of a container\n"
             "expected: container:NAME as the docker command takes it",
+        ),
+        (
+            "http:8080",
+            "not an address\nexpected: http://HOST:PORT or https://HOST\nfound: http:8080",
         ),
     ],
 )

@@ -48,7 +48,7 @@ MODEL = "/app/out/model"
 
 
 @dataclass(slots=True)
-class Deployed:
+class Attacked:
     """`tag` names the image, `older` that of the run before; containers and images that were made
     are removed by `clean`."""
 
@@ -120,25 +120,25 @@ class Deployed:
 
 
 @pytest.fixture(scope="session")
-def loaded(engine_host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+def loaded(engine_host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     """The world and its image: not to be changed."""
     if shutil.which("busybox") is None:
         pytest.skip("no busybox: scripts/test installs it")
     world = make_world(
-        tmp_path_factory.mktemp("deployed"), spec=SERVED, base=RUNS, runtime="docker"
+        tmp_path_factory.mktemp("attacked"), spec=SERVED, base=RUNS, runtime="docker"
     )
-    deployed = Deployed(world=world, host=engine_host, tag="", older="")
-    deployed.tag, deployed.older = deployed.new_tag(), deployed.new_tag()
-    load(deployed, deployed.older, OTHER)
-    load(deployed, deployed.tag, RUN)
-    yield deployed
-    deployed.clean()
+    attacked = Attacked(world=world, host=engine_host, tag="", older="")
+    attacked.tag, attacked.older = attacked.new_tag(), attacked.new_tag()
+    load(attacked, attacked.older, OTHER)
+    load(attacked, attacked.tag, RUN)
+    yield attacked
+    attacked.clean()
 
 
-def load(deployed: Deployed, tag: str, run: str) -> None:
-    """Build the serving image (of `run`) of the deployed world and give it to the engine."""
-    ctx = deployed.world.context()
-    engine = connect({"DOCKER_HOST": deployed.host})
+def load(attacked: Attacked, tag: str, run: str) -> None:
+    """Build the serving image (of `run`) of the attacked world and give it to the engine."""
+    ctx = attacked.world.context()
+    engine = connect({"DOCKER_HOST": attacked.host})
     try:
         (built,) = build_images(ctx, kinds=("serve",), run_id=run).images
         load_image(ctx, engine, built.image, (tag,))
@@ -147,7 +147,7 @@ def load(deployed: Deployed, tag: str, run: str) -> None:
 
 
 @pytest.fixture
-def deployed(loaded: Deployed) -> Iterator[Deployed]:
+def attacked(loaded: Attacked) -> Iterator[Attacked]:
     """The same for one test: what it makes in the engine is removed."""
     mine = replace(loaded, containers=[], images=[])
     yield mine
@@ -155,7 +155,7 @@ def deployed(loaded: Deployed) -> Iterator[Deployed]:
 
 
 @pytest.fixture
-def own(loaded: Deployed, tmp_path: Path) -> Iterator[Deployed]:
+def own(loaded: Attacked, tmp_path: Path) -> Iterator[Attacked]:
     """With a copy of project, keys and cache of its own, to be broken."""
     world = loaded.world.copy(tmp_path / "own")
     shutil.copytree(loaded.world.root / "cache", world.root / "cache")
