@@ -139,7 +139,7 @@ def trained_elsewhere(record: Record, same: str, source: str) -> Finding | None:
         "environment",
         f"{same}, but it was trained {where}; "
         f"{record.wheels_verified} of {record.wheels_locked} wheels equal by hash",
-        cure="train in the image itself (--runtime docker, not available in this version), "
+        cure="train in the image itself (mllock train --runtime docker), "
         "or accept it with --allow-unproven environment",
         source=source,
     )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
+from typing import TYPE_CHECKING
 
 import click
 
 from mllock.cli.app import App, json_option, pass_on, printable
+
+if TYPE_CHECKING:  # the workflow imports cryptography; --help does not need it
+    from mllock.workflows.runtimes import RuntimeName
 
 __all__ = ["command"]
 
@@ -19,11 +23,10 @@ __all__ = ["command"]
 )
 @click.option(
     "--runtime",
-    metavar="host",
-    type=click.Choice(["host", "docker"]),
-    default="host",
-    show_default=True,
-    help="Where the program runs; host: this machine's Python with the locked packages.",
+    metavar="RUNTIME",
+    type=click.Choice(["docker", "host"]),
+    help="Where the program runs; docker: in a container of the train image (default where an "
+    "engine answers); host: this machine's Python with the locked packages.",
 )
 @click.option(
     "--set",
@@ -34,7 +37,9 @@ __all__ = ["command"]
 )
 @json_option
 @click.pass_obj
-def command(app: App, runtime: str, overrides: tuple[str, ...], as_json: bool) -> None:
+def command(
+    app: App, runtime: RuntimeName | None, overrides: tuple[str, ...], as_json: bool
+) -> None:
     """Run [train] command with the locked environment, in a fresh copy of the declared code.
 
     Data, code and environment are hashed before and after; a change in between voids the run.

@@ -17,10 +17,10 @@ from pathlib import Path
 from mllock.core.ports import Reporter
 from mllock.data.pin import locate
 from mllock.errors import VoidRunError
-from mllock.spec.types import DataSource
 from mllock.store import atomic
 from mllock.store.cache import Cache
 from mllock.train.facts import host_facts
+from mllock.train.placing import data_path, is_whole
 from mllock.train.plan import PARAMS_FILE, params_bytes
 from mllock.train.process import GRACE, run_program
 from mllock.train.python import find_python
@@ -104,8 +104,8 @@ def _prepare(plan: RunPlan, work: Path) -> None:
     try:
         for name, manifest in plan.data.items():
             declared = plan.spec.data[name]
-            source, target = locate(plan.project, name, declared), work / _path(declared)
-            if _is_whole(declared) and not manifest.is_single_file:
+            source, target = locate(plan.project, name, declared), work / data_path(declared)
+            if is_whole(declared) and not manifest.is_single_file:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.symlink(source, target)
             else:
@@ -113,15 +113,6 @@ def _prepare(plan: RunPlan, work: Path) -> None:
     except OSError as error:
         raise atomic.cannot_write(work, error) from error
     atomic.write_bytes(work / PARAMS_FILE, params_bytes(plan.params))
-
-
-def _is_whole(declared: DataSource) -> bool:
-    """Whether all of a folder is declared, so that one link can show it."""
-    return declared.include == ("**/*",) and not declared.exclude
-
-
-def _path(declared: DataSource) -> str:
-    return declared.path or declared.source
 
 
 def host_variables(declared: Mapping[str, str], venv: LockedVenv, home: Path) -> dict[str, str]:

@@ -17,7 +17,7 @@ from mllock.core.tree import SINGLE, Entry, TreeManifest
 from mllock.errors import MllockError, VoidRunError
 from mllock.store import atomic
 
-__all__ = ["changed_entries", "copy_tree", "link_tree"]
+__all__ = ["changed_entries", "copy_tree", "link_hard", "link_tree"]
 
 _CHUNK = 1024 * 1024
 
@@ -50,6 +50,27 @@ def link_tree(manifest: TreeManifest, source: Path, destination: Path) -> None:
         return
     destination.mkdir(parents=True, exist_ok=True)
     _lay_out(manifest, destination, lambda e, target: os.symlink(source / e.path, target))
+
+
+def link_hard(manifest: TreeManifest, source: Path, destination: Path) -> None:
+    """Make `destination` hold the files of `manifest`, a folder's: the very files where the disk
+    has hard links, verified copies elsewhere.
+
+    A link is not verified here: the source was before, and is again after the run.
+    """
+
+    def put(entry: Entry, target: Path) -> None:
+        try:
+            os.link(source / entry.path, target, follow_symlinks=False)
+        except OSError:
+            # Another disk, no links on it, or a file that is not the caller's.
+            _copy_file(entry, source / entry.path, target, _data_changed)
+
+    try:
+        destination.mkdir(parents=True)
+        _lay_out(manifest, destination, put)
+    except OSError as error:
+        raise atomic.cannot_write(destination, error) from error
 
 
 def _lay_out(
@@ -120,4 +141,10 @@ def _copy_file(
 def _changed(path: str) -> VoidRunError:
     return VoidRunError(
         "the code changed while the run was prepared", file=path, hint="train again"
+    )
+
+
+def _data_changed(path: str) -> VoidRunError:
+    return VoidRunError(
+        "the data changed while the run was prepared", file=path, hint="train again"
     )

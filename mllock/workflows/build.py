@@ -26,6 +26,7 @@ from mllock.image.folder import code_nodes, model_nodes, record_nodes
 from mllock.image.layers import make_layer
 from mllock.image.types import BUILDER_FORMAT, Image, ImageConfig, ImageKind, ImagePlan, Layer
 from mllock.lock.types import Lock
+from mllock.serve.types import ServePlan
 from mllock.spec.command import resolve, with_port
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec, refuse_unavailable
@@ -46,6 +47,9 @@ __all__ = [
     "build_images",
     "default_output",
     "environment_of",
+    "model_image",
+    "serve_image",
+    "train_image",
 ]
 
 PARAMS = "params.json"
@@ -132,6 +136,47 @@ def build_images(
         images=images,
         fingerprint=key.fingerprint,
     )
+
+
+def train_image(
+    ctx: Context, loaded: LoadedSpec, lock: Lock, environment: BuiltEnvironment
+) -> Image:
+    """The image that `build train` writes: what `mllock train` runs in."""
+    key = load_or_create_key(ctx.config_dir, ctx.environ)
+    return _finish(loaded, lock, environment, _train_parts(ctx, loaded), key).image
+
+
+def serve_image(
+    ctx: Context, loaded: LoadedSpec, lock: Lock, environment: BuiltEnvironment, run: RunFolder
+) -> Image:
+    """The image that `build serve` writes; its statement is beside the run, as after a build."""
+    key = load_or_create_key(ctx.config_dir, ctx.environ)
+    built = _finish(loaded, lock, environment, _serve_parts(ctx, loaded, environment, run), key)
+    atomic.write_bytes(run.path / STATEMENT, built.statement)
+    return built.image
+
+
+def model_image(
+    ctx: Context,
+    loaded: LoadedSpec,
+    lock: Lock,
+    environment: BuiltEnvironment,
+    plan: ServePlan,
+) -> Image:
+    """A serving image of a model that has no record yet: all layers but that of the record."""
+    key = load_or_create_key(ctx.config_dir, ctx.environ)
+    with layer_pool() as pool:
+        nodes = model_nodes(plan.model_root, plan.model, plan.model_path)
+        model = make_layer(ctx.cache, "model", "model", nodes, pool)
+    code = make_layer(ctx.cache, "code", "serving code", code_nodes(plan.code_root, plan.code))
+    parts = _Parts(
+        kind="serve",
+        layers=(code, model),
+        command=with_port(plan.serve.command, plan.serve.port),
+        code=plan.code,
+        serve=plan.serve,
+    )
+    return _finish(loaded, lock, environment, parts, key).image
 
 
 def _keep_train_statement(parts: Sequence[_Parts], images: Sequence[BuiltImage]) -> None:

@@ -196,8 +196,12 @@ def _refuse_training(
 
 def _endpoint(asked: _Asked, address: Address) -> tuple[Evidence, str]:
     runs = _good_runs(asked)
-    newest = (_of_run(runs[0]), "the newest run") if runs else None
-    chosen = _named(asked) or newest
+    newest = asked.released.records()
+    likely = [
+        *((run, "the released run") for run in runs if run.record().digest in newest),
+        *((run, "the newest run") for run in runs),
+    ]
+    chosen = _named(asked) or next(((_of_run(run), why) for run, why in likely), None)
     if chosen is None:
         raise _nothing(asked)
     source, why = chosen

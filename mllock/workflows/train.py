@@ -11,13 +11,13 @@ the program.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -28,7 +28,6 @@ from mllock.core.tree import TreeManifest
 from mllock.errors import (
     InputError,
     MllockError,
-    NotAvailableError,
     ProgramError,
     SpecError,
     VoidRunError,
@@ -49,21 +48,15 @@ from mllock.train.sign import sign_run
 from mllock.train.types import CodeIdentity, Outcome, RunPlan, Runtime
 from mllock.workflows.context import Context
 from mllock.workflows.probes import LOG, ProbePlan, plan_probes
-from mllock.workflows.serving import locked_wheels
+from mllock.workflows.runtimes import (
+    HasEnvironment,
+    RuntimeName,
+    chosen,
+    docker_runtime,
+    host_runtime,
+)
 
 __all__ = ["TrainResult", "train"]
-
-RUNTIME = "host"
-
-
-class HasEnvironment(Protocol):
-    """The part of `mllock.workflows.environment.BuiltEnvironment` that a plan needs."""
-
-    @property
-    def document(self) -> Mapping[str, object]: ...
-
-    @property
-    def digest(self) -> Digest: ...
 
 
 EnvironmentOf = Callable[[Context, LoadedSpec, Lock], HasEnvironment]
@@ -86,20 +79,17 @@ def train(
     ctx: Context,
     *,
     overrides: Sequence[str] = (),
-    runtime: str = "host",
+    runtime: RuntimeName | None = None,
     output: Callable[[bytes], None] | None = None,
     environment_of: EnvironmentOf | None = None,
 ) -> TrainResult:
-    """Train once. `output` gets what the program prints; `environment_of` is for tests."""
+    """Train once. `runtime` None takes the engine where one answers. `output` gets what the program
+    prints; `environment_of` is for tests of the runtime "host"."""
     from mllock.workflows.lock import current_lock
 
     loaded = load_spec(ctx.project / "mlproject.toml")
     refuse_unavailable(loaded, host_platform())
     declared = loaded.spec.train
-    if runtime != RUNTIME:
-        raise NotAvailableError(
-            f"--runtime {runtime}: not available in this version", hint=f"use --runtime {RUNTIME}"
-        )
     if declared is None:
         raise SpecError(
             "there is nothing to train",
@@ -109,29 +99,35 @@ def train(
     params = apply_overrides(declared.params, overrides)
     # By content below, so not by stat here.
     lock, lock_bytes = current_lock(ctx, loaded, data=False)
-    ctx.reporter.note("runtime: host (this machine's Python, locked packages; not the image)")
-    ctx.reporter.step("verifying the data")
-    data = _verify_data(ctx, loaded, lock)
-    code = _select_code(ctx, loaded.spec, declared.code)
-    chosen = _runtime(ctx, lock, output)
-    probes = plan_probes(ctx, loaded, lock, chosen)
-    built = (environment_of or _build_environment)(ctx, loaded, lock)
-    plan = RunPlan(
-        run_id=new_run_id(dt.datetime.now(dt.UTC)),
-        spec=loaded.spec,
-        lock=lock,
-        lock_bytes=lock_bytes,
-        project=ctx.project,
-        command=resolve(declared.command, params, PARAMS_FILE),
-        params=params,
-        code=code,
-        data=data,
-        environment=built.digest,
-        environment_document=built.document,
-        runtime=runtime,
-    )
-    with atomic.staging(ctx.state / "tmp") as staged:
-        return _run(ctx, loaded, plan, chosen, probes, staged)
+    with chosen(ctx, loaded, runtime, "train") as engine:
+        ctx.reporter.step("verifying the data")
+        data = _verify_data(ctx, loaded, lock)
+        code = _select_code(ctx, loaded.spec, declared.code)
+        built = (environment_of or _build_environment)(ctx, loaded, lock)
+        plan = RunPlan(
+            run_id=new_run_id(dt.datetime.now(dt.UTC)),
+            spec=loaded.spec,
+            lock=lock,
+            lock_bytes=lock_bytes,
+            project=ctx.project,
+            command=resolve(declared.command, params, PARAMS_FILE),
+            params=params,
+            code=code,
+            data=data,
+            environment=built.digest,
+            environment_document=built.document,
+            runtime="host" if engine is None else "docker",
+        )
+        with contextlib.ExitStack() as stack:
+            if engine is None:
+                program = host_runtime(ctx, lock, output)
+            else:
+                program = stack.enter_context(
+                    docker_runtime(ctx, loaded, lock, built, engine, output)
+                )
+            probes = plan_probes(ctx, loaded, lock, program)
+            staged = stack.enter_context(atomic.staging(ctx.state / "tmp"))
+            return _run(ctx, loaded, plan, program, probes, staged)
 
 
 def _run(
@@ -255,18 +251,6 @@ def _build_environment(ctx: Context, loaded: LoadedSpec, lock: Lock) -> HasEnvir
     return environment_of(ctx, loaded, lock)
 
 
-def _runtime(ctx: Context, lock: Lock, output: Callable[[bytes], None] | None) -> Runtime:
-    from mllock.train.host import HostRuntime
-
-    return HostRuntime(
-        cache=ctx.cache,
-        fetch=locked_wheels(ctx, lock),
-        environ=ctx.environ,
-        reporter=ctx.reporter,
-        output=output,
-    )
-
-
 def _verify_data(ctx: Context, loaded: LoadedSpec, lock: Lock) -> dict[str, TreeManifest]:
     from mllock.data.pin import verify_source
 
@@ -300,8 +284,20 @@ def _select_code(ctx: Context, spec: Spec, patterns: tuple[str, ...] | None) -> 
 def _ended_well(plan: RunPlan, outcome: Outcome, log: Path) -> None:
     if outcome.interrupted:
         raise KeyboardInterrupt
+    if outcome.refused is not None:
+        raise outcome.refused
     if outcome.exit_code == 0:
         return
+    if outcome.out_of_memory:
+        assert plan.spec.train is not None
+        limit = plan.spec.train.memory
+        raise ProgramError(
+            "the training program was ended: out of memory",
+            file=f".mllock/runs/{plan.run_id}/log.txt",
+            expected=f"at most {limit}" if limit else "no more than the engine's machine has",
+            found=tail(log) or "no output",
+            hint="use less, or raise [train] memory" if limit else "use less, or a larger machine",
+        )
     raise ProgramError(
         f"the training program {how_it_failed(outcome.exit_code)}",
         file=f".mllock/runs/{plan.run_id}/log.txt",

@@ -21,6 +21,7 @@ from mllock.probes.address import parse_address
 from mllock.probes.recording import parse_recording
 from mllock.serve.listening import free_port
 from mllock.workflows.check import check_target
+from mllock.workflows.release import release_run
 from mllock.workflows.serve import serving
 from mllock.workflows.train import train
 
@@ -104,8 +105,16 @@ def test_a_real_other_run_is_refuted(tmp_path: Path):
         url = str(served.server.address)
         right = check_target(ctx, url, run=one.id)
         wrong = check_target(ctx, url, run=two.id)
+        release_run(ctx, one.id, "production")
+        asked = check_target(ctx, url, stage="production")
     assert finding(right).verdict == "unproven"
     assert right.record == f"{one.id}/record.sigstore.json (--run)"
+    assert asked.record == f"{one.id}/record.sigstore.json (the released run)"
+    released = finding(asked, "release")
+    assert (released.verdict, released.reason) == (
+        "unproven",
+        "no bytes of the released model are seen: an endpoint shows answers, and none of its bytes",
+    )
     assert differences(wrong) == [
         ("line 1 (POST /predict): /weights", '"3 0.75 1.0\\n"', '"3 0.5 1.0\\n"'),
         ("line 2 (POST /predict): /weights", '"3 0.75 1.0\\n"', '"3 0.5 1.0\\n"'),

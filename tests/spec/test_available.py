@@ -35,9 +35,7 @@ CASES = [
         None,
     ),
     ('[data.a]\nsource = "s3://b/k"\npath = "k"', 6, "data.a.source", '"s3://b/k"'),
-    (TRAIN + "network = true", 8, "train.network", "true"),
     (TRAIN + "gpus = 2", 8, "train.gpus", "2"),
-    (TRAIN + 'memory = "8GiB"', 8, "train.memory", '"8GiB"'),
     (
         TEST + TRAIN + '[evaluate]\ncommand = ["x"]\nmetrics = "m"',
         11,

@@ -206,12 +206,6 @@ def test_a_program_that_fails_is_exit_code_1(ctx: Context, typed: Typed) -> None
     )
 
 
-def test_docker_is_for_a_later_version(typed: Typed) -> None:
-    code, out, err = typed("train", "--runtime", "docker")
-    assert (code, out) == (2, "")
-    assert "error: --runtime docker: not available in this version\n" in err
-
-
 def test_runs(ctx: Context, typed: Typed) -> None:
     code, out, err = typed("runs")
     assert (code, out) == (0, "")
