@@ -22,6 +22,7 @@ from mllock.check.claims import decide, hashed_bytes
 from mllock.check.compare import manifest_of
 from mllock.check.document import document_of
 from mllock.check.evidence import (
+    ContainerFacts,
     Endpoint,
     Evidence,
     FoundTree,
@@ -107,12 +108,17 @@ def check_target(
             must_exist=releases is not None,
         ),
     )
+    chosen = asked.target.chosen
     if asked.target.kind == "path":
         evidence, why = _folder(asked)
     elif asked.target.address is not None:
         evidence, why = _endpoint(asked, asked.target.address)
-    else:
+    elif asked.target.kind == "oci":
         evidence, why = _image(asked)
+    else:
+        from mllock.workflows.check_deployed import in_engine
+
+        evidence, why, chosen = in_engine(asked)
     checked, there = hashed_bytes(evidence)
     value = evidence.record.usable
     findings = decide(evidence)
@@ -120,7 +126,7 @@ def check_target(
         asked.released.remember(evidence.release)
     return Report(
         target=target,
-        chosen=asked.target.chosen,
+        chosen=chosen,
         record=f"{evidence.record.name} ({why})",
         run=None if value is None else value.run_id,
         findings=findings,
@@ -163,12 +169,7 @@ def _image(asked: _Asked) -> tuple[Evidence, str]:
     facts = read_image(layout, ref)
     carried = side.carried_files(facts)
     statement = _best(_in_layout(asked, layout, facts), facts)
-    if ref == "train" or (statement and statement.value and statement.value.kind == "train"):
-        raise InputError(
-            "a training image holds no model: there is nothing to check it against",
-            file=asked.target.text,
-            hint="check the serving image, or the model folder",
-        )
+    _refuse_training(asked, statement, named=ref == "train")
     source, why = _named(asked) or _for_image(asked, facts, statement, carried)
     if source.run is not None and not _is_about(statement, facts):
         data = side.read_optional(source.run.path / side.STATEMENT)
@@ -180,6 +181,17 @@ def _image(asked: _Asked) -> tuple[Evidence, str]:
     if document is not None and facts.readable:
         facts = name_culprits(facts, layout, document.diff_ids)
     return _evidence(asked, source, signed, statement, facts, carried), why
+
+
+def _refuse_training(
+    asked: _Asked, statement: Signed[ImageStatement] | None, *, named: bool = False
+) -> None:
+    if named or (statement and statement.value and statement.value.kind == "train"):
+        raise InputError(
+            "a training image holds no model: there is nothing to check it against",
+            file=asked.target.text,
+            hint="check the serving image, or the model folder",
+        )
 
 
 def _endpoint(asked: _Asked, address: Address) -> tuple[Evidence, str]:
@@ -202,7 +214,7 @@ def _evidence(
     source: Source,
     signed: Signed[Record],
     statement: Signed[ImageStatement] | None,
-    target: FoundTree | ImageFacts | Endpoint,
+    target: FoundTree | ImageFacts | ContainerFacts | Endpoint,
     carried: dict[str, bytes],
 ) -> Evidence:
     record = signed.usable
@@ -350,13 +362,17 @@ def _signed(
 
 def _is_about(statement: Signed[ImageStatement] | None, facts: ImageFacts) -> bool:
     value = None if statement is None else statement.believed
-    return value is not None and value.manifest_digest == facts.manifest_digest
+    if value is None:
+        return False
+    if facts.manifest_digest is None:
+        return value.config_digest == facts.config_digest
+    return value.manifest_digest == facts.manifest_digest
 
 
 def _best(
     statements: Iterable[Signed[ImageStatement]], facts: ImageFacts
 ) -> Signed[ImageStatement] | None:
-    """The one that says most: believed and about this manifest, believed, readable, any."""
+    """The one that says most: believed and about this image, believed, readable, any."""
     return max(
         statements,
         key=lambda s: (_is_about(s, facts), s.believed is not None, s.value is not None),
