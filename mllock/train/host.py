@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mllock.core.ports import Reporter
 from mllock.data.pin import locate
-from mllock.errors import VoidRunError
+from mllock.errors import ProgramError, VoidRunError
 from mllock.spec.types import DataSource
 from mllock.store import atomic
 from mllock.store.cache import Cache
@@ -64,6 +65,7 @@ class HostRuntime:
             self._fetch,
             self._reporter,
         )
+        _refuse_other_python(plan, venv)
         _prepare(plan, work)
         with atomic.staging(work.parent) as home:
             variables = _variables(plan, venv, work, home)
@@ -93,6 +95,19 @@ class HostRuntime:
 def now() -> str:
     """RFC 3339 in UTC, whole seconds."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _refuse_other_python(plan: RunPlan, venv: LockedVenv) -> None:
+    """A Python that the image does not have would be the system's, without the locked packages."""
+    name = plan.command[0]
+    if re.fullmatch(r"python[0-9.]*", name) and not (venv.bin / name).exists():
+        raise ProgramError(
+            f"cannot run {name}: the locked environment has Python {venv.python.minor}",
+            file="mlproject.toml",
+            key="train.command",
+            expected=f"python, python3 or python{venv.python.minor}",
+            found=name,
+        )
 
 
 def _prepare(plan: RunPlan, work: Path) -> None:

@@ -269,6 +269,7 @@ def locked(folder: Path, **options: Any) -> Context:
     return ctx
 
 
-def relock(ctx: Context) -> None:
-    packages = put_wheels(ctx.cache, {("tiny-lib", "1.0"): None})
+def relock(ctx: Context, files: dict[str, bytes] | None = None) -> None:
+    """Lock the project again; `files` are what tiny-lib holds."""
+    packages = put_wheels(ctx.cache, {("tiny-lib", "1.0"): files})
     (ctx.project / "mlproject.lock").write_bytes(dump_lock(lock_of(ctx.project, packages)))

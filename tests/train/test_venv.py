@@ -133,7 +133,7 @@ def break_manifest(venv: LockedVenv) -> None:
 def of_others(venv: LockedVenv) -> None:
     """A module and its manifest, by somebody who may write into the cache."""
     add_hook(venv)
-    manifest = scan(venv.root, exclude=("bin/python", "bin/python3"), name="environment")
+    manifest = scan(venv.root, exclude=("bin/python*",), name="environment")
     (venv.root.parent / "venv.manifest").write_bytes(manifest.text())
     (venv.root.parent / "venv.manifest").chmod(0o664)
 
