@@ -6,26 +6,34 @@ Gathered by `mllock.check.expected`, `folder` and `image` (effects), judged by
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from mllock.attest.image_statement import ImageStatement
 from mllock.attest.policy import Trust
+from mllock.attest.release_files import Stated
+from mllock.check.marks import Marks
 from mllock.check.types import Difference
 from mllock.core.digest import Digest
 from mllock.core.tree import Entry, TreeManifest
 from mllock.image.read import LayerContents, Member
 from mllock.lock.types import Lock
+from mllock.probes.compare import Mismatch
 from mllock.train.record import Record
 
 __all__ = [
+    "Endpoint",
     "Evidence",
     "FoundTree",
     "ImageFacts",
     "LayerSeen",
     "LockFound",
+    "ProbeSeen",
+    "ProbesSeen",
     "Problem",
+    "ReleaseFacts",
     "Signed",
 ]
 
@@ -128,20 +136,67 @@ class ImageFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReleaseFacts:
+    """What is known of releases. `stage` is None if none was asked for. `place` is where statements
+    were looked for, `memory` the file of `marks`; `clock` is this machine's."""
+
+    stage: str | None
+    place: str
+    memory: str
+    statements: tuple[Stated, ...]
+    marks: Marks
+    clock: dt.datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Endpoint:
+    """Something that answers at `url`: nothing of its bytes is seen."""
+
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeSeen:
+    """One recorded probe, asked again. `size` is of the recorded body; `exact` says that nothing
+    but equality counts as alike; `mismatches` is empty if it was."""
+
+    name: str
+    size: int
+    exact: bool
+    mismatches: tuple[Mismatch, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbesSeen:
+    """What came of asking `total` probes of `url`; or why none was sent, and what would help."""
+
+    url: str
+    seen: tuple[ProbeSeen, ...] = ()
+    total: int = 0
+    problem: str | None = None
+    cure: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
     """Everything that the claims are decided from.
 
     `project` is the name of the project that is checked, if it is known; `run` the run that was
-    named or chosen, if the record came from its folder. `target` is a tree for `path:` and an image
-    for `oci:`. `manifest` is the text of the model's manifest, if one with the record's digest was
-    found; `kept` are files of the run folder by name, with their digests.
+    named or chosen, if the record came from its folder. `target` is a tree for `path:`, an image
+    for `oci:`, an endpoint for `http:`. `manifest` is the text of the model's manifest, if one with
+    the record's digest was found; `kept` are files of the run folder by name, with their digests.
+    `stage` is what was asked for; `release` is there if there is a record that can be used;
+    `probes` is what was asked, if anything was to be.
     """
 
     project: str | None
     run: str | None = None
     record: Signed[Record]
     statement: Signed[ImageStatement] | None
-    target: FoundTree | ImageFacts
+    target: FoundTree | ImageFacts | Endpoint
     locks: tuple[LockFound, ...] = ()
     manifest: TreeManifest | None = None
     kept: Mapping[str, Digest] = field(default_factory=dict)
+    stage: str | None = None
+    release: ReleaseFacts | None = None
+    probes: ProbesSeen | None = None

@@ -7,6 +7,7 @@ The order of choice is documented in docs/reference/check.md.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,15 @@ MANIFEST = "model.manifest"
 LOCK = "mlproject.lock"
 STATEMENT = "serve-image.sigstore.json"
 MAX_FILE = 64 * 1024 * 1024
-KEPT = ("code.manifest", "log.txt", "metrics.json", "model.manifest", "params.json", "record.json")
+KEPT = (
+    "code.manifest",
+    "log.txt",
+    "metrics.json",
+    "model.manifest",
+    "params.json",
+    "probes.json",
+    "record.json",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,11 +174,13 @@ def find_manifest(
 
 
 def kept_files(run: RunFolder | None) -> dict[str, Digest]:
-    """What the run folder keeps beside the record, as it is now."""
+    """What the run folder keeps beside the record, as it is now; less what is not for this user."""
     found: dict[str, Digest] = {}
     for name in KEPT if run is not None else ():
         assert run is not None
-        data = read_optional(run.path / name)
+        data = None
+        with contextlib.suppress(PermissionError):
+            data = read_optional(run.path / name)
         if data is not None:
             found[name] = sha256_of(data)
     return found

@@ -20,6 +20,7 @@ def refuted(
     differences: Sequence[Difference] = (),
     *,
     source: str | None = None,
+    cure: str | None = None,
 ) -> Finding:
     return Finding(
         claim=claim,
@@ -27,6 +28,7 @@ def refuted(
         level="A",
         reason=reason,
         source=source,
+        cure=cure,
         differences=tuple(differences[:MAX_DIFFERENCES]),
         differing=len(differences),
     )

@@ -58,6 +58,7 @@ def command(app: App, runtime: str, overrides: tuple[str, ...], as_json: bool) -
                 "model": result.model,
                 "metrics": dict(result.metrics),
                 "signed-by": result.fingerprint,
+                "probes": result.probes,
             }
         )
         return
@@ -65,6 +66,8 @@ def command(app: App, runtime: str, overrides: tuple[str, ...], as_json: bool) -
     for name, value in result.metrics.items():
         shown = value if isinstance(value, int) else format(value, "g")
         app.print(printable(f"metric   {name} = {shown}"))
+    if result.probes:
+        app.print(f"probes   {result.probes}")
     app.print(f"model    {result.model}")
     app.print(f"signed   {result.fingerprint}")
     say("next:")

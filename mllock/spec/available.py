@@ -70,8 +70,6 @@ def _asked_for(loaded: LoadedSpec, host: str) -> Iterator[_Asked]:
     if spec.evaluate is not None:
         hint = "call your evaluation from the training program, and leave this table out"
         yield ("evaluate",), None, hint
-    if spec.serve is not None and spec.serve.probes is not None:
-        yield ("serve", "probes"), f'"{spec.serve.probes}"', "leave it out"
     if spec.gates is not None:
         yield ("gates",), None, "leave this table out"
     if spec.builder.kind != "native":

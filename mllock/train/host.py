@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mllock.core.ports import Reporter
@@ -29,7 +29,7 @@ from mllock.train.trees import changed_entries, copy_tree, link_tree
 from mllock.train.types import Outcome, RunPlan
 from mllock.train.venv import FetchWheels, LockedVenv, locked_venv, verify_venv
 
-__all__ = ["HostRuntime", "now"]
+__all__ = ["HostRuntime", "host_variables", "now", "refuse_other_python"]
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -55,6 +55,8 @@ class HostRuntime:
         self._reporter = reporter
         self._output = output
         self._grace = grace
+        # What the last run was verified to have had, before and after it.
+        self.venv: LockedVenv | None = None
 
     def run(self, plan: RunPlan, work: Path, log: Path) -> Outcome:
         """Raises VoidRunError if code or environment are not the same afterwards."""
@@ -65,10 +67,11 @@ class HostRuntime:
             self._fetch,
             self._reporter,
         )
-        _refuse_other_python(plan, venv)
+        refuse_other_python(plan.command, venv, key="train.command")
         _prepare(plan, work)
         with atomic.staging(work.parent) as home:
-            variables = _variables(plan, venv, work, home)
+            variables = host_variables(plan.spec.environment.variables, venv, home)
+            variables["MLLOCK_PARAMS"] = str(work / PARAMS_FILE)
             self._reporter.step("running: " + " ".join(plan.command))
             started = now()
             ended = run_program(
@@ -82,6 +85,7 @@ class HostRuntime:
             finished = now()
         if ended.exit_code == 0 and not ended.interrupted:
             _unchanged(plan, work, venv)
+            self.venv = venv
         return Outcome(
             exit_code=ended.exit_code,
             started=started,
@@ -97,14 +101,14 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _refuse_other_python(plan: RunPlan, venv: LockedVenv) -> None:
+def refuse_other_python(command: Sequence[str], venv: LockedVenv, *, key: str) -> None:
     """A Python that the image does not have would be the system's, without the locked packages."""
-    name = plan.command[0]
+    name = command[0]
     if re.fullmatch(r"python[0-9.]*", name) and not (venv.bin / name).exists():
         raise ProgramError(
             f"cannot run {name}: the locked environment has Python {venv.python.minor}",
             file="mlproject.toml",
-            key="train.command",
+            key=key,
             expected=f"python, python3 or python{venv.python.minor}",
             found=name,
         )
@@ -135,17 +139,16 @@ def _path(declared: DataSource) -> str:
     return declared.path or declared.source
 
 
-def _variables(plan: RunPlan, venv: LockedVenv, work: Path, home: Path) -> dict[str, str]:
+def host_variables(declared: Mapping[str, str], venv: LockedVenv, home: Path) -> dict[str, str]:
     """Nothing is inherited: what is not declared cannot help, and no secret can leak."""
     return {
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "TZ": "UTC",
-        **plan.spec.environment.variables,
+        **declared,
         "PATH": f"{venv.bin}:{SYSTEM_PATH}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
-        "MLLOCK_PARAMS": str(work / PARAMS_FILE),
     }
 
 

@@ -7,19 +7,20 @@ there is none. A run whose record cannot be read is listed as failed, with the r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from mllock.attest.policy import Policy, Trust, load_policy
 from mllock.core.digest import Digest
 from mllock.errors import RunError
+from mllock.lock.types import Lock
 from mllock.spec.types import Scalar
 from mllock.train.record import Record
 from mllock.train.runs import Failure, RunFolder, list_runs, newest_good, open_run
 from mllock.workflows.context import Context
 
-__all__ = ["RunDetails", "RunRow", "runs_of", "show_run"]
+__all__ = ["RunDetails", "RunRow", "run_to_serve", "runs_of", "show_run"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,13 +37,19 @@ class RunRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunDetails:
-    """One run in full: `record` and `trust` for a good one, `failure` for a failed one."""
+    """One run in full: `record` and `trust` for a good one, `failure` for a failed one.
+
+    `stages` are those that it was released to, with what became of it; `revoked` is the reason (it
+    may be empty) if it was revoked.
+    """
 
     run: RunFolder
     metrics: Mapping[str, float]
     record: Record | None = None
     trust: Trust | None = None
     failure: Failure | None = None
+    stages: Mapping[str, str] = field(default_factory=dict)
+    revoked: str | None = None
 
 
 def runs_of(ctx: Context) -> tuple[RunRow, ...]:
@@ -62,7 +69,64 @@ def show_run(ctx: Context, run: str | None, policy: Path | None) -> RunDetails:
     record = folder.record()
     folder.model_manifest()
     trust = _policy(ctx, policy).decide(record.project, bundle)
-    return RunDetails(run=folder, metrics=folder.metrics(), record=record, trust=trust)
+    stages, revoked = _released(ctx, record, policy)
+    return RunDetails(
+        run=folder,
+        metrics=folder.metrics(),
+        record=record,
+        trust=trust,
+        stages=stages,
+        revoked=revoked,
+    )
+
+
+def _released(
+    ctx: Context, record: Record, policy: Path | None
+) -> tuple[dict[str, str], str | None]:
+    """Stages with the newest release of this run in each, and why it was revoked."""
+    from mllock.workflows.releases import all_releases
+
+    state = all_releases(ctx, record.project, policy=policy)
+    mine: dict[str, tuple[int, str]] = {}
+    for stated in state.statements:
+        value = stated.release
+        if value is None or value.record != record.digest or value.project != record.project:
+            continue
+        text = f"release {value.number}, {state.status(stated)}"
+        mine[value.stage] = max(mine.get(value.stage, (0, "")), (value.number, text))
+    reasons = [
+        one.reason
+        for one in state.revoked
+        if one.run == record.run_id or one.record == record.digest
+    ]
+    return {stage: text for stage, (_, text) in sorted(mine.items())}, next(iter(reasons), None)
+
+
+def run_to_serve(ctx: Context, lock: Lock, run_id: str | None) -> RunFolder:
+    """The run whose ID starts with `run_id`, else the newest good one; of `lock` in any case.
+
+    Raises RunError.
+    """
+    content = Digest(lock.content_digest)
+    if run_id is None:
+        run = newest_good(ctx.runs, content)
+        if run is None:
+            raise RunError(
+                "no run of this lock: there is no model to serve",
+                hint='make one with "mllock train"',
+            )
+        return run
+    run = open_run(ctx.runs, run_id)
+    record = run.record()
+    if record.lock_content != content:
+        raise RunError(
+            "the run was trained from another lock",
+            file=run.id,
+            expected=content,
+            found=record.lock_content,
+            hint='train again with "mllock train", or bring that lock back',
+        )
+    return run
 
 
 def _choose(ctx: Context, run: str | None) -> RunFolder:

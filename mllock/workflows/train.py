@@ -1,11 +1,12 @@
 """`mllock train`: from a lock to a signed run.
 
 Order: spec and lock (a stale one is refused), data verified by content, code selected, environment,
-the program; then the data again, the model, the metrics, the record, its signature read back, and
-one rename. Until that rename there is no run. A program that fails, is interrupted, or writes no
-model leaves a run that says so, with its log and without record or model; so does one whose inputs
-changed while it ran. Raises the errors of its rooms, ProgramError, VoidRunError, and
-KeyboardInterrupt when the user interrupted the program.
+the program; then the data again, the model, the metrics, the answers to the probes, the record, its
+signature read back, and one rename. Until that rename there is no run. A program that fails, is
+interrupted, or writes no model leaves a run that says so, with its log and without record or model;
+so does one whose inputs changed while it ran, and one whose probes could not be recorded. Raises
+the errors of its rooms, ProgramError, VoidRunError, and KeyboardInterrupt when the user interrupted
+the program.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import posixpath
-import re
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +34,14 @@ from mllock.errors import (
     SpecError,
     VoidRunError,
 )
-from mllock.lock.types import Lock, PythonPackage
+from mllock.lock.types import Lock
+from mllock.probes.recording import NAME as PROBES
 from mllock.spec.command import resolve
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec, refuse_unavailable
 from mllock.spec.types import Spec
 from mllock.store import atomic
+from mllock.train.logs import how_it_failed, tail
 from mllock.train.outputs import read_metrics, take_model
 from mllock.train.plan import PARAMS_FILE, apply_overrides, params_bytes
 from mllock.train.record import make_record
@@ -48,14 +49,12 @@ from mllock.train.runs import Failure, FailureKind, RunFolder, new_run_id, publi
 from mllock.train.sign import sign_run
 from mllock.train.types import CodeIdentity, Outcome, RunPlan, Runtime
 from mllock.workflows.context import Context
+from mllock.workflows.probes import LOG, ProbePlan, plan_probes
+from mllock.workflows.serving import locked_wheels
 
 __all__ = ["TrainResult", "train"]
 
 RUNTIME = "host"
-TAIL_LINES = 10
-TAIL_BYTES = 16 * 1024
-
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class HasEnvironment(Protocol):
@@ -73,13 +72,15 @@ EnvironmentOf = Callable[[Context, LoadedSpec, Lock], HasEnvironment]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
-    """A good run. `model` is the tree digest; `fingerprint` of the key that signed."""
+    """A good run. `model` is the tree digest; `fingerprint` of the key that signed; `probes` is how
+    many answers were recorded."""
 
     run: RunFolder
     model: Digest
     metrics: Mapping[str, float]
     fingerprint: str
     runtime: str
+    probes: int = 0
 
 
 def train(
@@ -114,6 +115,8 @@ def train(
     looks = _look_at_data(ctx, loaded)
     data = _verify_data(ctx, loaded, lock)
     code = _select_code(ctx, loaded.spec, declared.code)
+    chosen = _runtime(ctx, lock, output)
+    probes = plan_probes(ctx, loaded, lock, chosen)
     built = (environment_of or _build_environment)(ctx, loaded, lock)
     plan = RunPlan(
         run_id=new_run_id(dt.datetime.now(dt.UTC)),
@@ -130,7 +133,7 @@ def train(
         runtime=runtime,
     )
     with atomic.staging(ctx.state / "tmp") as staged:
-        return _run(ctx, loaded, plan, _runtime(ctx, lock, output), looks, staged)
+        return _run(ctx, loaded, plan, chosen, probes, looks, staged)
 
 
 def _run(
@@ -138,6 +141,7 @@ def _run(
     loaded: LoadedSpec,
     plan: RunPlan,
     runtime: Runtime,
+    probes: ProbePlan | None,
     looks: Mapping[str, Looks],
     staged: Path,
 ) -> TrainResult:
@@ -151,12 +155,17 @@ def _run(
     # Before the program: a key that cannot be used must not cost a day of training.
     key = load_or_create_key(ctx.config_dir, ctx.environ)
     outcome: Outcome | None = None
+    answers: bytes | None = None
+    if probes is not None:
+        probes.keep_code(ctx.project, staged / "serving")
     try:
         outcome = runtime.run(plan, work, log)
         _ended_well(plan, outcome, log)
         _verify_data_again(ctx, loaded, plan, looks)
         model = take_model(work, declared.model, run / "model")
         metrics = read_metrics(work, declared.metrics)
+        if probes is not None:
+            answers = _record_probes(ctx, plan, probes, model, staged)
     except (ProgramError, VoidRunError, KeyboardInterrupt) as error:
         _keep_failed(ctx, plan, outcome, run, error)
         raise
@@ -166,6 +175,9 @@ def _run(
     for name, data in files.items():
         atomic.write_bytes(run / name, data)
     atomic.write_bytes(run / "mlproject.lock", plan.lock_bytes)
+    if answers is not None:
+        atomic.write_bytes(run / PROBES, answers, 0o600)
+        files[PROBES] = answers
     byproducts = {name: sha256_of(data) for name, data in files.items()}
     with open(log, "rb") as file:
         byproducts["log.txt"] = from_hex(hashlib.file_digest(file, "sha256").hexdigest())
@@ -177,13 +189,35 @@ def _run(
         metrics={} if metrics is None else metrics.values,
         fingerprint=key.fingerprint,
         runtime=plan.runtime,
+        probes=0 if probes is None else len(probes.probes),
     )
+
+
+def _record_probes(
+    ctx: Context, plan: RunPlan, probes: ProbePlan, model: TreeManifest, staged: Path
+) -> bytes:
+    """The answers of the new model; the program's log stays in the run only if it fails."""
+    declared = plan.spec.train
+    assert declared is not None
+    number = len(probes.probes)
+    ctx.reporter.step(f"recording the answers to {number} probe{'s' if number > 1 else ''}")
+    work, log, root = staged / "served", staged / "run" / LOG, staged / "run" / "model"
+    if model.is_single_file:
+        root /= posixpath.basename(declared.model)
+    work.mkdir()
+    try:
+        answers = probes.record(staged / "serving", model, root, work, log)
+    except ProgramError as error:
+        error.hint = error.hint or f"its log is .mllock/runs/{plan.run_id}/{LOG}"
+        raise
+    log.unlink(missing_ok=True)
+    return answers
 
 
 def _keep_failed(
     ctx: Context, plan: RunPlan, outcome: Outcome | None, run: Path, error: BaseException
 ) -> None:
-    """Publish why there is no good run: the log and `failed.json`, nothing else.
+    """Publish why there is no good run: the logs and `failed.json`, nothing else.
 
     Without a log the program was not started, and there is no run at all.
     """
@@ -199,6 +233,8 @@ def _keep_failed(
             kind = "void"
         elif outcome is None or outcome.exit_code != 0:
             kind = "program"
+        elif (run / LOG).exists():
+            kind = "probes"
     failure = Failure(
         run=plan.run_id,
         kind=kind,
@@ -209,7 +245,7 @@ def _keep_failed(
         params=dict(plan.params),
     )
     for path in run.iterdir():
-        if path.name != "log.txt":
+        if path.name not in ("log.txt", LOG):
             atomic.remove_tree(path)
     data = msgspec.json.format(msgspec.json.encode(failure), indent=2) + b"\n"
     atomic.write_bytes(run / "failed.json", data)
@@ -223,21 +259,14 @@ def _build_environment(ctx: Context, loaded: LoadedSpec, lock: Lock) -> HasEnvir
 
 
 def _runtime(ctx: Context, lock: Lock, output: Callable[[bytes], None] | None) -> Runtime:
-    from mllock.lock.python import fetch_wheels
-    from mllock.lock.target import target_of
     from mllock.train.host import HostRuntime
 
-    def fetch(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
-        return fetch_wheels(
-            packages,
-            ctx.cache,
-            target=target_of(lock),
-            environ=ctx.environ,
-            reporter=ctx.reporter,
-        )
-
     return HostRuntime(
-        cache=ctx.cache, fetch=fetch, environ=ctx.environ, reporter=ctx.reporter, output=output
+        cache=ctx.cache,
+        fetch=locked_wheels(ctx, lock),
+        environ=ctx.environ,
+        reporter=ctx.reporter,
+        output=output,
     )
 
 
@@ -295,28 +324,8 @@ def _ended_well(plan: RunPlan, outcome: Outcome, log: Path) -> None:
         raise KeyboardInterrupt
     if outcome.exit_code == 0:
         return
-    if outcome.exit_code < 0:
-        how = f"was ended by {_signal_name(-outcome.exit_code)}"
-    else:
-        how = f"failed with exit code {outcome.exit_code}"
     raise ProgramError(
-        f"the training program {how}",
+        f"the training program {how_it_failed(outcome.exit_code)}",
         file=f".mllock/runs/{plan.run_id}/log.txt",
-        found=_tail(log) or "no output",
+        found=tail(log) or "no output",
     )
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _tail(log: Path) -> str:
-    """The last lines of the log, without what could move a terminal's cursor."""
-    with open(log, "rb") as file:
-        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
-        text = file.read().decode("utf-8", errors="replace")
-    lines = [_CONTROL.sub("", line) for line in text.splitlines()]
-    return "\n".join(["", *(f"    {line}" for line in lines[-TAIL_LINES:])]) if lines else ""

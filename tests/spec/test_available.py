@@ -44,7 +44,6 @@ CASES = [
         "evaluate",
         None,
     ),
-    (TRAIN + '[serve]\ncommand = ["x"]\nprobes = "p"', 10, "serve.probes", '"p"'),
     ("[gates]", 5, "gates", None),
     ('[builder]\nkind = "docker"', 6, "builder.kind", '"docker"'),
 ]

@@ -177,6 +177,7 @@ def test_train_json(ctx: Context, typed: Typed) -> None:
         "model": run.record().model,
         "metrics": {"rows": 3, "score": 0.25},
         "signed-by": run.bundle().claimed_fingerprint,
+        "probes": 0,
     }
 
 
