@@ -95,6 +95,41 @@ def test_a_program_that_writes_no_model(tmp_path: Path, program: str, message: s
     assert (failure.kind, failure.reason, failure.exit_code) == ("output", message, 0)
 
 
+OUTSIDE = [("out/m.bin", "out"), ("out/deep/m.bin", "out"), ("out/deep/m.bin", "out/deep")]
+
+
+@pytest.mark.parametrize("key", ["model", "metrics"])
+@pytest.mark.parametrize(("declared", "link"), OUTSIDE)
+def test_outputs_below_a_link_are_left_where_they_are(
+    tmp_path: Path, key: str, declared: str, link: str
+) -> None:
+    """They are somebody's: moved into the run, they would be gone from where they were."""
+    mine = tmp_path / "mine"
+    file = mine / declared.removeprefix(f"{link}/")
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    program = PROGRAM + (
+        f"os.makedirs(os.path.dirname({link!r}) or '.', exist_ok=True)\n"
+        f"os.symlink({str(mine)!r}, {link!r})\n"
+    )
+    old = {"model": 'model = "model"', "metrics": 'metrics = "metrics.json"'}[key]
+    ctx = locked(tmp_path, program=program, spec=SPEC.replace(old, f'{key} = "{declared}"'))
+    error = fails(ctx, ProgramError)
+    assert str(error) == (
+        f"mlproject.toml: train.{key}: the {key} would be taken from outside of the run: {link} is "
+        f"a link\nexpected: {link} to be a folder that the program makes\n"
+        f"found: a link to {mine}\nhint: make the folder {link} and write the {key} into it"
+    )
+    assert file.read_text() == "{}"
+    failed_run(ctx)
+
+
+def test_metrics_without_end_are_not_read(tmp_path: Path) -> None:
+    program = PROGRAM + "os.truncate('metrics.json', 2**40)\n"
+    error = fails(locked(tmp_path, program=program), ProgramError)
+    assert error.message.startswith("the metrics are not JSON: ")
+
+
 @pytest.mark.parametrize(
     "statement",
     [
