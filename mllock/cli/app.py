@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,6 +113,18 @@ class TerminalReporter:
 
     def warn(self, text: str) -> None:
         say(f"{paint('33', 'warning:')} {printable_lines(text)}")
+
+    @contextlib.contextmanager
+    def progress(self, text: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A bar on a terminal, and a step elsewhere."""
+        if self.verbosity < 0 or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+            self.step(text)
+            yield lambda _: None
+            return
+        from mllock.cli.progress import bar
+
+        with bar(printable(text), total) as advance:
+            yield advance
 
 
 @dataclass(slots=True)
