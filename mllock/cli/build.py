@@ -26,22 +26,39 @@ _KINDS: dict[str, tuple[ImageKind, ...]] = {"train": ("train",), "serve": ("serv
 @click.argument("kind", required=False, type=click.Choice(("train", "serve")))
 @click.option(
     "--output",
-    metavar="oci:DIR",
-    help="Where the images go; default: oci:.mllock/oci of the project.",
+    metavar="OUTPUT",
+    help="Where the images go: oci:DIR or registry:HOST/REPO[:TAG]; default: oci:.mllock/oci of "
+    "the project.",
 )
 @click.option("--run", "run_id", metavar="ID", help="The run to serve; default: the newest good.")
+@click.option(
+    "--mount-from",
+    metavar="REPO",
+    help="With registry: another repository there whose layers are used and not sent.",
+)
 @json_option
 @click.pass_obj
 def command(
-    app: App, kind: str | None, output: str | None, run_id: str | None, as_json: bool
+    app: App,
+    *,
+    kind: str | None,
+    output: str | None,
+    run_id: str | None,
+    mount_from: str | None,
+    as_json: bool,
 ) -> None:
     """Make the images for training and serving, bit for bit the same each time.
 
     Without an argument both are made; the image for serving needs a run of this lock.
     """
-    folder = None if output is None else _folder(output)
     if kind == "train" and run_id is not None:
         raise InputError("--run is about the serve image", hint='try "mllock build serve --run ID"')
+    if output is not None and output.startswith("registry:"):
+        _to_registry(app, kind, output, run_id, mount_from=mount_from, as_json=as_json)
+        return
+    if mount_from is not None:
+        raise InputError("--mount-from is about --output registry:HOST/REPO")
+    folder = None if output is None else _folder(output)
     from mllock.workflows.build import build_images
 
     result = build_images(app.context(), _KINDS.get(kind or "", ()), folder, run_id)
@@ -53,14 +70,51 @@ def command(
 
 def _folder(output: str) -> Path:
     """The DIR of `oci:DIR`."""
-    prefix, colon, rest = output.partition(":")
-    if prefix == "docker" or (prefix == "registry" and colon):
+    prefix, _, rest = output.partition(":")
+    if prefix == "docker":
         raise NotAvailableError(
-            "not available in this version", key=f"--output {output}", hint="use oci:DIR"
+            "not available in this version",
+            key=f"--output {output}",
+            hint="use oci:DIR or registry:HOST/REPO",
         )
     if prefix != "oci" or not rest:
-        raise InputError("not an output", key=f"--output {output}", expected="oci:DIR")
+        raise InputError(
+            "not an output",
+            key=f"--output {output}",
+            expected="oci:DIR or registry:HOST/REPO[:TAG]",
+        )
     return Path(rest).absolute()
+
+
+def _to_registry(
+    app: App,
+    kind: str | None,
+    output: str,
+    run_id: str | None,
+    *,
+    mount_from: str | None,
+    as_json: bool,
+) -> None:
+    from mllock.store.registry.reference import parse_reference
+    from mllock.workflows.publish import build_to_registry
+
+    reference = parse_reference(output.removeprefix("registry:"))
+    if mount_from is not None:
+        mount_from = parse_reference(f"{reference.host}/{mount_from}").repository
+    done = build_to_registry(
+        app.context(), _KINDS.get(kind or "", ()), reference, run_id, mount_from
+    )
+    if as_json:
+        document = _document(done.built) | {"output": f"registry:{reference}"}
+        for image in document["images"]:
+            image["reference"] = str(done.images[image["kind"]])
+        app.print_json(document)
+        return
+    lines = [
+        f"pushed {done.images[built.image.kind]}@{built.image.manifest_digest}"
+        for built in done.built.images
+    ]
+    app.print("\n".join([_text(done.built), *lines]))
 
 
 def _text(result: BuildResult) -> str:

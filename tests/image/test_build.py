@@ -239,12 +239,19 @@ def test_the_command_in_json(world: World, tmp_path: Path, monkeypatch, capsys) 
 
 
 OUTPUTS = {
-    "docker": "--output docker: not available in this version\nhint: use oci:DIR",
-    "registry:example.org/x:1": (
-        "--output registry:example.org/x:1: not available in this version\nhint: use oci:DIR"
+    "docker": (
+        "--output docker: not available in this version\nhint: use oci:DIR or registry:HOST/REPO"
     ),
-    "oci:": "--output oci:: not an output\nexpected: oci:DIR",
-    "folder": "--output folder: not an output\nexpected: oci:DIR",
+    "oci:": "--output oci:: not an output\nexpected: oci:DIR or registry:HOST/REPO[:TAG]",
+    "folder": "--output folder: not an output\nexpected: oci:DIR or registry:HOST/REPO[:TAG]",
+    "registry:x": (
+        "x: the host of the registry is missing or malformed\n"
+        "expected: HOST[:PORT]/REPO[:TAG|@DIGEST]"
+    ),
+    f"registry:example.org/x@sha256:{'0' * 64}": (
+        f"example.org/x@sha256:{'0' * 64}: an image cannot be put under a digest\n"
+        "hint: give a tag, or nothing"
+    ),
 }
 
 

@@ -80,6 +80,10 @@ class Registry:
     def path(self, rest: str) -> str:
         return f"/v2/{self.repository}/{rest}"
 
+    def greet(self) -> None:
+        """Whether the registry answers and accepts who we are. Raises SurroundingsError."""
+        self.wire.call("log in", "GET", "/v2/", ok=(200,))
+
     def document(
         self, name: str, media_types: tuple[str, ...] = (MEDIA_MANIFEST, MEDIA_INDEX)
     ) -> Document:

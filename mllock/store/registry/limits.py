@@ -23,7 +23,7 @@ class Limits:
 
     connect: float = 10.0
     read: float = 30.0
-    retries: int = 4
+    retries: int = 3
     backoff: float = 0.25
     max_wait: float = 10.0
     grace: float = 120.0

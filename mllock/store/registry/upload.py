@@ -10,14 +10,16 @@ an IntegrityError. An upload that fails is cancelled.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import re
 import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
-from mllock.core.digest import Digest, sha256_of
+from mllock.core.digest import Digest, hex_of, sha256_of
 from mllock.errors import IntegrityError, OfflineError, SurroundingsError
 from mllock.store.registry import problems
 from mllock.store.registry.client import Registry
@@ -32,6 +34,7 @@ Outcome = Literal["there", "mounted", "uploaded"]
 
 SMALL = 1024 * 1024
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]+)")
+_File = io.BufferedReader | io.BytesIO
 _BINARY = {"Content-Type": "application/octet-stream"}
 
 
@@ -52,7 +55,7 @@ class _Part:
     """Bytes `start` to `end` of a source, as the body of one request."""
 
     def __init__(
-        self, file: BinaryIO, start: int, end: int, advance: Advance, stopped: Callable[[], bool]
+        self, file: _File, start: int, end: int, advance: Advance, stopped: Callable[[], bool]
     ) -> None:
         self._file = file
         self._left = end - start
@@ -139,9 +142,7 @@ class _Upload:
         with contextlib.ExitStack() as stack:
             content = self._source.content
             if isinstance(content, bytes):
-                import io
-
-                file: BinaryIO = io.BytesIO(content)
+                file: _File = io.BytesIO(content)
             else:
                 file = stack.enter_context(content.open("rb"))
             reply: Reply | None = begun
@@ -164,9 +165,11 @@ class _Upload:
             except BaseException as error:
                 if not isinstance(error, OfflineError):
                     self._cancel()
+                if isinstance(error, SurroundingsError):
+                    self._refuse_damaged(file)
                 raise
 
-    def _send_all(self, file: BinaryIO, begun: Reply | None) -> None:
+    def _send_all(self, file: _File, begun: Reply | None) -> None:
         at = 0
         if begun is not None:
             self._location = self._wire.location(begun)
@@ -213,7 +216,7 @@ class _Upload:
         self._count(offset)
         return offset
 
-    def _patch(self, file: BinaryIO, start: int, end: int) -> int:
+    def _patch(self, file: _File, start: int, end: int) -> int:
         """Send a chunk; answer where the next one begins."""
         headers = _BINARY | {"Content-Range": f"{start}-{end - 1}"}
         reply = self._ask(
@@ -230,7 +233,7 @@ class _Upload:
         self._count(there)
         return there
 
-    def _finish(self, file: BinaryIO, at: int) -> None:
+    def _finish(self, file: _File, at: int) -> None:
         separator = "&" if "?" in self._location else "?"
         digest = urllib.parse.urlencode({"digest": self._source.digest})
         reply = self._ask(
@@ -252,7 +255,7 @@ class _Upload:
         ok: tuple[int, ...],
         target: str | None = None,
         headers: dict[str, str] | None = None,
-        part: tuple[BinaryIO, int, int] | None = None,
+        part: tuple[_File, int, int] | None = None,
     ) -> Reply:
         """One request to the upload, without another try: whoever tries again asks where it is."""
 
@@ -281,6 +284,19 @@ class _Upload:
         """Let the progress be `there` bytes, whatever was sent before."""
         if there != self._counted:
             self._moved(there - self._counted)
+
+    def _refuse_damaged(self, file: _File) -> None:
+        """A registry that does not take a blob may be right."""
+        file.seek(0)
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != hex_of(self._source.digest):
+            content = self._source.content
+            raise IntegrityError(
+                "not the bytes that its digest names",
+                file=str(content) if isinstance(content, Path) else None,
+                expected=self._source.digest,
+                found=f"sha256:{found}",
+            ) from None
 
     def _cancel(self) -> None:
         """Leave no half upload there. As well as can be: the reason to stop is another one."""
