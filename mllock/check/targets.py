@@ -1,9 +1,10 @@
 """What a TARGET on the command line means. Looks at what exists, reads nothing of it.
 
-`path:DIR`, `oci:DIR` and `oci:DIR:REF` are read in this version; the other prefixes of the design
-are known and refused. Without a prefix, a target is a path if one exists, and a folder that is an
-image layout and nothing else is read as one: what was chosen is said in `chosen`. A folder that
-could be both is refused: a model must not pass because somebody laid a good image beside it.
+`path:DIR`, `oci:DIR[:REF]` and `registry:HOST/REPO[:TAG|@DIGEST]` are read; the other prefixes of
+the design are known and refused. Without a prefix, a target is a path if one exists, and a folder
+that is an image layout and nothing else is read as one: what was chosen is said in `chosen`. A
+folder that could be both is refused: a model must not pass because somebody laid a good image
+beside it.
 """
 
 from __future__ import annotations
@@ -15,26 +16,34 @@ from typing import Literal
 
 from mllock.errors import InputError, NotAvailableError
 from mllock.store.layout_reader import INDEX, MARKER
+from mllock.store.registry.reference import Reference, parse_reference
 
 __all__ = ["DEFAULT_REF", "Target", "parse_target"]
 
 DEFAULT_REF = "serve"
 OF_A_LAYOUT = frozenset({MARKER, INDEX, "blobs"})
-_LATER = ("image", "container", "registry", "http", "https", "k8s")
-_HINT = "path:DIR for a model folder, oci:DIR for an image layout"
+_LATER = ("image", "container", "http", "https", "k8s")
+_HINT = (
+    "path:DIR for a model folder, oci:DIR for an image layout, registry:HOST/REPO:TAG for an image "
+    "of a registry"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """`text` as it was given; `ref` is the reference name inside of a layout."""
+    """`text` as it was given; `ref` is the reference name inside of a layout, or the tag or digest
+    of `reference`, which is in a registry; there `path` is nothing."""
 
     text: str
-    kind: Literal["path", "oci"]
-    path: Path
+    kind: Literal["path", "oci", "registry"]
+    path: Path = Path()
     ref: str | None
+    reference: Reference | None = None
 
     @property
     def chosen(self) -> str:
+        if self.reference is not None:
+            return f"the image {self.reference} of a registry"
         if self.kind == "oci":
             return f'the image "{self.ref}" of the OCI layout {self.path}'
         return f"the {'folder' if self.path.is_dir() else 'file'} {self.path}"
@@ -47,6 +56,8 @@ def parse_target(text: str, base: Path) -> Target:
         return _path(text, base / rest)
     if colon and prefix == "oci":
         return _layout(text, rest, base)
+    if colon and prefix == "registry":
+        return _registry(text, rest)
     if (base / text).exists() and text:
         if os.path.lexists(base / text / MARKER):
             _refuse_both(base / text)
@@ -94,6 +105,18 @@ def _layout(text: str, rest: str, base: Path) -> Target:
     if not folder or not path.is_dir():
         raise InputError("no such folder", file=str(path), expected="an OCI layout")
     return Target(text=text, kind="oci", path=_resolved(path), ref=ref or DEFAULT_REF)
+
+
+def _registry(text: str, rest: str) -> Target:
+    reference = parse_reference(rest)
+    if reference.tag is None and reference.digest is None:
+        reference = reference.tagged(DEFAULT_REF)
+    return Target(
+        text=text,
+        kind="registry",
+        ref=reference.digest or reference.tag,
+        reference=reference,
+    )
 
 
 def _resolved(path: Path) -> Path:

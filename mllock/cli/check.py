@@ -15,6 +15,7 @@ EPILOG = """\b
 Examples:
   mllock check .mllock/runs/20261123-081501-k3f9/model
   mllock check oci:.mllock/oci --allow-unproven environment
+  mllock check registry:example.org/team/wine:v1
   mllock check path:/srv/model --run 20261123-081501-k3f9 --json
 """
 
@@ -56,9 +57,10 @@ def command(
 ) -> int:
     """Prove, claim by claim, that TARGET is what was trained, or say what differs.
 
-    TARGET is path:DIR (a model folder or file) or oci:DIR[:REF] (an image in an OCI layout;
-    default REF: serve). Without a prefix it is what is there. Exit code: 0 all asked claims are
-    proven or accepted, 1 something is refuted, 3 something is unproven.
+    TARGET is path:DIR (a model folder or file), oci:DIR[:REF] (an image in an OCI layout; default
+    REF: serve) or registry:HOST/REPO[:TAG|@DIGEST] (default TAG: serve). Without a prefix it is
+    what is there. Exit code: 0 all asked claims are proven or accepted, 1 something is refuted, 3
+    something is unproven.
     """
     from mllock.check.report import lines, to_json
     from mllock.workflows.check import check_target

@@ -2,9 +2,8 @@
 
 Order: the target's meaning, the policy, the target's bytes (of a folder no more than a signed model
 may have), then the record that it is held against (chosen, never believed, by what the target
-says), then the claims. Reads only: no key is
-made, nothing is fetched, built or run, nothing of the target is executed. Imports no resolver and
-no builder; a test holds it to that.
+says), then the claims. Reads only: no key is made, nothing is built or run, nothing of the target
+is executed or kept. Imports no resolver and no builder; a test holds it to that.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from mllock.check.document import document_of
 from mllock.check.evidence import Evidence, FoundTree, ImageFacts, Signed
 from mllock.check.expected import Source
 from mllock.check.folder import read_tree
-from mllock.check.image import name_culprits, read_image
+from mllock.check.image import ImageSource, name_culprits, read_image
 from mllock.check.targets import Target, parse_target
 from mllock.check.types import Claim, Report
 from mllock.core.digest import Digest
 from mllock.errors import ArchiveError, InputError, RunError
-from mllock.store.layout_reader import Layout, open_layout
+from mllock.store.layout_reader import open_layout
 from mllock.train.record import Record
 from mllock.train.runs import RunFolder, list_runs, open_run
 from mllock.workflows.context import Context
@@ -77,13 +76,15 @@ def check_target(
     )
     if asked.target.kind == "path":
         evidence, why = _folder(asked)
+    elif asked.target.kind == "registry":
+        evidence, why = _of_registry(asked)
     else:
-        evidence, why = _image(asked)
+        evidence, why = _image(asked, open_layout(asked.target.path))
     checked, there = hashed_bytes(evidence)
     value = evidence.record.usable
     return Report(
         target=target,
-        chosen=asked.target.chosen,
+        chosen=_chosen(asked, evidence),
         record=f"{evidence.record.name} ({why})",
         run=None if value is None else value.run_id,
         findings=decide(evidence),
@@ -119,8 +120,25 @@ def _signed_size(asked: _Asked, named: tuple[Source, str] | None) -> int | None:
     return None if manifest is None else manifest.size
 
 
-def _image(asked: _Asked) -> tuple[Evidence, str]:
-    layout = open_layout(asked.target.path)
+def _chosen(asked: _Asked, evidence: Evidence) -> str:
+    """What the target was taken for; of a tag, which digest it was."""
+    target, facts = asked.target, evidence.target
+    if target.reference is None or not isinstance(facts, ImageFacts):
+        return target.chosen
+    digest = facts.manifest_digest
+    return target.chosen if digest in (None, target.ref) else f"{target.chosen}, {digest}"
+
+
+def _of_registry(asked: _Asked) -> tuple[Evidence, str]:
+    from mllock.check.registry import RegistryImages
+    from mllock.store.registry.client import Registry
+
+    assert asked.target.reference is not None
+    with Registry(asked.target.reference, asked.ctx.environ) as registry:
+        return _image(asked, RegistryImages(registry))
+
+
+def _image(asked: _Asked, layout: ImageSource) -> tuple[Evidence, str]:
     ref = asked.target.ref
     assert ref is not None
     facts = read_image(layout, ref)
@@ -249,7 +267,7 @@ def _nothing(asked: _Asked) -> InputError:
 
 
 def _in_layout(
-    asked: _Asked, layout: Layout, facts: ImageFacts
+    asked: _Asked, layout: ImageSource, facts: ImageFacts
 ) -> tuple[Signed[ImageStatement], ...]:
     """Statements in the layout about this image, and about serving images that it was made of."""
     try:

@@ -8,6 +8,11 @@ from support.layers import HandMade
 from mllock.check.targets import parse_target
 from mllock.errors import InputError, NotAvailableError
 
+HINT = (
+    "path:DIR for a model folder, oci:DIR for an image layout, registry:HOST/REPO:TAG for an image "
+    "of a registry"
+)
+
 
 @pytest.fixture
 def base(tmp_path):
@@ -42,14 +47,14 @@ def test_targets(base, text, kind, path, ref, chosen):
 
 @pytest.mark.parametrize(
     "text",
-    ["image:x", "container:x", "registry:example.org/x:v1", "https://example.org", "k8s://a/b/c"],
+    ["image:x", "container:x", "https://example.org", "k8s://a/b/c"],
 )
 def test_targets_of_later(base, text):
     with pytest.raises(NotAvailableError) as caught:
         parse_target(text, base)
     assert str(caught.value) == (
         f'{text}: targets "{text.partition(":")[0]}:" are not available in this version\n'
-        "hint: path:DIR for a model folder, oci:DIR for an image layout"
+        f"hint: {HINT}"
     )
 
 
@@ -67,12 +72,12 @@ def test_targets_of_later(base, text):
         (
             "wine:latest",
             "wine:latest: no such file or folder, and images of an engine are not available in "
-            "this version\nhint: path:DIR for a model folder, oci:DIR for an image layout",
+            f"this version\nhint: {HINT}",
         ),
         (
             "",
             "no such file or folder, and images of an engine are not available in "
-            "this version\nhint: path:DIR for a model folder, oci:DIR for an image layout",
+            f"this version\nhint: {HINT}",
         ),
     ],
 )
@@ -80,6 +85,22 @@ def test_targets_that_are_not_there(base, text, message):
     with pytest.raises(InputError) as caught:
         parse_target(text, base)
     assert str(caught.value) == message.format(base)
+
+
+@pytest.mark.parametrize(
+    ("text", "ref", "chosen"),
+    [
+        ("example.org/a:v1", "v1", "the image example.org/a:v1 of a registry"),
+        ("example.org/a", "serve", "the image example.org/a:serve of a registry"),
+        (f"example.org/a@sha256:{'0' * 64}", f"sha256:{'0' * 64}",
+         f"the image example.org/a@sha256:{'0' * 64} of a registry"),
+    ],
+)  # fmt: skip
+def test_a_registry(base, text, ref, chosen):
+    (base / "registry:example.org").mkdir()  # a path of that name is not meant
+    target = parse_target(f"registry:{text}", base)
+    assert (target.kind, target.ref, target.chosen) == ("registry", ref, chosen)
+    assert str(target.reference).startswith(text)
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "manifest.json", "sub"])
