@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mllock.cli.app import App, json_option
+from mllock.cli.registry import registry_argument
 from mllock.errors import InputError, NotAvailableError
 
 if TYPE_CHECKING:  # the workflow imports cryptography; --help does not need it
@@ -95,12 +96,11 @@ def _to_registry(
     mount_from: str | None,
     as_json: bool,
 ) -> None:
-    from mllock.store.registry.reference import parse_reference
     from mllock.workflows.publish import build_to_registry
 
-    reference = parse_reference(output.removeprefix("registry:"))
+    reference = registry_argument(output)
     if mount_from is not None:
-        mount_from = parse_reference(f"{reference.host}/{mount_from}").repository
+        mount_from = registry_argument(f"registry:{reference.host}/{mount_from}").repository
     done = build_to_registry(
         app.context(), _KINDS.get(kind or "", ()), reference, run_id, mount_from
     )

@@ -34,6 +34,8 @@ COMMANDS = {
     "runs": ("runs", "List the runs of this project."),
     "show": ("show", "Show one run: inputs, outputs, metrics, signature."),
     "check": ("check", "Prove that what is deployed is what was trained."),
+    "push": ("push", "Put a run into a registry: model, record, images."),
+    "pull": ("pull", "Restore a run from a registry, verified."),
     "demo": ("demo", "Watch the whole line work on a small real project."),
 }
 

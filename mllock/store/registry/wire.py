@@ -76,6 +76,7 @@ class Wire:
         self._lock = threading.RLock()
         self._session: requests.Session | None = None
         self._origin: str | None = None
+        self._reading: set[requests.Response] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +87,8 @@ class Wire:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        for response in tuple(self._reading):
+            response.close()  # of whoever stopped reading in the middle
         if self._session is not None:
             close_session(self._session)
 
@@ -192,11 +195,15 @@ class Wire:
         url = urllib.parse.urljoin(self.origin(deadline) + "/", target)
         for _ in range(_MAX_REDIRECTS + 1):
             response = self._authorized(method, url, headers or {}, body, deadline)
-            with contextlib.closing(response):
+            self._reading.add(response)
+            try:
                 if response.status_code not in REDIRECTS or method not in ("GET", "HEAD"):
                     yield response
                     return
                 url = self._next(url, response.headers.get("Location", ""))
+            finally:
+                self._reading.discard(response)
+                response.close()
         raise PermanentError(f"more than {_MAX_REDIRECTS} redirects")
 
     def location(self, reply: Reply) -> str:
