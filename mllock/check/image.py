@@ -48,6 +48,9 @@ class ImageSource(Protocol):
     def referrers(self, subject: Digest | None, artifact_type: str) -> tuple[bytes, ...]:
         """The contents of artifacts about `subject`, or about whatever is known if it is None."""
 
+    def stop(self) -> None:
+        """End what other threads are streaming: nobody waits for it any more."""
+
 
 def read_image(source: ImageSource, ref: str) -> ImageFacts:
     """All of the image. What cannot be read strictly is a `Problem`, not an exception; a missing
@@ -67,7 +70,8 @@ def read_image(source: ImageSource, ref: str) -> ImageFacts:
                 )
             )
         except BaseException:
-            stop.set()  # nobody waits for the other layers
+            stop.set()
+            source.stop()
             raise
     problem = None
     merged: Mapping[str, Member] = {}

@@ -74,6 +74,9 @@ class RegistryImages:
         except IntegrityError as error:
             raise _lie(error) from error
 
+    def stop(self) -> None:
+        self._registry.wire.abort()
+
     def referrers(self, subject: Digest | None, artifact_type: str) -> tuple[bytes, ...]:
         """The contents of artifacts about `subject`. A registry lists none about "anything": None
         stands for the image that was read."""

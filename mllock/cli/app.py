@@ -139,10 +139,13 @@ class App:
     def reporter(self) -> TerminalReporter:
         return TerminalReporter(verbosity=self.verbosity)
 
-    def context(self, *, need_spec: bool = True) -> Context:
-        """The context of the project that --project names, or of the nearest folder upwards."""
+    def context(self, *, need_spec: bool = True, runs_do: bool = False) -> Context:
+        """The context of the project that --project names, or of the nearest folder upwards. With
+        `runs_do`, a folder that only holds runs (it was pulled into) is one too."""
         from mllock.workflows.context import make_context
 
+        start = self.project or Path.cwd()
+        need_spec = need_spec and not (runs_do and (start / ".mllock" / "runs").is_dir())
         self.found = self._find_project(need_spec)
         return make_context(self.found, self.reporter, os.environ)
 

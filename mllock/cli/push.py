@@ -35,7 +35,7 @@ def command(
     reference = registry_argument(target)
     if mount_from is not None:
         mount_from = registry_argument(f"registry:{reference.host}/{mount_from}").repository
-    done = push_run(app.context(), reference, run_id, mount_from)
+    done = push_run(app.context(runs_do=True), reference, run_id, mount_from)
     if as_json:
         app.print_json(
             {

@@ -33,6 +33,7 @@ from mllock.store.oci_json import (
     read_manifest,
 )
 from mllock.store.registry.client import Document, Registry
+from mllock.store.registry.parallel import run_all
 from mllock.store.registry.reference import Reference
 from mllock.store.registry.share import (
     BUNDLE,
@@ -46,7 +47,7 @@ from mllock.train.record import Record, read_record
 from mllock.train.runs import RunFolder, publish_run
 from mllock.workflows.build import default_output, environment_label
 from mllock.workflows.context import Context
-from mllock.workflows.pull_model import fetch_model, in_parallel, refuse_full_disk
+from mllock.workflows.pull_model import fetch_model, refuse_full_disk
 from mllock.workflows.push import LATEST, refuse_changed_files
 
 __all__ = ["PulledRun", "pull_run"]
@@ -307,7 +308,7 @@ def _layers(ctx: Context, registry: Registry, layers: dict[Digest, Descriptor]) 
     if not missing:
         return
     with ctx.reporter.progress(f"pulling {len(missing)} layers", total) as advance:
-        in_parallel(registry, [_Layer(ctx, registry, layer, advance).fetch for layer in missing])
+        run_all(registry, [_Layer(ctx, registry, layer, advance).fetch for layer in missing])
 
 
 @dataclass(frozen=True, slots=True)

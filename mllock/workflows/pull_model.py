@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable
 from pathlib import Path
 
 from mllock.core import safepath
@@ -21,9 +20,10 @@ from mllock.image.read import read_layer
 from mllock.store import atomic
 from mllock.store.oci_json import MEDIA_LAYER, Descriptor, Manifest
 from mllock.store.registry.client import Registry
+from mllock.store.registry.parallel import run_all
 from mllock.store.registry.wire import StoppedError
 
-__all__ = ["fetch_model", "in_parallel", "refuse_full_disk"]
+__all__ = ["fetch_model", "refuse_full_disk"]
 
 # What a tar of small files may unpack to, and how large its files are at most.
 MAX_TAR = 256 * 1024 * 1024
@@ -68,30 +68,11 @@ def fetch_model(
             raise ArchiveError("a file that is not in the model's manifest", file=layer.digest)
     tasks = [lambda t=tar: _tar(registry, t, places, folder, advance) for tar in tars]
     tasks += [lambda f=file: _file(registry, f, places[f.digest], advance) for file in large]
-    in_parallel(registry, tasks)
+    run_all(registry, tasks)
     for wanted in places.values():
         for path, entry in wanted:
             if not path.exists():
                 raise ArchiveError("a file of the model is missing", file=f"{PREFIX}{entry.path}")
-
-
-def in_parallel(registry: Registry, tasks: Iterable[Callable[[], None]]) -> None:
-    """Run the tasks side by side; the first failure stops the others and is raised."""
-    with ThreadPoolExecutor(registry.limits.threads, "mllock-pull") as pool:
-        futures = [pool.submit(task) for task in tasks]
-        failed = True
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-            failed = any(f.done() and f.exception() is not None for f in futures)
-        finally:
-            if failed:
-                registry.wire.stop.set()
-                for future in futures:
-                    future.cancel()
-    for future in futures:
-        failure = None if future.cancelled() else future.exception()
-        if failure is not None and not isinstance(failure, StoppedError):
-            raise failure
 
 
 def _lay_out(manifest: TreeManifest, folder: Path, single: str) -> None:

@@ -16,6 +16,9 @@ from mllock.store.layout_reader import open_layout
 from mllock.train.runs import open_run
 from mllock.workflows.pull_model import refuse_full_disk
 
+pytestmark = pytest.mark.usefixtures("quick")
+
+
 # Whose signature.
 
 
@@ -181,6 +184,11 @@ def test_the_commands(rich, server, elsewhere, monkeypatch, capsys):
     )
     assert said.err.splitlines()[-1] == "next: mllock check oci:.mllock/oci"
     assert cli(["check", "oci:.mllock/oci", "--allow-unproven", "environment"]) == 0
+    # There is no spec here, and nothing of this needs one.
+    assert cli(["runs"]) == 0
+    assert cli(["show"]) == 0
+    assert cli(["push", f"registry:{server.host}/again"]) == 0
+    assert server.tags["again", "latest"] == digest
     capsys.readouterr()
     assert cli(["pull", where, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

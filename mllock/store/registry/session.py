@@ -5,7 +5,11 @@ Redirects and retries are not its business: see `mllock.store.registry.wire`.
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 import urllib.parse
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +18,55 @@ from mllock.store.registry.trust import is_loopback, tls_context
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["close_session", "new_session", "no_proxy", "trust"]
+__all__ = ["Connections", "close_session", "new_session", "no_proxy", "trust"]
+
+
+class Connections:
+    """The connections of a session, so that they can be ended from another thread. A read that
+    waits on one then ends at once, as if the other side had gone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._all: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._ended = False
+
+    def end(self) -> None:
+        """All that are there, and all that are still being made."""
+        with self._lock:
+            self._ended = True
+            there = list(self._all)
+        for each in there:
+            _shut(each)
+
+    def follow(self, adapter: requests.adapters.HTTPAdapter) -> None:
+        """Have the adapter's connections be known here."""
+        import urllib3
+
+        def seen(base: type[Any]) -> type[Any]:
+            def connect(connection: Any) -> None:
+                base.connect(connection)
+                with self._lock:
+                    # Not the connection: it forgets the socket where an answer ends with it.
+                    self._all.add(connection.sock)
+                    ended = self._ended
+                if ended:
+                    _shut(connection.sock)
+
+            return type(base.__name__, (base,), {"connect": connect})
+
+        adapter.poolmanager.pool_classes_by_scheme = {
+            scheme: type(pool.__name__, (pool,), {"ConnectionCls": seen(pool.ConnectionCls)})
+            for scheme, pool in (
+                ("http", urllib3.HTTPConnectionPool),
+                ("https", urllib3.HTTPSConnectionPool),
+            )
+        }
+
+
+def _shut(there: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        # Of the socket itself: TLS would say goodbye first, and wait.
+        socket.socket.shutdown(there, socket.SHUT_RDWR)
 
 
 def close_session(session: requests.Session) -> None:
@@ -35,7 +87,7 @@ def no_proxy(url: str) -> dict[str, str] | None:
     return {"no_proxy": parts.hostname or ""} if is_loopback(parts.netloc) else None
 
 
-def new_session() -> requests.Session:
+def new_session(connections: Connections) -> requests.Session:
     import http.cookiejar
 
     import requests
@@ -46,11 +98,15 @@ def new_session() -> requests.Session:
     # Without it, requests would look for credentials in netrc, for redirects as well.
     session.auth = lambda request: request
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
-    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=8))
+    plain = requests.adapters.HTTPAdapter(pool_maxsize=8)
+    connections.follow(plain)
+    session.mount("http://", plain)
     return session
 
 
-def trust(session: requests.Session, environ: Mapping[str, str], netloc: str) -> None:
+def trust(
+    session: requests.Session, connections: Connections, environ: Mapping[str, str], netloc: str
+) -> None:
     """Let https connections of the session be verified by our contexts, once."""
     import requests
 
@@ -64,6 +120,7 @@ def trust(session: requests.Session, environ: Mapping[str, str], netloc: str) ->
         def __init__(self, registry: str | None) -> None:
             self._context = tls_context(environ, registry)
             super().__init__(pool_maxsize=8)
+            connections.follow(self)
 
         def init_poolmanager(self, *args: Any, **options: Any) -> None:
             super().init_poolmanager(*args, **options, ssl_context=self._context)

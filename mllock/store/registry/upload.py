@@ -302,7 +302,7 @@ class _Upload:
         """Leave no half upload there. As well as can be: the reason to stop is another one."""
         if self._location:
             with contextlib.suppress(Exception):
-                deadline = Deadline(min(5.0, self._registry.limits.read))
+                deadline = Deadline(min(2.0, self._registry.limits.read))
                 with self._wire.open("DELETE", self._location, deadline=deadline):
                     pass
 

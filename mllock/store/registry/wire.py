@@ -20,7 +20,13 @@ from mllock.errors import SurroundingsError
 from mllock.store.registry import problems
 from mllock.store.registry.auth import Auth
 from mllock.store.registry.limits import MAX_ERROR, Deadline, Limits
-from mllock.store.registry.session import close_session, new_session, no_proxy, trust
+from mllock.store.registry.session import (
+    Connections,
+    close_session,
+    new_session,
+    no_proxy,
+    trust,
+)
 from mllock.store.registry.trust import is_loopback, may_be_plain, named_plain
 from mllock.store.transport import (
     REDIRECTS,
@@ -74,8 +80,9 @@ class Wire:
         self._netloc = _ALIAS.get(host, host)
         self._auth = Auth(host, repository, environ, self._token_request)
         self._lock = threading.RLock()
-        self._session: requests.Session | None = None
+        self._sessions: list[requests.Session] = []
         self._origin: str | None = None
+        self._connections = Connections()
         self._reading: set[requests.Response] = set()
 
     def __enter__(self) -> Self:
@@ -89,8 +96,13 @@ class Wire:
     ) -> None:
         for response in tuple(self._reading):
             response.close()  # of whoever stopped reading in the middle
-        if self._session is not None:
-            close_session(self._session)
+        for session in self._sessions:
+            close_session(session)
+
+    def abort(self) -> None:
+        """End what other threads are doing: nobody waits for it any more."""
+        self.stop.set()
+        self._connections.end()
 
     def call(
         self,
@@ -283,9 +295,9 @@ class Wire:
     ) -> requests.Response:
         if deadline.left <= 0:
             raise TransientError("took too long")
-        if self.stop.is_set() and method != "DELETE":  # that is what stopping may have to do
+        if self.stop.is_set() and method != "DELETE":
             raise StoppedError
-        session = self._open_session(url)
+        session = self._open_session(url, last=method == "DELETE")
         with translated():
             return session.request(
                 method,
@@ -310,13 +322,20 @@ class Wire:
             raise PermanentError("redirects to an address with credentials")
         return target
 
-    def _open_session(self, url: str) -> requests.Session:
+    def _open_session(self, url: str, *, last: bool) -> requests.Session:
+        """The session; for what has to be asked when all else is ended, one of its own."""
         with self._lock:
-            if self._session is None:
-                self._session = new_session()
+            if last:
+                connections = Connections()
+                self._sessions.append(session := new_session(connections))
+            else:
+                connections = self._connections
+                if not self._sessions:
+                    self._sessions.append(new_session(connections))
+                session = self._sessions[0]
             if url.startswith("https:"):
-                trust(self._session, self._environ, self._netloc)
-            return self._session
+                trust(session, connections, self._environ, self._netloc)
+            return session
 
 
 class TransientAnswerError(TransientError):
