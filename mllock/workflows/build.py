@@ -46,6 +46,7 @@ __all__ = [
     "BuiltImage",
     "build_images",
     "default_output",
+    "environment_label",
     "environment_of",
     "model_image",
     "serve_image",
@@ -123,7 +124,7 @@ def build_images(
         {built.image.kind: built.image for built in images},
         {built.image.kind: built.statement for built in images},
         ctx.cache,
-        keep=lambda other: _label(other) == environment.digest,
+        keep=lambda other: environment_label(other) == environment.digest,
     )
     for part, built in zip(parts, images, strict=True):
         if part.run is not None:
@@ -362,7 +363,7 @@ def _train(loaded: LoadedSpec) -> Train:
     return loaded.spec.train
 
 
-def _label(image: LayoutImage) -> str | None:
+def environment_label(image: LayoutImage) -> str | None:
     """What an image says of its environment; it may be anyone's."""
     value: object = image.config_value
     for key in ("config", "Labels", ENVIRONMENT_LABEL):
