@@ -207,9 +207,8 @@ class Dying(CutShort):
 
 
 def test_the_engine_dies(tmp_path: Path) -> None:
-    place = tmp_path / "engine"
-    place.mkdir()
-    with own_engine(place) as (host, process):
+    (tmp_path / "engine").mkdir()
+    with own_engine(tmp_path / "engine") as (host, process):
         # More than sockets hold.
         base = (*RUNS, file("usr/lib/large", os.urandom(16 << 20)))
         world = make_world(tmp_path / "w", spec=SERVED, base=base, runtime="docker")
