@@ -41,7 +41,7 @@ from mllock.errors import ArchiveError, InputError, RunError
 from mllock.probes.address import Address, parse_address
 from mllock.store.layout_reader import Layout, open_layout
 from mllock.train.record import Record
-from mllock.train.runs import RunFolder, list_runs, open_run
+from mllock.train.runs import RunFolder, list_runs, newest_good, open_run
 from mllock.workflows.context import Context
 
 __all__ = ["check_target"]
@@ -154,7 +154,7 @@ def _folder(asked: _Asked) -> tuple[Evidence, str]:
 def _signed_size(asked: _Asked, named: tuple[Source, str] | None) -> int | None:
     """The bytes of the largest model that the target could be; None if nothing here says it."""
     if named is None:
-        return max((run.model_manifest().size for run in _good_runs(asked)), default=0)
+        return max((run.model_manifest().size for run in _runs(asked)), default=0)
     record = side.sign_of_record(named[0], asked.policy, asked.project).usable
     if record is None:
         return 0
@@ -195,16 +195,21 @@ def _refuse_training(
 
 
 def _endpoint(asked: _Asked, address: Address) -> tuple[Evidence, str]:
-    runs = _good_runs(asked)
     newest = asked.released.records()
-    likely = [
-        *((run, "the released run") for run in runs if run.record().digest in newest),
-        *((run, "the newest run") for run in runs),
-    ]
-    chosen = _named(asked) or next(((_of_run(run), why) for run, why in likely), None)
-    if chosen is None:
+    named = _named(asked) or next(
+        (
+            (_of_run(run), "the released run")
+            for run in _runs(asked)
+            if run.record().digest in newest
+        ),
+        None,
+    )
+    good = newest_good(asked.ctx.runs, None) if named is None else None
+    if good is not None:
+        named = _of_run(good), "the newest run"
+    if named is None:
         raise _nothing(asked)
-    source, why = chosen
+    source, why = named
     signed = side.sign_of_record(source, asked.policy, asked.project)
     return _evidence(asked, source, signed, None, Endpoint(url=str(address)), {}), why
 
@@ -259,8 +264,18 @@ def _of_run(run: RunFolder) -> Source:
     return Source(name=f"{run.id}/{side.RECORD}", data=run.bundle_bytes(), folder=run.path, run=run)
 
 
-def _good_runs(asked: _Asked) -> tuple[RunFolder, ...]:
-    return tuple(run for run in list_runs(asked.ctx.runs) if run.is_good)
+def _runs(asked: _Asked) -> tuple[RunFolder, ...]:
+    """Runs whose record and manifest read, to be found by what they say; what else of them is
+    damaged is a finding."""
+    return tuple(run for run in list_runs(asked.ctx.runs) if _reads(run))
+
+
+def _reads(run: RunFolder) -> bool:
+    try:
+        run.model_manifest()
+    except RunError:
+        return False
+    return True
 
 
 def _for_folder(asked: _Asked, found: FoundTree) -> tuple[Source, str]:
@@ -269,7 +284,7 @@ def _for_folder(asked: _Asked, found: FoundTree) -> tuple[Source, str]:
     for run in list_runs(asked.ctx.runs):
         if inside.is_relative_to(run.path.resolve()):
             return _of_run(run), "the run that holds the target"
-    runs = _good_runs(asked)
+    runs = _runs(asked)
     newest = asked.released.records()
     released = [run for run in runs if run.record().digest in newest]
     manifest = manifest_of(found)
@@ -282,8 +297,9 @@ def _for_folder(asked: _Asked, found: FoundTree) -> tuple[Source, str]:
                 return _of_run(run), why
     if released:
         return _of_run(released[0]), "no run has this model; this is the released one"
-    if runs:
-        return _of_run(runs[0]), "no run has this model; this is the newest"
+    last = newest_good(asked.ctx.runs, None)
+    if last is not None:
+        return _of_run(last), "no run has this model; this is the newest"
     raise _nothing(asked)
 
 
@@ -295,7 +311,7 @@ def _for_image(
 ) -> tuple[Source, str]:
     """The record that the image statement names, else the one in the image, else the newest."""
     named = statement.value.record if statement is not None and statement.value else None
-    runs = _good_runs(asked)
+    runs = _runs(asked)
     for digest, why in (
         (named, "named by the image statement"),
         (_payload_digest(carried), "equal to the one in the image"),
@@ -306,8 +322,9 @@ def _for_image(
     if side.RECORD in carried:
         name = f"/opt/mllock/{side.RECORD}"
         return Source(name=name, data=carried[side.RECORD]), "carried in the image"
-    if runs:
-        return _of_run(runs[0]), "the image names none that is known; this is the newest run"
+    newest = newest_good(asked.ctx.runs, None)
+    if newest is not None:
+        return _of_run(newest), "the image names none that is known; this is the newest run"
     for problem in (facts.problem, *(layer.problem for layer in facts.layers)):
         if problem is not None:
             raise ArchiveError(

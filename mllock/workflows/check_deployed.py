@@ -21,10 +21,10 @@ from mllock.workflows.check import (
     _best,
     _evidence,
     _for_image,
-    _good_runs,
     _is_about,
     _named,
     _refuse_training,
+    _runs,
     _signed,
 )
 from mllock.workflows.engine import engine_if_any, engine_of
@@ -83,7 +83,7 @@ def _kept_statements(asked: _Asked) -> tuple[Signed[ImageStatement], ...]:
     """Those beside the runs, and those in the project's layout."""
     kept = [
         (f"{run.id}/{side.STATEMENT}", data)
-        for run in _good_runs(asked)
+        for run in _runs(asked)
         if (data := side.read_optional(run.path / side.STATEMENT)) is not None
     ]
     try:
