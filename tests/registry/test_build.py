@@ -185,9 +185,7 @@ def test_the_command_in_json(world, server, monkeypatch, capsys):
     assert document["output"] == f"oci:{world.oci}"
     (image,) = document["images"]
     assert (image["kind"], image["run"]) == ("serve", RUN)
-    assert document["sent"] == {
-        "registry": [f"{server.host}/team/wine:v1@{image['manifest']}"]
-    }
+    assert document["sent"] == {"registry": [f"{server.host}/team/wine:v1@{image['manifest']}"]}
 
 
 def test_mounting_is_about_registries(world, monkeypatch, capsys):
