@@ -12,7 +12,7 @@ from support.oci_push import QUICK, descriptor, image_by_hand, opened
 from support.small_registry import on
 from support.webserver import Answer, serving
 
-from mllock.errors import IntegrityError, OfflineError, SurroundingsError
+from mllock.errors import IntegrityError, NotAvailableError, OfflineError, SurroundingsError
 from mllock.store.oci_json import MEDIA_INDEX
 
 BLOB = b"the bytes of a blob" * 1000
@@ -242,6 +242,17 @@ def test_another_media_type(server, media_type):
     assert str(caught.value) == (
         f"v1: the registry {server.host} sent another media type than was asked for\n"
         f"expected: {MANIFEST} or {MEDIA_INDEX}\nfound: {media_type or 'none'}"
+    )
+
+
+def test_a_manifest_as_engines_push_it(server):
+    media_type = "application/vnd.docker.distribution.manifest.v2+json"
+    with pytest.raises(NotAvailableError) as caught:
+        manifest(server, media_type=media_type)
+    assert str(caught.value) == (
+        f"{server.host}/a:v1: manifests of Docker's own type are not read in this version\n"
+        f"found: {media_type}\n"
+        "hint: an engine made it from the image: push the image itself, with mllock"
     )
 
 

@@ -152,6 +152,15 @@ def test_tokens_for_an_identity_token(registry_token, tmp_path):
     round_trip(f"{registry_token.host}/team/wine", {"DOCKER_CONFIG": str(tmp_path)})
 
 
+def test_a_token_for_two_repositories(registry_token, tmp_path):
+    """Mounting wants to read there and to write here: the registry says so, and is believed."""
+    environ = registry_token.logged_in(tmp_path)
+    with opened(f"{registry_token.host}/a", environ) as client:
+        push_blob(client, BlobSource.of_bytes(b"x"))
+    with opened(f"{registry_token.host}/b", environ) as client:
+        assert push_blob(client, BlobSource.of_bytes(b"x"), mount_from="a") == "mounted"
+
+
 def test_tokens_for_nobody(registry_token, tmp_path):
     with opened(f"{registry_token.host}/public/wine", registry_token.logged_in(tmp_path)) as client:
         digest = push_by_hand(client, LAYERS, "v1")

@@ -243,6 +243,46 @@ def _child_on(host):
     return int(pid)
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("gone", "cannot read: no such file or directory"),
+        ("link", "cannot read: too many levels of symbolic links"),
+        ("fifo", "cannot read: not a regular file"),
+        ("folder", "cannot read: not a regular file"),
+    ],
+)
+def test_files_that_are_none(server, tmp_path, kind, reason):
+    import os
+
+    path = tmp_path / "blob"
+    if kind == "link":
+        path.symlink_to("/etc/passwd")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    source = BlobSource(digest=sha(LARGE), size=len(LARGE), content=path)
+    with opened(f"{server.host}/a") as client, pytest.raises(SurroundingsError) as caught:
+        push_blob(client, source)
+    assert str(caught.value) == f"{path}: {reason}"
+    assert server.uploads == {}
+
+
+@pytest.mark.parametrize("data", [LARGE[:-1], LARGE[:100], b"X" + LARGE[1:]])
+def test_a_file_that_changed(server, tmp_path, data):
+    path = tmp_path / "blob"
+    path.write_bytes(data)
+    source = BlobSource(digest=sha(LARGE), size=len(LARGE), content=path)
+    with opened(f"{server.host}/a") as client, pytest.raises(IntegrityError) as caught:
+        push_blob(client, source)
+    assert str(caught.value) == (
+        f"{path}: not the bytes that its digest names\nexpected: {sha(LARGE)}\nfound: {sha(data)}"
+    )
+    assert server.uploads == {}
+    assert server.blobs == {}
+
+
 def test_an_answer_about_other_bytes(server):
     other = sha(b"other")
     server.faults.append(fault("PUT", lambda r: r.answer(201, Docker_Content_Digest=other)))
@@ -294,6 +334,13 @@ def test_many_at_once(registry):
     assert second.sent == len(b"20" * 1000)
     total = sum(source.size for source in sources(20))
     assert recorder.moved[0] == ("pushing", total, total)
+
+
+def test_connections_are_used_again(server):
+    with opened(f"{server.host}/a") as client:
+        push_blobs(client, sources(30), Recorder(), "pushing")
+        assert len(server.asked) > 90
+        assert len(server.connections) <= client.limits.threads + 1
 
 
 def test_the_first_failure_stops_the_others(server):

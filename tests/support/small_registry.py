@@ -39,6 +39,7 @@ class SmallRegistry:
     tags: dict[tuple[str, str], str] = field(default_factory=dict)
     uploads: dict[str, bytearray] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    connections: set[tuple[str, int]] = field(default_factory=set)
     authorizations: list[str | None] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -95,6 +96,7 @@ class Request(BaseHTTPRequestHandler):
         registry = self.registry
         with registry.lock:
             registry.asked.append((self.command, self.path))
+            registry.connections.add(self.client_address)
             registry.authorizations.append(self.headers.get("Authorization"))
             faults = list(registry.faults)
         with contextlib.suppress(ConnectionError):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 from mllock.core import canonical
 from mllock.core.digest import Digest, hex_of, is_digest, sha256_of
-from mllock.errors import SurroundingsError
+from mllock.errors import NotAvailableError, SurroundingsError
 from mllock.store.oci_json import MEDIA_INDEX, MEDIA_MANIFEST, Descriptor
 from mllock.store.registry import problems
 from mllock.store.registry.limits import MAX_DOCUMENT, MAX_ERROR, Deadline, Limits
@@ -34,6 +34,7 @@ __all__ = ["Document", "Registry"]
 
 MAX_PAGES = 100
 _CHUNK = 256 * 1024
+_DOCKER = "application/vnd.docker."
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 
 
@@ -123,6 +124,13 @@ class Registry:
             what = "says another digest than that of the bytes it sent"
             raise problems.lies(host, what, name, expected=digest, found=said)
         sent_as = reply.headers.get("Content-Type", "").partition(";")[0].strip()
+        if sent_as.startswith(_DOCKER):
+            raise NotAvailableError(
+                "manifests of Docker's own type are not read in this version",
+                file=f"{self.reference.name}{'@' if is_digest(name) else ':'}{name}",
+                found=sent_as,
+                hint="an engine made it from the image: push the image itself, with mllock",
+            )
         if sent_as not in media_types:
             what = "sent another media type than was asked for"
             raise problems.lies(

@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
 import re
+import stat
 import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -115,12 +117,15 @@ def push_blob(
     query = ""
     if mount_from is not None:
         query = "?" + urllib.parse.urlencode({"mount": source.digest, "from": mount_from})
-    reply = registry.wire.call(what, "POST", registry.path(f"blobs/uploads/{query}"), ok=(201, 202))
-    if reply.status == 201 and mount_from is not None:
-        _same_digest(registry, reply, source.digest)
-        advance(source.size)
-        return "mounted"
-    _Upload(registry, source, what, advance).run(reply)
+    with _opened(source.content) as file:
+        reply = registry.wire.call(
+            what, "POST", registry.path(f"blobs/uploads/{query}"), ok=(201, 202)
+        )
+        if reply.status == 201 and mount_from is not None:
+            _same_digest(registry, reply, source.digest)
+            advance(source.size)
+            return "mounted"
+        _Upload(registry, source, what, advance).run(file, reply)
     return "uploaded"
 
 
@@ -137,37 +142,31 @@ class _Upload:
         self._location = ""
         self._deadline = registry.limits.deadline(source.size)
 
-    def run(self, begun: Reply) -> None:
+    def run(self, file: _File, begun: Reply) -> None:
         """Upload all of it. Every failure that may pass is tried again, from where it got to."""
-        with contextlib.ExitStack() as stack:
-            content = self._source.content
-            if isinstance(content, bytes):
-                file: _File = io.BytesIO(content)
-            else:
-                file = stack.enter_context(content.open("rb"))
-            reply: Reply | None = begun
-            tries = 0
-            try:
-                while True:
-                    try:
-                        self._send_all(file, reply)
-                        return
-                    except TransientError as error:
-                        tries += 1
-                        limits = self._registry.limits
-                        if tries > limits.retries or self._deadline.left <= error.wait:
-                            raise self._gave_up(error) from error
-                        pause = max(limits.backoff * 3 ** (tries - 1), error.wait)
-                        self._wire.pause(min(pause, limits.max_wait))
-                        reply = None
-            except PermanentError as error:
-                raise self._gave_up(error) from error
-            except BaseException as error:
-                if not isinstance(error, OfflineError):
-                    self._cancel()
-                if isinstance(error, SurroundingsError):
-                    self._refuse_damaged(file)
-                raise
+        reply: Reply | None = begun
+        tries = 0
+        try:
+            while True:
+                try:
+                    self._send_all(file, reply)
+                    return
+                except TransientError as error:
+                    tries += 1
+                    limits = self._registry.limits
+                    if tries > limits.retries or self._deadline.left <= error.wait:
+                        raise self._gave_up(error) from error
+                    pause = max(limits.backoff * 3 ** (tries - 1), error.wait)
+                    self._wire.pause(min(pause, limits.max_wait))
+                    reply = None
+        except PermanentError as error:
+            raise self._gave_up(error) from error
+        except BaseException as error:
+            if not isinstance(error, OfflineError):
+                self._cancel()
+            if isinstance(error, SurroundingsError):
+                self._refuse_damaged(file)
+            raise
 
     def _send_all(self, file: _File, begun: Reply | None) -> None:
         at = 0
@@ -311,6 +310,21 @@ class _Upload:
 
     def _problem(self, what: str) -> IntegrityError:
         return problems.lies(self._registry.reference.host, what, self._source.digest)
+
+
+def _opened(content: bytes | Path) -> _File:
+    """Bytes, or a regular file: no link is followed, and nobody is waited for."""
+    if isinstance(content, bytes):
+        return io.BytesIO(content)
+    try:
+        descriptor = os.open(content, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise SurroundingsError(f"cannot read: {reason}", file=str(content)) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise SurroundingsError("cannot read: not a regular file", file=str(content))
+    return open(descriptor, "rb")
 
 
 def push_manifest(registry: Registry, data: bytes, media_type: str, name: str) -> Reply:

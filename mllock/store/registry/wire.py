@@ -155,7 +155,8 @@ class Wire:
         """The same without another try. Raises TransientError, PermanentError as well."""
         with self.open(method, target, headers=headers, body=body, deadline=deadline) as response:
             limit = max_bytes + 1 if response.status_code in ok else MAX_ERROR
-            data = b"" if method == "HEAD" else read_some(response, limit, deadline)
+            # Also where there is none: a connection is used again once its answer was read.
+            data = read_some(response, limit, deadline)
             reply = Reply(
                 status=response.status_code,
                 headers=response.headers,
