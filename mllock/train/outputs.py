@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mllock.core import canonical
+from mllock.core import canonical, safepath
 from mllock.core.tree import TreeManifest
 from mllock.data.scan import scan
 from mllock.errors import DataError, ProgramError
@@ -68,6 +68,14 @@ def take_model(work: Path, declared: str, folder: Path) -> TreeManifest:
             found=error.found,
             hint=error.hint or "write regular files only into the model",
         ) from error
+    removal = safepath.whiteout(entry.path for entry in manifest.entries)
+    if removal is not None:
+        raise ProgramError(
+            'the model cannot be shipped: a name that begins with ".wh." would remove another file '
+            "of the image",
+            file=f"model/{removal}",
+            hint="let the program write it under another name",
+        )
     if manifest.files == 0:
         raise ProgramError(
             "the program ended well and wrote an empty model", file=declared, hint=hint

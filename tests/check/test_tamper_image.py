@@ -158,6 +158,20 @@ def test_a_layer_put_on_top(world, member, claim, path, repoint):
     assert report.exit_code() == 1
 
 
+@pytest.mark.parametrize("path", ["usr/lib/.wh.libc.so.6", "usr/lib/.wh..wh..opq"])
+def test_a_layer_of_the_environment_removes_nothing(world, path):
+    """A wheel that holds such a name makes one, and its diff_id is then what was signed."""
+    layout = Layout(world.oci)
+    number = layout.layer_with(f"{SITE}/other.py")
+    layout.replace(number, layout.members(number) | {path: info(path, "file")})
+    layout.save()
+    found = finding(check(world), "environment")
+    removed = "/usr/lib/libc.so.6" if path.endswith("6") else "/usr/lib"
+    assert [
+        (d.path, d.expected, d.found) for d in found.differences if d.path.startswith("/usr")
+    ] == [(removed, "nothing removed within the environment", f"a whiteout in layer {number + 1}")]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "path"),
     [
