@@ -136,6 +136,23 @@ def test_a_model_of_another_run_is_found_and_named(world):
     assert paths(report, "model") == ["weights.bin"]
 
 
+@pytest.mark.parametrize("prefix", ["path:", ""])
+@pytest.mark.parametrize("part", ["", "model"])
+def test_a_run_that_shows_the_model_of_another(world, part, prefix):
+    """The model of the good run would be proven, whichever run was named."""
+    bad, good = world.other / part, world.run / part
+    shutil.rmtree(bad)
+    bad.symlink_to(good)
+    what = "a link where a model is expected" if part else "a link inside of a run"
+    for options in ({}, {"run": RUN}, {"record": world.run / "record.sigstore.json"}):
+        with pytest.raises(InputError) as caught:
+            world.check(f"{prefix}{world.other}/model", **options)
+        assert str(caught.value) == (
+            f"{bad}: {what}\nfound: a link to {good}\n"
+            f"hint: name what it leads to: path:{world.run}/model"
+        )
+
+
 @pytest.mark.parametrize("name", ["record.json", "params.json", "code.manifest", "log.txt"])
 def test_a_changed_file_of_the_run(world, name):
     path = world.run / name
