@@ -86,13 +86,15 @@ class Trust:
     `payload` is the verified bytes, and is None unless the signature was checked and fits: it is
     there for an expired key too, but only `trusted` says that it may be believed. `refuted` tells
     a no from a "cannot tell": True for a bad signature, a revoked or expired key, and a key that
-    the policy does not name. `fingerprint` is the bundle's own claim unless `payload` is there.
+    the policy does not name. `fingerprint` is the bundle's own claim unless `payload` is there;
+    `key` is then the one that the signature fits.
     """
 
     status: Status
     fingerprint: str
     reason: str
     payload: bytes | None = None
+    key: PublicKey | None = None
     refuted: bool = False
     hint: str | None = None
 
@@ -147,6 +149,7 @@ class Policy:
                 fingerprint=claimed,
                 reason="signed by this machine's own key",
                 payload=payload,
+                key=key,
             )
         return self._by_entries(project, key, payload, today or _today())
 
@@ -194,6 +197,7 @@ class Policy:
                 fingerprint=key.fingerprint,
                 reason=f'{self.source} does not trust this key for project "{project}"',
                 payload=payload,
+                key=key,
                 refuted=True,
                 hint=self._how_to_trust(project, key.fingerprint),
             )
@@ -213,6 +217,7 @@ class Policy:
             fingerprint=key.fingerprint,
             reason=reason,
             payload=payload,
+            key=key,
             refuted=status != "trusted",
         )
 

@@ -151,7 +151,8 @@ class Evidence:
     `project` is the name of the project that is checked, if it is known; `run` the run that was
     named or chosen, if the record came from its folder. `target` is a tree for `path:` and an image
     for `oci:`. `manifest` is the text of the model's manifest, if one with the record's digest was
-    found; `kept` are files of the run folder by name, with their digests. `stage` is
+    found; `kept` are files of the run folder by name, with their digests; `model_signature` is what
+    is wrong with the run's model.sig. `stage` is
     what was asked for; `release` is there if there is a record that can be used.
     """
 
@@ -162,6 +163,7 @@ class Evidence:
     target: FoundTree | ImageFacts
     locks: tuple[LockFound, ...] = ()
     manifest: TreeManifest | None = None
-    kept: Mapping[str, Digest] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=dict)
+    model_signature: str | None = None
     stage: str | None = None
     release: ReleaseFacts | None = None

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mllock.attest.bundle import read_bundle
 from mllock.attest.image_statement import ImageStatement, read_image_statement
+from mllock.attest.model_signing import model_files, read_model_signature
 from mllock.attest.policy import Policy
 from mllock.check.evidence import ImageFacts, LockFound, Problem, Signed
 from mllock.core import canonical, tree
@@ -20,6 +21,7 @@ from mllock.core.digest import Digest, sha256_of
 from mllock.core.tree import TreeManifest
 from mllock.errors import InputError, LockError, RunError
 from mllock.lock.format import parse_lock
+from mllock.store.regular import hash_regular, open_regular
 from mllock.train.record import Record, read_record
 from mllock.train.runs import RunFolder
 
@@ -29,6 +31,7 @@ __all__ = [
     "find_locks",
     "find_manifest",
     "kept_files",
+    "model_signature",
     "read_optional",
     "sign_of_record",
     "sign_of_statement",
@@ -39,7 +42,19 @@ MANIFEST = "model.manifest"
 LOCK = "mlproject.lock"
 STATEMENT = "serve-image.sigstore.json"
 MAX_FILE = 64 * 1024 * 1024
-KEPT = ("code.manifest", "log.txt", "metrics.json", "model.manifest", "params.json", "record.json")
+# A log may be of any size; but of a sparse file of a terabyte nothing is read.
+MAX_KEPT = 64 * 1024**3
+SIGNATURE = "model.sig"
+KEPT = (
+    "code.manifest",
+    "failed.json",
+    "log.txt",
+    "metrics.json",
+    LOCK,
+    MANIFEST,
+    "params.json",
+    "record.json",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,12 +70,10 @@ class Source:
 def read_optional(path: Path) -> bytes | None:
     """A file of the verifier's, or None if there is none. Raises InputError if it is too large."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_FILE + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except IsADirectoryError:
-        raise InputError("a folder where a file is expected", file=str(path)) from None
     if len(data) > MAX_FILE:
         raise InputError(f"more than {MAX_FILE} bytes", file=str(path))
     return data
@@ -164,15 +177,38 @@ def find_manifest(
     return None
 
 
-def kept_files(run: RunFolder | None) -> dict[str, Digest]:
-    """What the run folder keeps beside the record, as it is now."""
-    found: dict[str, Digest] = {}
+def kept_files(run: RunFolder | None) -> dict[str, str]:
+    """What the run folder keeps beside the record, as it is now: digests, or what is there that
+    is no file. What is not there is not in the answer."""
+    found: dict[str, str] = {}
     for name in KEPT if run is not None else ():
         assert run is not None
-        data = read_optional(run.path / name)
-        if data is not None:
-            found[name] = sha256_of(data)
+        try:
+            found[name] = hash_regular(run.path / name, max_bytes=MAX_KEPT)
+        except FileNotFoundError:
+            continue
+        except InputError as error:
+            found[name] = error.found or error.message
     return found
+
+
+def model_signature(run: RunFolder | None, signed: Signed[Record]) -> str | None:
+    """Why the run's model.sig is not the signer's word about the record's model; None if it is,
+    if there is none, or if the record itself has no signature that fits."""
+    record, trust = signed.value, signed.trust
+    if run is None or record is None or trust is None or trust.key is None:
+        return None
+    try:
+        data = read_optional(run.path / SIGNATURE)
+        if data is None:
+            return None
+        found = read_model_signature(data, trust.key)
+        manifest = find_manifest(record.model, Source(name="", data=b"", folder=run.path), {})
+        if manifest is not None and found.files != model_files(manifest):
+            return "a signature of another model"
+    except InputError as error:
+        return error.message if error.found is None else f"{error.message}: {error.found}"
+    return None
 
 
 def carried_files(image: ImageFacts | None) -> dict[str, bytes]:
