@@ -20,11 +20,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mllock.attest.image_statement import ImageStatement
+from mllock.check.claims_behaviour import behaviour
 from mllock.check.claims_image import code, configuration, environment
 from mllock.check.claims_lineage import lineage
 from mllock.check.claims_model import model
 from mllock.check.claims_release import release
-from mllock.check.evidence import Evidence, ImageFacts, Signed
+from mllock.check.evidence import Endpoint, Evidence, ImageFacts, ProbesSeen, Signed
 from mllock.check.findings import not_asked, proven, refuted, unproven
 from mllock.check.types import CLAIMS, Claim, Difference, Finding
 from mllock.train.record import Record
@@ -39,6 +40,7 @@ _RULES: dict[Claim, Callable[[Evidence, Record], Finding]] = {
     "configuration": configuration,
 }
 _OF_IMAGES: tuple[Claim, ...] = ("environment", "code", "configuration")
+_OF_BYTES: tuple[Claim, ...] = ("model", *_OF_IMAGES)
 _OF_STATEMENT: tuple[Claim, ...] = ("code", "configuration")
 
 
@@ -48,7 +50,9 @@ def decide(evidence: Evidence) -> tuple[Finding, ...]:
     found: dict[Claim, Finding] = {"signature": signature(evidence)}
     image = isinstance(evidence.target, ImageFacts)
     for claim, rule in _RULES.items():
-        if not image and claim in _OF_IMAGES:
+        if isinstance(evidence.target, Endpoint) and claim in _OF_BYTES:
+            found[claim] = not_asked(claim, "an endpoint shows answers, and none of its bytes")
+        elif not image and claim in _OF_IMAGES:
             found[claim] = not_asked(claim, "a folder has no environment, code or configuration")
         elif record is None:
             found[claim] = unproven(
@@ -56,7 +60,7 @@ def decide(evidence: Evidence) -> tuple[Finding, ...]:
             )
         else:
             found[claim] = _rest_on(evidence, rule(evidence, record))
-    found["behaviour"] = not_asked("behaviour", "nothing is run by this check")
+    found["behaviour"] = behaviour(evidence)
     found["release"] = _release(evidence, found)
     return tuple(found[claim] for claim in CLAIMS)
 
@@ -143,8 +147,22 @@ def _signed(
 
 
 def hashed_bytes(evidence: Evidence) -> tuple[int, int]:
-    """(bytes that were hashed, bytes that there are to hash) in the target."""
+    """(bytes that were hashed, bytes that there are to hash) in the target; of recorded answers,
+    those that were compared, and all."""
+    seen = 0 if evidence.probes is None else sum(probe.size for probe in evidence.probes.seen)
+    read, there = _of_target(evidence)
+    return read + seen, there + seen + _not_answered(evidence.probes)
+
+
+def _not_answered(probes: ProbesSeen | None) -> int:
+    """At least a byte for each probe that got no answer."""
+    return 0 if probes is None else probes.total - len(probes.seen)
+
+
+def _of_target(evidence: Evidence) -> tuple[int, int]:
     target = evidence.target
+    if isinstance(target, Endpoint):
+        return 0, 0
     if isinstance(target, ImageFacts):
         read = sum(layer.size for layer in target.layers if layer.contents is not None)
         return read, sum(layer.size for layer in target.layers)

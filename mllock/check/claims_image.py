@@ -105,7 +105,7 @@ def environment(evidence: Evidence, record: Record) -> Finding:
             "environment",
             f"{same}, but it was trained {where}; "
             f"{record.wheels_verified} of {record.wheels_locked} wheels equal by hash",
-            cure="train in the image itself (--runtime docker, not available in this version), "
+            cure="train in the image itself (mllock train --runtime docker), "
             "or accept it with --allow-unproven environment",
             source=_SOURCE,
         )

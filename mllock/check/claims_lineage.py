@@ -17,6 +17,7 @@ from mllock.core.digest import Digest, is_digest
 from mllock.image.environment import image_variables
 from mllock.image.read import Member
 from mllock.lock.types import Lock
+from mllock.probes.recording import NAME as PROBES
 from mllock.train.record import Material, Record, lock_materials
 
 __all__ = ["lineage"]
@@ -109,7 +110,8 @@ def _files(record: Record) -> dict[str, Digest]:
 def _missing(evidence: Evidence, record: Record) -> list[str]:
     if evidence.run is None:
         return []
-    return sorted(_files(record).keys() - evidence.kept.keys())
+    # The answers to probes are secret: `behaviour` asks for them, and says so.
+    return sorted(_files(record).keys() - evidence.kept.keys() - {PROBES})
 
 
 def _carried(evidence: Evidence, record: Record) -> Iterator[Difference]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from mllock.check.claims_image import APP, unreadable
 from mllock.check.compare import compare_files, compare_trees, manifest_of, tree_below
-from mllock.check.evidence import Evidence, FoundTree
+from mllock.check.evidence import Evidence, FoundTree, ImageFacts
 from mllock.check.findings import proven, refuted
 from mllock.check.types import Difference, Finding
 from mllock.core.tree import SINGLE, Entry
@@ -28,6 +28,7 @@ def model(evidence: Evidence, record: Record) -> Finding:
         single = SINGLE in tree.entries or SINGLE in tree.odd
         name = record.model_path.rpartition("/")[2] if single else ""
         return _compare(evidence, record, tree, name)
+    assert isinstance(target, ImageFacts)
     stopped = unreadable("model", evidence, target, ("model",))
     if stopped is not None:
         return stopped

@@ -187,6 +187,12 @@ def _has_digests(image: ImageFacts) -> bool:
 def _of_model(model: Finding) -> Finding | None:
     if model.verdict == "refuted":
         return refuted("release", "what is there is not the model that was released: see model")
+    if model.verdict == "not asked":
+        return unproven(
+            "release",
+            f"no bytes of the released model are seen: {model.reason}",
+            cure="check the folder, the layout or the image that runs there",
+        )
     if model.verdict != "proven":
         return unproven(
             "release", "whether the released model is there is not proven", cure="see model"

@@ -20,14 +20,18 @@ from mllock.core.digest import Digest
 from mllock.core.tree import Entry, TreeManifest
 from mllock.image.read import LayerContents, Member
 from mllock.lock.types import Lock
+from mllock.probes.compare import Mismatch
 from mllock.train.record import Record
 
 __all__ = [
+    "Endpoint",
     "Evidence",
     "FoundTree",
     "ImageFacts",
     "LayerSeen",
     "LockFound",
+    "ProbeSeen",
+    "ProbesSeen",
     "Problem",
     "ReleaseFacts",
     "Signed",
@@ -145,25 +149,56 @@ class ReleaseFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Endpoint:
+    """Something that answers at `url`: nothing of its bytes is seen."""
+
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeSeen:
+    """One recorded probe, asked again. `size` is of the recorded body; `exact` says that nothing
+    but equality counts as alike; `mismatches` is empty if it was."""
+
+    name: str
+    size: int
+    exact: bool
+    mismatches: tuple[Mismatch, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbesSeen:
+    """What came of asking `total` probes of `url`; or why none was sent, and what would help."""
+
+    url: str
+    seen: tuple[ProbeSeen, ...] = ()
+    total: int = 0
+    problem: str | None = None
+    cure: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
     """Everything that the claims are decided from.
 
     `project` is the name of the project that is checked, if it is known; `run` the run that was
-    named or chosen, if the record came from its folder. `target` is a tree for `path:` and an image
-    for `oci:`. `manifest` is the text of the model's manifest, if one with the record's digest was
-    found; `kept` are files of the run folder by name, with their digests; `model_signature` is what
-    is wrong with the run's model.sig. `stage` is
-    what was asked for; `release` is there if there is a record that can be used.
+    named or chosen, if the record came from its folder. `target` is a tree for `path:`, an image
+    for `oci:`, an endpoint for `http:`. `manifest` is the text of the model's manifest, if one with
+    the record's digest was found; `kept` are files of the run folder by name, with their digests;
+    `model_signature` is what is wrong with the run's model.sig. `stage` is what was asked for;
+    `release` is there if there is a record that can be used; `probes` is what was asked, if
+    anything was to be.
     """
 
     project: str | None
     run: str | None = None
     record: Signed[Record]
     statement: Signed[ImageStatement] | None
-    target: FoundTree | ImageFacts
+    target: FoundTree | ImageFacts | Endpoint
     locks: tuple[LockFound, ...] = ()
     manifest: TreeManifest | None = None
     kept: Mapping[str, str] = field(default_factory=dict)
     model_signature: str | None = None
     stage: str | None = None
     release: ReleaseFacts | None = None
+    probes: ProbesSeen | None = None

@@ -21,6 +21,7 @@ from mllock.core.digest import Digest, sha256_of
 from mllock.core.tree import TreeManifest
 from mllock.errors import InputError, LockError, RunError
 from mllock.lock.format import parse_lock
+from mllock.probes.recording import NAME as PROBES
 from mllock.store.regular import hash_regular, open_regular
 from mllock.train.record import Record, read_record
 from mllock.train.runs import RunFolder
@@ -53,6 +54,7 @@ KEPT = (
     LOCK,
     MANIFEST,
     "params.json",
+    PROBES,
     "record.json",
 )
 
@@ -77,6 +79,18 @@ def read_optional(path: Path) -> bytes | None:
     if len(data) > MAX_FILE:
         raise InputError(f"more than {MAX_FILE} bytes", file=str(path))
     return data
+
+
+def _beside(source: Source, name: str) -> bytes | None:
+    """A file beside the record. What is no file in a run folder, `kept_files` says."""
+    if source.folder is None:
+        return None
+    try:
+        return read_optional(source.folder / name)
+    except InputError:
+        if source.run is None:
+            raise
+        return None
 
 
 def sign_of_record(source: Source, policy: Policy, project: str | None) -> Signed[Record]:
@@ -137,7 +151,7 @@ def find_locks(
         # Beside a file that the user names, any lock may lie; a run folder keeps its own.
         found += _lock(
             f"{source.folder.name}/{LOCK}",
-            read_optional(source.folder / LOCK),
+            _beside(source, LOCK),
             copy=source.run is not None,
         )
     found += _lock(f"/opt/mllock/{LOCK}", carried.get(LOCK), copy=True)
@@ -166,8 +180,7 @@ def find_manifest(
     expected: Digest, source: Source, carried: Mapping[str, bytes]
 ) -> TreeManifest | None:
     """The text of the model's manifest, wherever one with the right digest is."""
-    beside = None if source.folder is None else read_optional(source.folder / MANIFEST)
-    for data in (beside, carried.get(MANIFEST)):
+    for data in (_beside(source, MANIFEST), carried.get(MANIFEST)):
         if data is not None and sha256_of(data) == expected:
             try:
                 return tree.parse(data)
@@ -179,7 +192,8 @@ def find_manifest(
 
 def kept_files(run: RunFolder | None) -> dict[str, str]:
     """What the run folder keeps beside the record, as it is now: digests, or what is there that
-    is no file. What is not there is not in the answer."""
+    is no file. What is not there is not in the answer, nor are answers to probes that are for
+    their owner only."""
     found: dict[str, str] = {}
     for name in KEPT if run is not None else ():
         assert run is not None
@@ -187,6 +201,9 @@ def kept_files(run: RunFolder | None) -> dict[str, str]:
             found[name] = hash_regular(run.path / name, max_bytes=MAX_KEPT)
         except FileNotFoundError:
             continue
+        except PermissionError:
+            if name != PROBES:
+                raise
         except InputError as error:
             found[name] = error.found or error.message
     return found

@@ -1,9 +1,10 @@
 """What a TARGET on the command line means. Looks at what exists, reads nothing of it.
 
-`path:DIR`, `oci:DIR` and `oci:DIR:REF` are read in this version; the other prefixes of the design
-are known and refused. Without a prefix, a target is a path if one exists, and a folder that is an
-image layout and nothing else is read as one: what was chosen is said in `chosen`. A folder that
-could be both is refused: a model must not pass because somebody laid a good image beside it.
+`path:DIR`, `oci:DIR`, `oci:DIR:REF` and `http(s)://HOST` are checked in this version; the other
+prefixes of the design are known and refused. Without a prefix, a target is a path if one exists,
+and a folder that is an image layout and nothing else is read as one: what was chosen is said in
+`chosen`. A folder that could be both is refused: a model must not pass because somebody laid a good
+image beside it.
 """
 
 from __future__ import annotations
@@ -15,27 +16,32 @@ from pathlib import Path
 from typing import Literal
 
 from mllock.errors import InputError, NotAvailableError
+from mllock.probes.address import Address, parse_address
 from mllock.store.layout_reader import INDEX, MARKER
 
 __all__ = ["DEFAULT_REF", "Target", "parse_target"]
 
 DEFAULT_REF = "serve"
 OF_A_LAYOUT = frozenset({MARKER, INDEX, "blobs"})
-_LATER = ("image", "container", "registry", "http", "https", "k8s")
+_LATER = ("image", "container", "registry", "k8s")
 _HINT = "path:DIR for a model folder, oci:DIR for an image layout"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """`text` as it was given; `ref` is the reference name inside of a layout."""
+    """`text` as it was given; `ref` is the reference name inside of a layout; `address` is where an
+    endpoint is, whose `path` says nothing."""
 
     text: str
-    kind: Literal["path", "oci"]
+    kind: Literal["path", "oci", "http"]
     path: Path
     ref: str | None
+    address: Address | None = None
 
     @property
     def chosen(self) -> str:
+        if self.address is not None:
+            return f"the endpoint {self.address}"
         if self.kind == "oci":
             return f'the image "{self.ref}" of the OCI layout {self.path}'
         return f"the {'folder' if self.path.is_dir() else 'file'} {self.path}"
@@ -48,6 +54,8 @@ def parse_target(text: str, base: Path) -> Target:
         return _path(text, base / rest)
     if colon and prefix == "oci":
         return _layout(text, rest, base)
+    if colon and prefix in ("http", "https"):
+        return Target(text=text, kind="http", path=base, ref=None, address=parse_address(text))
     if (base / text).exists() and text:
         if os.path.lexists(base / text / MARKER):
             _refuse_both(base / text)

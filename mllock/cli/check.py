@@ -17,6 +17,7 @@ Examples:
   mllock check oci:.mllock/oci --allow-unproven environment
   mllock check path:/srv/model --run 20261123-081501-k3f9 --json
   mllock check path:/srv/model --stage production
+  mllock check https://wine.example.org --allow-unproven behaviour
 """
 
 
@@ -47,6 +48,11 @@ Examples:
     help="Where signed releases and revocations are; default: .mllock/releases of the project.",
 )
 @click.option(
+    "--probe",
+    metavar="URL",
+    help="Ask this endpoint the recorded probes as well: where the target is served.",
+)
+@click.option(
     "--allow-unproven",
     "accepted",
     metavar="CLAIM",
@@ -65,13 +71,15 @@ def command(
     policy: Path | None,
     stage: str | None,
     releases: Path | None,
+    probe: str | None,
     accepted: tuple[Claim, ...],
     as_json: bool,
 ) -> int:
     """Prove, claim by claim, that TARGET is what was trained, or say what differs.
 
-    TARGET is path:DIR (a model folder or file) or oci:DIR[:REF] (an image in an OCI layout;
-    default REF: serve). Without a prefix it is what is there. Exit code: 0 all asked claims are
+    TARGET is path:DIR (a model folder or file), oci:DIR[:REF] (an image in an OCI layout;
+    default REF: serve) or http(s)://HOST[:PORT] (an endpoint, which is asked the recorded probes).
+    Without a prefix it is what is there. Exit code: 0 all asked claims are
     proven or accepted, 1 something is refuted, 3 something is unproven.
     """
     from mllock.check.report import lines, to_json
@@ -86,6 +94,7 @@ def command(
         stage=stage,
         releases=releases,
         accepted=accepted,
+        probe=probe,
     )
     if as_json:
         app.print_json(to_json(report))

@@ -31,6 +31,7 @@ COMMANDS = {
     "lock": ("lock", "Pin everything that mlproject.toml declares."),
     "build": ("build", "Make identical images for training and serving."),
     "train": ("train", "Train from the lock and sign what went in and came out."),
+    "serve": ("serve", "Serve a run's model with the locked environment."),
     "runs": ("runs", "List the runs of this project."),
     "show": ("show", "Show one run: inputs, outputs, metrics, signature."),
     "check": ("check", "Prove that what is deployed is what was trained."),

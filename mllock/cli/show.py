@@ -77,6 +77,8 @@ def _lines(details: RunDetails) -> list[tuple[str, str]]:
         ("wheels", f"{record.wheels_verified} of {record.wheels_locked} equal by hash"),
         ("code", record.code + _commit(record)),
     ]
+    if "probes.json" in record.byproducts:
+        lines.append(("probes", f"answers recorded, {record.byproducts['probes.json']}"))
     lines += [(f"data {name}", digest) for name, digest in record.data.items()]
     lines += [("model", record.model)]
     lines += [("", f"{name} {digest}") for name, digest in record.model_files.items()]
@@ -129,6 +131,7 @@ def _json(details: RunDetails) -> dict[str, object]:
         "wheels": {"locked": record.wheels_locked, "verified": record.wheels_verified},
         "code": {"digest": record.code, "commit": record.commit, "dirty": record.dirty},
         "data": dict(record.data),
+        "probes": record.byproducts.get("probes.json"),
         "model": record.model,
         "files": dict(record.model_files),
         "facts": dict(record.facts),

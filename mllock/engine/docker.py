@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -20,6 +21,7 @@ import docker.errors
 import requests
 from docker.context import ContextAPI
 from docker.utils import kwargs_from_env
+from docker.utils.socket import frames_iter
 
 from mllock.engine.docker_errors import (
     MissingError,
@@ -28,8 +30,15 @@ from mllock.engine.docker_errors import (
     translated,
     unreachable,
 )
-from mllock.engine.docker_values import container_of, image_of, info_of, is_remote, plain_endpoint
-from mllock.engine.types import Change, Container, ContainerPlan, EngineImage, EngineInfo
+from mllock.engine.docker_values import (
+    container_of,
+    image_of,
+    info_of,
+    is_remote,
+    look_of,
+    plain_endpoint,
+)
+from mllock.engine.types import Change, Container, ContainerPlan, EngineImage, EngineInfo, Look
 from mllock.errors import EngineError
 
 __all__ = ["DockerEngine", "connect"]
@@ -167,8 +176,11 @@ class DockerEngine:
                 for mount in plan.mounts
             ],
             init=plan.init or None,
+            cap_drop=None if plan.capabilities is None else ["ALL"],
+            cap_add=list(plan.capabilities or ()) or None,
+            security_opt=None if plan.capabilities is None else ["no-new-privileges"],
             # The engine's default may be one that `output` cannot read.
-            log_config=docker.types.LogConfig(type="json-file"),
+            log_config=docker.types.LogConfig(type="json-file" if plan.keeps_output else "none"),
         )
         with translated("create a container"):
             created = self._client.create_container(
@@ -195,6 +207,17 @@ class DockerEngine:
                 container, stdout=True, stderr=True, stream=True, follow=True
             ),
         )
+
+    @contextlib.contextmanager
+    def attached(self, container: str) -> Iterator[Iterator[bytes]]:
+        what = "pass on what a container prints"
+        wanted = {"stdout": 1, "stderr": 1, "stream": 1}
+        with translated(what), self._patient():
+            connection = self._client.attach_socket(container, params=wanted)
+        try:
+            yield _reading(what, (data for _, data in frames_iter(connection, tty=False)))
+        finally:
+            _close(connection)
 
     def wait(self, container: str) -> Container:
         with translated("wait for a container"):
@@ -248,6 +271,15 @@ class DockerEngine:
             return self._stream(f"read {path} of a container", lambda: chunks)
         return None
 
+    def look(self, container: str, path: str) -> Look | None:
+        with contextlib.suppress(MissingError), translated(f"look at {path} of a container"):
+            # The docker package has no call for this question; HEAD is what `docker cp` asks first.
+            url = self._client._url("/containers/{0}/archive", container)  # noqa: SLF001
+            answer = self._client.head(url, params={"path": path}, timeout=ANSWER)
+            self._client._raise_for_status(answer)  # noqa: SLF001
+            return look_of(answer.headers.get("X-Docker-Container-Path-Stat", ""))
+        return None
+
     def put_archive(self, container: str, path: str, archive: Iterable[bytes]) -> None:
         with translated(f"write to {path} of a container"), self._patient():
             self._client.put_archive(container, path, _body(archive))
@@ -255,6 +287,11 @@ class DockerEngine:
     def create_volume(self, labels: dict[str, str]) -> str:
         with translated("create a volume"):
             return str(self._client.create_volume(labels=labels)["Name"])
+
+    def volumes(self, label: str) -> dict[str, dict[str, str]]:
+        with translated("list its volumes"):
+            listed = self._client.volumes(filters={"label": label})
+        return {str(v["Name"]): dict(v.get("Labels") or {}) for v in listed.get("Volumes") or ()}
 
     def remove_volume(self, name: str) -> None:
         with contextlib.suppress(MissingError), translated("remove a volume"):
@@ -285,6 +322,16 @@ class DockerEngine:
             yield
         finally:
             self._client.timeout = before
+
+
+def _close(connection: Any) -> None:
+    """Close a connection that was taken over from HTTP: whoever still reads from it sees an end."""
+    with contextlib.suppress(OSError):
+        getattr(connection, "_sock", connection).shutdown(socket.SHUT_RDWR)
+    response = getattr(connection, "_response", None)
+    if response is not None:
+        response.close()
+    connection.close()
 
 
 def _reading(what: str, chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -5,15 +5,18 @@ Source: Docker Engine API v1.41, ImageInspect, ContainerInspect, SystemInfo.
 
 from __future__ import annotations
 
+import base64
+import datetime as dt
+import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from mllock.core.digest import Digest, parse_digest
-from mllock.engine.types import Container, EngineImage, EngineInfo, State
+from mllock.engine.types import Container, EngineImage, EngineInfo, Look, State
 from mllock.errors import EngineError, MllockError
 
-__all__ = ["container_of", "image_of", "info_of", "is_remote", "plain_endpoint"]
+__all__ = ["container_of", "image_of", "info_of", "is_remote", "look_of", "plain_endpoint"]
 
 # What `uname -m` calls the architectures that OCI names otherwise.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
@@ -33,6 +36,10 @@ def info_of(raw: Mapping[str, Any], endpoint: str, *, remote: bool) -> EngineInf
         remote=remote,
         rootless=any(option.startswith("name=rootless") for option in options),
         image_is_manifest=["driver-type", "io.containerd.snapshotter.v1"] in store,
+        relabels=any(option.startswith(("name=userns", "name=selinux")) for option in options),
+        limits_memory=bool(raw.get("MemoryLimit", False)),
+        kernel=str(raw.get("KernelVersion", "")),
+        cpus=int(raw.get("NCPU", 0)),
     )
 
 
@@ -68,6 +75,17 @@ def container_of(raw: Mapping[str, Any]) -> Container:
         labels={str(k): str(v) for k, v in (_mapping(raw, "Config").get("Labels") or {}).items()},
         raw=raw,
     )
+
+
+def look_of(header: str) -> Look:
+    """Engine API, ContainerArchiveInfo: base64 of JSON in X-Docker-Container-Path-Stat."""
+    try:
+        raw = json.loads(base64.b64decode(header, validate=True))
+        changed = dt.datetime.fromisoformat(str(raw["mtime"]))
+        since = changed - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        return Look(size=int(raw["size"]), changed=since // dt.timedelta(microseconds=1))
+    except (ValueError, KeyError, TypeError) as error:
+        raise EngineError("the container engine says nothing of use of a path") from error
 
 
 def is_remote(endpoint: str) -> bool:

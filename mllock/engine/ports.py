@@ -7,11 +7,11 @@ things by digest or id, and callers use those from then on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from mllock.engine.types import Change, Container, ContainerPlan, EngineImage, EngineInfo
+from mllock.engine.types import Change, Container, ContainerPlan, EngineImage, EngineInfo, Look
 
 __all__ = ["Engine"]
 
@@ -47,6 +47,10 @@ class Engine(Protocol):
         """Standard output and error of a started container: from its beginning, as they come, until
         it ends."""
 
+    def attached(self, container: str) -> AbstractContextManager[Iterator[bytes]]:
+        """Standard output and error of a container that is to be started in the block: each byte as
+        it comes, whole lines or not. `output` has it by lines, from the engine's log."""
+
     def wait(self, container: str) -> Container:
         """When it has ended: how."""
 
@@ -73,11 +77,17 @@ class Engine(Protocol):
     def archive(self, container: str, path: str) -> AbstractContextManager[Iterator[bytes]] | None:
         """A file or folder as a tar, mounts included; None if there is no such path."""
 
+    def look(self, container: str, path: str) -> Look | None:
+        """At a path, mounts included; None if there is no such path."""
+
     def put_archive(self, container: str, path: str, archive: Iterable[bytes]) -> None:
         """Unpack a tar into the folder `path`."""
 
     def create_volume(self, labels: dict[str, str]) -> str:
         """A new volume; its name."""
+
+    def volumes(self, label: str) -> Mapping[str, Mapping[str, str]]:
+        """All with a label ("name" or "name=value"): name -> labels."""
 
     def remove_volume(self, name: str) -> None:
         """One that is missing is fine."""

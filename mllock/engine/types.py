@@ -19,6 +19,7 @@ __all__ = [
     "ContainerPlan",
     "EngineImage",
     "EngineInfo",
+    "Look",
     "Mount",
     "State",
 ]
@@ -33,7 +34,9 @@ class EngineInfo:
 
     `remote`: its disk is not this machine's, so that folders cannot be bound. `rootless`: its root
     is not this machine's. `image_is_manifest`: it names images by manifest digest (containerd
-    store) and not by config digest (classic store).
+    store) and not by config digest (classic store). `relabels`: it maps users or labels files, so
+    that a program cannot read what is bound from this machine. `kernel` and `cpus` are of its
+    machine; `limits_memory` says whether it can.
     """
 
     name: str
@@ -44,6 +47,10 @@ class EngineInfo:
     remote: bool
     rootless: bool
     image_is_manifest: bool
+    relabels: bool = False
+    limits_memory: bool = True
+    kernel: str = ""
+    cpus: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +86,9 @@ class ContainerPlan:
 
     `memory` is in bytes, swap included. `network` False means none at all. `ports` are container
     port -> (address, port) of the engine's machine; port 0 lets the engine choose. `tmpfs` are
-    target -> mount options.
+    target -> mount options. `capabilities` are all that it has, and it cannot get others; None is
+    what engines give. Without `keeps_output` the
+    engine has no log of it, and what it prints is for `attached` only.
     """
 
     image: str
@@ -95,6 +104,8 @@ class ContainerPlan:
     ports: Mapping[int, tuple[str, int]] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     init: bool = False
+    capabilities: tuple[str, ...] | None = None
+    keeps_output: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +134,14 @@ class Container:
     ports: Mapping[int, tuple[str, int]]
     labels: Mapping[str, str]
     raw: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """What stat says of a path in a container, as the engine tells: `changed` in microseconds."""
+
+    size: int
+    changed: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 A run is staged in `.mllock/tmp/` and appears under its ID by one rename, good or failed, so that a
 reader never sees half of one. A run is good if and only if its bundle is there and reads; a failed
-one keeps `log.txt` and `failed.json`, never a record or a model. Files are read here by form only:
+one keeps logs and `failed.json`, never a record or a model. Files are read here by form only:
 whether a signature is to be believed is `mllock.attest.policy`'s. Raises RunError.
 """
 
@@ -44,7 +44,7 @@ _RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9]{4}")
 MAX_FILE = 256 * 1024 * 1024
 
 
-FailureKind = Literal["program", "output", "void", "interrupted"]
+FailureKind = Literal["program", "output", "probes", "void", "interrupted"]
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):

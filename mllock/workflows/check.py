@@ -2,9 +2,10 @@
 
 Order: the target's meaning, the policy, the target's bytes (of a folder no more than a signed model
 may have), then the record that it is held against (chosen, never believed, by what the target
-says), then the claims. Reads only: no key is made, nothing is fetched, built or run, nothing of the
-target is executed; with a stage, what was seen of releases is remembered at the end. Imports no
-resolver and no builder; a test holds it to that.
+says), then the probes, if an endpoint is to be asked, then the claims. Reads only: no key is
+made, nothing is fetched, built or run, nothing of the target is executed; with a stage, what was
+seen of releases is remembered at the end. Imports no resolver and no builder; a test holds it to
+that.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from mllock.check import expected as side
 from mllock.check.claims import decide, hashed_bytes
 from mllock.check.compare import manifest_of
 from mllock.check.document import document_of
-from mllock.check.evidence import Evidence, FoundTree, ImageFacts, Signed
+from mllock.check.evidence import (
+    Endpoint,
+    Evidence,
+    FoundTree,
+    ImageFacts,
+    ProbesSeen,
+    Signed,
+)
 from mllock.check.expected import Source
 from mllock.check.folder import read_tree
 from mllock.check.image import name_culprits, read_image
@@ -29,6 +37,7 @@ from mllock.check.targets import Target, parse_target
 from mllock.check.types import Claim, Report
 from mllock.core.digest import Digest
 from mllock.errors import ArchiveError, InputError, RunError
+from mllock.probes.address import Address, parse_address
 from mllock.store.layout_reader import Layout, open_layout
 from mllock.train.record import Record
 from mllock.train.runs import RunFolder, list_runs, open_run
@@ -51,6 +60,7 @@ class _Asked:
     run: str | None
     record: Path | None
     released: ReleaseQuestion
+    probe: Address | None = None
 
 
 def check_target(
@@ -65,22 +75,28 @@ def check_target(
     stage: str | None = None,
     releases: Path | None = None,
     now: dt.datetime | None = None,
+    probe: str | None = None,
 ) -> Report:
     """Check `target` (as on the command line; relative to `base`, default the current folder).
 
+    `probe` is the address of an endpoint that is asked the recorded probes beside the target.
     Raises InputError for what cannot be checked at all; everything that was found out about the
     target itself is in the report.
     """
     if run is not None and record is not None:
         raise InputError("--run and --record both say what it should be: give one of them")
     trust = load_policy(policy, ctx.config_dir, ctx.environ)
+    parsed = parse_target(target, Path.cwd() if base is None else base)
+    if parsed.address is not None and probe is not None:
+        raise InputError("--probe: the target is an endpoint, and is asked itself")
     asked = _Asked(
         ctx=ctx,
-        target=parse_target(target, Path.cwd() if base is None else base),
+        target=parsed,
         policy=trust,
         project=_project_name(ctx),
         run=run,
         record=record,
+        probe=parsed.address if probe is None else parse_address(probe),
         released=ask_release(
             ctx.releases if releases is None else releases,
             place=".mllock/releases" if releases is None else str(releases),
@@ -93,6 +109,8 @@ def check_target(
     )
     if asked.target.kind == "path":
         evidence, why = _folder(asked)
+    elif asked.target.address is not None:
+        evidence, why = _endpoint(asked, asked.target.address)
     else:
         evidence, why = _image(asked)
     checked, there = hashed_bytes(evidence)
@@ -164,12 +182,27 @@ def _image(asked: _Asked) -> tuple[Evidence, str]:
     return _evidence(asked, source, signed, statement, facts, carried), why
 
 
+def _endpoint(asked: _Asked, address: Address) -> tuple[Evidence, str]:
+    runs = _good_runs(asked)
+    newest = asked.released.records()
+    likely = [
+        *((run, "the released run") for run in runs if run.record().digest in newest),
+        *((run, "the newest run") for run in runs),
+    ]
+    chosen = _named(asked) or next(((_of_run(run), why) for run, why in likely), None)
+    if chosen is None:
+        raise _nothing(asked)
+    source, why = chosen
+    signed = side.sign_of_record(source, asked.policy, asked.project)
+    return _evidence(asked, source, signed, None, Endpoint(url=str(address)), {}), why
+
+
 def _evidence(
     asked: _Asked,
     source: Source,
     signed: Signed[Record],
     statement: Signed[ImageStatement] | None,
-    target: FoundTree | ImageFacts,
+    target: FoundTree | ImageFacts | Endpoint,
     carried: dict[str, bytes],
 ) -> Evidence:
     record = signed.usable
@@ -187,7 +220,17 @@ def _evidence(
         model_signature=side.model_signature(source.run, signed),
         stage=asked.released.stage_of(of),
         release=None if record is None else asked.released.facts(record.project),
+        probes=_probes(asked, source, signed),
     )
+
+
+def _probes(asked: _Asked, source: Source, signed: Signed[Record]) -> ProbesSeen | None:
+    if asked.probe is None:
+        return None
+    from mllock.check.probing import ask_recorded, authorization
+
+    headers = authorization(asked.probe, asked.ctx.environ)
+    return ask_recorded(asked.probe, source, signed, headers=headers)
 
 
 def _named(asked: _Asked) -> tuple[Source, str] | None:

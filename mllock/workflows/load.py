@@ -7,7 +7,8 @@ that a layer is missing; then the whole archive is sent, as it is to every other
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 
 from mllock.core.digest import Digest
 from mllock.engine.ports import Engine
@@ -17,7 +18,11 @@ from mllock.image.types import Image
 from mllock.store.docker_archive import docker_archive
 from mllock.workflows.context import Context
 
-__all__ = ["load_image"]
+__all__ = ["image_id", "load_image"]
+
+
+# How long an engine may make an image of what it was sent, in seconds.
+_MAKING = 30.0
 
 
 def load_image(ctx: Context, engine: Engine, image: Image, tags: Sequence[str]) -> EngineImage:
@@ -25,14 +30,14 @@ def load_image(ctx: Context, engine: Engine, image: Image, tags: Sequence[str]) 
 
     Raises EngineError; IntegrityError if what the engine then has is not this image.
     """
-    present = engine.image(_id(engine, image))
+    present = engine.image(image_id(engine, image))
     if present is None:
         _send(ctx, engine, image, tags)
-        present = engine.image(_id(engine, image))
+        present = engine.image(image_id(engine, image))
     if present is None:
         raise IntegrityError(
             "the container engine took the image and does not have it",
-            expected=_id(engine, image),
+            expected=image_id(engine, image),
             hint='see "docker images"',
         )
     wanted = tuple(layer.diff_id for layer in image.layers)
@@ -49,7 +54,7 @@ def load_image(ctx: Context, engine: Engine, image: Image, tags: Sequence[str]) 
     return present
 
 
-def _id(engine: Engine, image: Image) -> Digest:
+def image_id(engine: Engine, image: Image) -> Digest:
     return image.manifest_digest if engine.info.image_is_manifest else image.config_digest
 
 
@@ -61,11 +66,30 @@ def _send(ctx: Context, engine: Engine, image: Image, tags: Sequence[str]) -> No
         f"{len(image.layers) - unsent} of {len(image.layers)} layers are new"
     )
     try:
-        engine.load(docker_archive(image, tags, ctx.cache, without))
+        _load(engine, image, docker_archive(image, tags, ctx.cache, without))
     except EngineError:
         if not without:
             raise
-        engine.load(docker_archive(image, tags, ctx.cache))
+        _load(engine, image, docker_archive(image, tags, ctx.cache))
+
+
+def _load(engine: Engine, image: Image, archive: Iterator[bytes]) -> None:
+    """Interrupted when all was sent, it ends when the engine has the image: which it goes on making
+    with nobody listening, so that whoever is to remove the image would look too early."""
+    sent = False
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal sent
+        yield from archive
+        sent = True
+
+    try:
+        engine.load(chunks())
+    except KeyboardInterrupt:
+        give_up = time.monotonic() + _MAKING
+        while sent and time.monotonic() < give_up and engine.image(image_id(engine, image)) is None:
+            time.sleep(0.1)
+        raise
 
 
 def _shared(engine: Engine, image: Image) -> Collection[Digest]:

@@ -14,12 +14,13 @@ from typing import Literal
 from mllock.attest.policy import Policy, Trust, load_policy
 from mllock.core.digest import Digest
 from mllock.errors import RunError
+from mllock.lock.types import Lock
 from mllock.spec.types import Scalar
 from mllock.train.record import Record
 from mllock.train.runs import Failure, RunFolder, list_runs, newest_good, open_run
 from mllock.workflows.context import Context
 
-__all__ = ["RunDetails", "RunRow", "runs_of", "show_run"]
+__all__ = ["RunDetails", "RunRow", "run_to_serve", "runs_of", "show_run"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +100,33 @@ def _released(
         if one.run == record.run_id or one.record == record.digest
     ]
     return {stage: text for stage, (_, text) in sorted(mine.items())}, next(iter(reasons), None)
+
+
+def run_to_serve(ctx: Context, lock: Lock, run_id: str | None) -> RunFolder:
+    """The run whose ID starts with `run_id`, else the newest good one; of `lock` in any case.
+
+    Raises RunError.
+    """
+    content = Digest(lock.content_digest)
+    if run_id is None:
+        run = newest_good(ctx.runs, content)
+        if run is None:
+            raise RunError(
+                "no run of this lock: there is no model to serve",
+                hint='make one with "mllock train"',
+            )
+        return run
+    run = open_run(ctx.runs, run_id)
+    record = run.record()
+    if record.lock_content != content:
+        raise RunError(
+            "the run was trained from another lock",
+            file=run.id,
+            expected=content,
+            found=record.lock_content,
+            hint='train again with "mllock train", or bring that lock back',
+        )
+    return run
 
 
 def _choose(ctx: Context, run: str | None) -> RunFolder:

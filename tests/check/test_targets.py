@@ -45,8 +45,20 @@ def test_targets(base, text, kind, path, ref, chosen):
 
 
 @pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("http://localhost:8080/a/", "the endpoint http://localhost:8080/a"),
+        ("https://example.org", "the endpoint https://example.org"),
+    ],
+)
+def test_endpoints(base, text, chosen):
+    target = parse_target(text, base)
+    assert (target.kind, target.chosen) == ("http", chosen)
+
+
+@pytest.mark.parametrize(
     "text",
-    ["image:x", "container:x", "registry:example.org/x:v1", "https://example.org", "k8s://a/b/c"],
+    ["image:x", "container:x", "registry:example.org/x:v1", "k8s://a/b/c"],
 )
 def test_targets_of_later(base, text):
     with pytest.raises(NotAvailableError) as caught:
@@ -72,6 +84,10 @@ def test_targets_of_later(base, text):
             "wine:latest",
             "wine:latest: no such file or folder, and images of an engine are not available in "
             "this version\nhint: path:DIR for a model folder, oci:DIR for an image layout",
+        ),
+        (
+            "http:8080",
+            "not an address\nexpected: http://HOST:PORT or https://HOST\nfound: http:8080",
         ),
         (
             "",

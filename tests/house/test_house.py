@@ -29,7 +29,9 @@ ROOMS = (
     "engine",
     # A record is a signed statement: training needs attest, and attest no training.
     "attest",
+    "probes",
     "train",
+    "serve",
     "check",
     "workflows",
     "cli",

@@ -254,7 +254,7 @@ def context(project: Path, environ: Mapping[str, str] | None = None) -> Context:
     cache = Cache(home / "cache", reporter)
     return Context(
         project=project,
-        environ={**pip_environ(home), **(environ or {})},
+        environ={**pip_environ(home), "MLLOCK_ENGINE": "none", **(environ or {})},
         reporter=reporter,
         cache=cache,
         fetcher=HttpFetcher(cache, reporter),

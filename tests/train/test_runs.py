@@ -177,6 +177,7 @@ def test_train_json(ctx: Context, typed: Typed) -> None:
         "model": run.record().model,
         "metrics": {"rows": 3, "score": 0.25},
         "signed-by": run.bundle().claimed_fingerprint,
+        "probes": 0,
     }
 
 
@@ -203,12 +204,6 @@ def test_a_program_that_fails_is_exit_code_1(ctx: Context, typed: Typed) -> None
         "status       failed: the training program failed with exit code 3\n"
         f"log          {run.log}\n"
     )
-
-
-def test_docker_is_for_a_later_version(typed: Typed) -> None:
-    code, out, err = typed("train", "--runtime", "docker")
-    assert (code, out) == (2, "")
-    assert "error: --runtime docker: not available in this version\n" in err
 
 
 def test_runs(ctx: Context, typed: Typed) -> None:
