@@ -106,7 +106,7 @@ def build_images(
     loaded = load_spec(ctx.project / "mlproject.toml")
     refuse_unavailable(loaded, host_platform())
     folder = output or default_output(ctx)
-    refuse_other_folders(folder)
+    refuse_other_folders(folder, kinds or ("train",), _is_ours)
     lock, _ = current_lock(ctx, loaded)
     run = _find_run(ctx, loaded, lock, kinds, run_id)
     environment = environment_of(ctx, loaded, lock)
@@ -118,13 +118,16 @@ def build_images(
     key = load_or_create_key(ctx.config_dir, ctx.environ)
     images = tuple(_finish(loaded, lock, environment, part, key) for part in parts)
     ctx.reporter.step(f"writing {folder}")
-    write_layout(
+    removed = write_layout(
         folder,
         {built.image.kind: built.image for built in images},
         {built.image.kind: built.statement for built in images},
         ctx.cache,
         keep=lambda other: _label(other) == environment.digest,
+        ours=_is_ours,
     )
+    for name, why in removed.items():
+        ctx.reporter.note(f'removed the image "{name}" from {folder}: {why}')
     for part, built in zip(parts, images, strict=True):
         if part.run is not None:
             atomic.write_bytes(part.run.path / STATEMENT, built.statement)
@@ -360,6 +363,11 @@ def _train(loaded: LoadedSpec) -> Train:
             hint="say there how the model is made: command, model",
         )
     return loaded.spec.train
+
+
+def _is_ours(image: LayoutImage) -> bool:
+    """Whether `build` made it, and under this name: a copy under another name is somebody's."""
+    return image.ref in ("train", "serve") and _label(image) is not None
 
 
 def _label(image: LayoutImage) -> str | None:
