@@ -2,7 +2,8 @@
 
 OCI image-spec 1.1, image-layout.md. Order: blobs first, each whole before it has its name; then
 `oci-layout`; index.json last, by rename, so that a reader sees the old images or all of the new
-ones (images of others stay, and what cannot be read is refused before all of it); then blobs that nothing names any more are removed. Layers are hard links into the cache where
+ones; then blobs that nothing names any more are removed. Images of others stay, and a layout that
+cannot be read is refused before all of it. Layers are hard links into the cache where
 the file system allows it. One process at a time writes a layout (`flock`); reading needs no lock.
 Not for reading what others made: `mllock.store.layout_reader`.
 """
