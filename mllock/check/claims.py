@@ -20,12 +20,21 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mllock.attest.image_statement import ImageStatement
+from mllock.check import claims_live as live
 from mllock.check.claims_behaviour import behaviour
 from mllock.check.claims_image import code, configuration, environment
 from mllock.check.claims_lineage import lineage
 from mllock.check.claims_model import model
 from mllock.check.claims_release import release
-from mllock.check.evidence import Endpoint, Evidence, ImageFacts, ProbesSeen, Signed
+from mllock.check.evidence import (
+    ContainerFacts,
+    Endpoint,
+    Evidence,
+    FoundTree,
+    ImageFacts,
+    ProbesSeen,
+    Signed,
+)
 from mllock.check.findings import not_asked, proven, refuted, unproven
 from mllock.check.types import CLAIMS, Claim, Difference, Finding
 from mllock.train.record import Record
@@ -39,6 +48,13 @@ _RULES: dict[Claim, Callable[[Evidence, Record], Finding]] = {
     "code": code,
     "configuration": configuration,
 }
+_LIVE_RULES: dict[Claim, Callable[[Evidence, Record], Finding]] = {
+    "lineage": lineage,
+    "model": live.model,
+    "environment": live.environment,
+    "code": live.code,
+    "configuration": live.configuration,
+}
 _OF_IMAGES: tuple[Claim, ...] = ("environment", "code", "configuration")
 _OF_BYTES: tuple[Claim, ...] = ("model", *_OF_IMAGES)
 _OF_STATEMENT: tuple[Claim, ...] = ("code", "configuration")
@@ -48,11 +64,12 @@ def decide(evidence: Evidence) -> tuple[Finding, ...]:
     """One finding for each of CLAIMS, in their order."""
     record = evidence.record.usable
     found: dict[Claim, Finding] = {"signature": signature(evidence)}
-    image = isinstance(evidence.target, ImageFacts)
-    for claim, rule in _RULES.items():
+    folder = isinstance(evidence.target, FoundTree)
+    rules = _LIVE_RULES if isinstance(evidence.target, ContainerFacts) else _RULES
+    for claim, rule in rules.items():
         if isinstance(evidence.target, Endpoint) and claim in _OF_BYTES:
             found[claim] = not_asked(claim, "an endpoint shows answers, and none of its bytes")
-        elif not image and claim in _OF_IMAGES:
+        elif folder and claim in _OF_IMAGES:
             found[claim] = not_asked(claim, "a folder has no environment, code or configuration")
         elif record is None:
             found[claim] = unproven(
@@ -97,7 +114,7 @@ def _rest_on(evidence: Evidence, finding: Finding) -> Finding:
 def signature(evidence: Evidence) -> Finding:
     """Record, and image statement of an image, by a trusted key and for this project."""
     parts: list[Finding] = [_signed("the record", evidence, evidence.record)]
-    if isinstance(evidence.target, ImageFacts):
+    if isinstance(evidence.target, ImageFacts | ContainerFacts):
         if evidence.statement is None:
             parts.append(
                 unproven(
@@ -166,6 +183,8 @@ def _of_target(evidence: Evidence) -> tuple[int, int]:
     if isinstance(target, ImageFacts):
         read = sum(layer.size for layer in target.layers if layer.contents is not None)
         return read, sum(layer.size for layer in target.layers)
+    if isinstance(target, ContainerFacts):
+        return target.hashed, target.size
     manifest = evidence.manifest
     record = evidence.record.usable
     if manifest is None or record is None or manifest.digest != record.model:

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator
 
 from mllock.attest.release import Release, rfc3339
 from mllock.attest.release_files import Stated
-from mllock.check.evidence import Evidence, ImageFacts, ReleaseFacts
+from mllock.check.evidence import ContainerFacts, Evidence, ImageFacts, ReleaseFacts
 from mllock.check.findings import not_asked, proven, refuted, unproven
 from mllock.check.types import Difference, Finding
+from mllock.core.digest import Digest
 from mllock.train.record import Record
 
 __all__ = ["newest", "release"]
@@ -152,12 +153,12 @@ def _set(value: Release, record: Record) -> Iterator[Difference]:
 
 def _images(evidence: Evidence, value: Release) -> Iterator[Difference]:
     """An image is one of the set if config and manifest are, of those that the target has."""
-    target = evidence.target
+    digests = _digests(evidence)
     bound = [image for image in value.images if image.kind == "serve"]
-    if not isinstance(target, ImageFacts) or not bound or not _has_digests(target):
+    if digests is None or not bound or digests == (None, None):
         return
     # An engine may know no manifest; a config names the bytes of all layers.
-    config, manifest = target.config_digest, target.manifest_digest
+    config, manifest = digests
     if any(
         config in (None, image.config) and manifest in (None, image.manifest) for image in bound
     ):
@@ -180,8 +181,14 @@ def _images(evidence: Evidence, value: Release) -> Iterator[Difference]:
         )
 
 
-def _has_digests(image: ImageFacts) -> bool:
-    return image.config_digest is not None or image.manifest_digest is not None
+def _digests(evidence: Evidence) -> tuple[Digest | None, Digest | None] | None:
+    """Config and manifest of the image, or of the container's image; None if it is neither."""
+    target = evidence.target
+    if isinstance(target, ImageFacts):
+        return target.config_digest, target.manifest_digest
+    if isinstance(target, ContainerFacts):
+        return (None, target.image) if target.image_is_manifest else (target.image, None)
+    return None
 
 
 def _of_model(model: Finding) -> Finding | None:
@@ -279,9 +286,10 @@ def _passed_over(
 def _no_image(evidence: Evidence, stated: Stated) -> Finding | None:
     value = stated.release
     assert value is not None
-    if not isinstance(evidence.target, ImageFacts):
+    digests = _digests(evidence)
+    if digests is None:
         return None
-    if not _has_digests(evidence.target):
+    if digests == (None, None):
         return unproven("release", "which image this is cannot be read", cure="see configuration")
     if not any(image.kind == "serve" for image in value.images):
         return unproven(

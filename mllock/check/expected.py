@@ -15,7 +15,7 @@ from mllock.attest.bundle import read_bundle
 from mllock.attest.image_statement import ImageStatement, read_image_statement
 from mllock.attest.model_signing import model_files, read_model_signature
 from mllock.attest.policy import Policy
-from mllock.check.evidence import ImageFacts, LockFound, Problem, Signed
+from mllock.check.evidence import ContainerFacts, ImageFacts, LockFound, Problem, Signed
 from mllock.core import canonical, tree
 from mllock.core.digest import Digest, sha256_of
 from mllock.core.tree import TreeManifest
@@ -228,7 +228,7 @@ def model_signature(run: RunFolder | None, signed: Signed[Record]) -> str | None
     return None
 
 
-def carried_files(image: ImageFacts | None) -> dict[str, bytes]:
+def carried_files(image: ImageFacts | ContainerFacts | None) -> dict[str, bytes]:
     """The files in `/opt/mllock` of an image."""
     if image is None:
         return {}

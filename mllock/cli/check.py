@@ -16,6 +16,8 @@ Examples:
   mllock check .mllock/runs/20261123-081501-k3f9/model
   mllock check oci:.mllock/oci --allow-unproven environment
   mllock check path:/srv/model --run 20261123-081501-k3f9 --json
+  mllock check image:wine-quality:serve
+  mllock check container:wine-quality-1
   mllock check path:/srv/model --stage production
   mllock check https://wine.example.org --allow-unproven behaviour
 """
@@ -78,8 +80,9 @@ def command(
     """Prove, claim by claim, that TARGET is what was trained, or say what differs.
 
     TARGET is path:DIR (a model folder or file), oci:DIR[:REF] (an image in an OCI layout;
-    default REF: serve) or http(s)://HOST[:PORT] (an endpoint, which is asked the recorded probes).
-    Without a prefix it is what is there. Exit code: 0 all asked claims are
+    default REF: serve), image:REF (an image in the container engine), container:NAME (running or
+    not) or http(s)://HOST[:PORT] (an endpoint, which is asked the recorded probes). Without a
+    prefix it is the file or folder that is there, else an image. Exit code: 0 all asked claims are
     proven or accepted, 1 something is refuted, 3 something is unproven.
     """
     from mllock.check.report import lines, to_json

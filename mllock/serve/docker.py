@@ -3,8 +3,8 @@
 Command, user and variables are the image's; only declared runtime variables that the caller has set
 are added. The root is read-only, `/tmp` is memory, the port is published on this machine only
 (127.0.0.1). So `check container:` finds nothing that was overridden. A container that is not
-detached has the labels of a run that lives (`mllock.train.leftovers`), and is removed when the block
-ends. Implements `mllock.serve.types.ServeRuntime`.
+detached has the labels of a run that lives (`mllock.train.leftovers`), and is removed when the
+block ends. Implements `mllock.serve.types.ServeRuntime`.
 """
 
 from __future__ import annotations

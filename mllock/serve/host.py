@@ -21,7 +21,7 @@ from mllock.spec.command import PORT, takes_port, with_port
 from mllock.spec.types import Serve
 from mllock.store import atomic
 from mllock.store.cache import Cache
-from mllock.train.host import host_variables
+from mllock.train.host import host_variables, refuse_other_python
 from mllock.train.logs import tail
 from mllock.train.process import GRACE
 from mllock.train.python import find_python
@@ -91,6 +91,7 @@ class HostServeRuntime:
         copy_tree(plan.code, plan.code_root, work, _code_changed)
         copy_tree(plan.model, plan.model_root, work / plan.model_path, _other_model)
         command = with_port(plan.serve.command, port)
+        refuse_other_python(command, venv, key="serve.command")
         with atomic.staging(work.parent) as home:
             variables = host_variables(
                 {**plan.variables, **plan.spec.environment.variables}, venv, home

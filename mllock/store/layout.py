@@ -38,7 +38,7 @@ from mllock.store.oci_json import (
     read_manifest,
 )
 
-__all__ = ["ARTIFACT_TYPE", "refuse_other_folders", "write_layout"]
+__all__ = ["ARTIFACT_TYPE", "refuse_loss", "refuse_other_folders", "write_layout"]
 
 ARTIFACT_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _MARKER = canonical.dumps({"imageLayoutVersion": "1.0.0"})
@@ -83,7 +83,7 @@ def write_layout(
     holds something else or what would be lost (before anything is written), IntegrityError if the
     cache lost a blob, SurroundingsError.
     """
-    refuse_other_folders(folder, images, ours)
+    refuse_other_folders(folder)
     try:
         (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -320,25 +320,32 @@ def _blob(folder: Path, digest: Digest) -> Path:
     return folder / "blobs" / "sha256" / hex_of(digest)
 
 
-def refuse_other_folders(
-    folder: Path,
-    names: Iterable[str] = (),
-    ours: Callable[[LayoutImage], bool] = lambda _: True,
-) -> None:
-    """Writing removes what nothing names: only where it is certain that this is a layout, that all
-    of it can be read, and that `names` are not names of images of others.
+def refuse_loss(folder: Path, names: Iterable[str], ours: Callable[[LayoutImage], bool]) -> None:
+    """Writing `names` would lose nothing that is not `ours`, and all that is there can be read.
+
+    Raises InputError. `write_layout` asks this itself; asking before the work is done is kind.
+    """
+    if (folder / "oci-layout").is_file():
+        with _locked(folder):
+            _sort_out(folder, names, lambda _: False, ours)
+
+
+def refuse_other_folders(folder: Path) -> None:
+    """Writing removes what nothing names: only where it is certain that this is a layout.
 
     Raises InputError. `write_layout` asks this itself; asking before the work is done is kind.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError("not a folder", file=str(folder), expected="an OCI layout, or nothing")
-    if not folder.exists():
+    if not folder.exists() or (folder / "oci-layout").is_file():
         return
-    if (folder / "oci-layout").is_file():
-        _sort_out(folder, names, lambda _: False, ours)
-        return
-    others = sorted(path.name for path in folder.iterdir() if path.name != "blobs")
-    if others:
+    # Another build may be making it one just now.
+    others = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name != "blobs" and not path.name.startswith(atomic.TEMP_PREFIX)
+    )
+    if others and not (folder / "oci-layout").is_file():
         raise InputError(
             "this folder holds something that is not an OCI layout",
             file=str(folder),

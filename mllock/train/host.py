@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mllock.core.ports import Reporter
 from mllock.data.pin import locate
-from mllock.errors import VoidRunError
+from mllock.errors import ProgramError, VoidRunError
 from mllock.store import atomic
 from mllock.store.cache import Cache
 from mllock.train.facts import host_facts
@@ -28,7 +29,7 @@ from mllock.train.trees import changed_entries, copy_tree, link_tree
 from mllock.train.types import Outcome, RunPlan
 from mllock.train.venv import FetchWheels, LockedVenv, locked_venv, verify_venv
 
-__all__ = ["HostRuntime", "host_variables", "now"]
+__all__ = ["HostRuntime", "host_variables", "now", "refuse_other_python"]
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -66,6 +67,7 @@ class HostRuntime:
             self._fetch,
             self._reporter,
         )
+        refuse_other_python(plan.command, venv, key="train.command")
         _prepare(plan, work)
         with atomic.staging(work.parent) as home:
             variables = host_variables(plan.spec.environment.variables, venv, home)
@@ -97,6 +99,19 @@ class HostRuntime:
 def now() -> str:
     """RFC 3339 in UTC, whole seconds."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def refuse_other_python(command: Sequence[str], venv: LockedVenv, *, key: str) -> None:
+    """A Python that the image does not have would be the system's, without the locked packages."""
+    name = command[0]
+    if re.fullmatch(r"python[0-9.]*", name) and not (venv.bin / name).exists():
+        raise ProgramError(
+            f"cannot run {name}: the locked environment has Python {venv.python.minor}",
+            file="mlproject.toml",
+            key=key,
+            expected=f"python, python3 or python{venv.python.minor}",
+            found=name,
+        )
 
 
 def _prepare(plan: RunPlan, work: Path) -> None:

@@ -32,7 +32,7 @@ from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec, refuse_unavailable
 from mllock.spec.types import Serve, Train
 from mllock.store import atomic
-from mllock.store.layout import refuse_other_folders, write_layout
+from mllock.store.layout import refuse_loss, refuse_other_folders, write_layout
 from mllock.store.layout_reader import LayoutImage
 from mllock.train.plan import params_bytes
 from mllock.train.runs import RunFolder, newest_good
@@ -106,7 +106,8 @@ def build_images(
     loaded = load_spec(ctx.project / "mlproject.toml")
     refuse_unavailable(loaded, host_platform())
     folder = output or default_output(ctx)
-    refuse_other_folders(folder, kinds or ("train",), _is_ours)
+    refuse_other_folders(folder)
+    refuse_loss(folder, kinds or ("train",), _is_ours)
     lock, _ = current_lock(ctx, loaded)
     run = _find_run(ctx, loaded, lock, kinds, run_id)
     environment = environment_of(ctx, loaded, lock)

@@ -22,6 +22,7 @@ from mllock.check.claims import decide, hashed_bytes
 from mllock.check.compare import manifest_of
 from mllock.check.document import document_of
 from mllock.check.evidence import (
+    ContainerFacts,
     Endpoint,
     Evidence,
     FoundTree,
@@ -40,7 +41,7 @@ from mllock.errors import ArchiveError, InputError, RunError
 from mllock.probes.address import Address, parse_address
 from mllock.store.layout_reader import Layout, open_layout
 from mllock.train.record import Record
-from mllock.train.runs import RunFolder, list_runs, open_run
+from mllock.train.runs import RunFolder, list_runs, newest_good, open_run
 from mllock.workflows.context import Context
 
 __all__ = ["check_target"]
@@ -107,12 +108,17 @@ def check_target(
             must_exist=releases is not None,
         ),
     )
+    chosen = asked.target.chosen
     if asked.target.kind == "path":
         evidence, why = _folder(asked)
     elif asked.target.address is not None:
         evidence, why = _endpoint(asked, asked.target.address)
-    else:
+    elif asked.target.kind == "oci":
         evidence, why = _image(asked)
+    else:
+        from mllock.workflows.check_deployed import in_engine
+
+        evidence, why, chosen = in_engine(asked)
     checked, there = hashed_bytes(evidence)
     value = evidence.record.usable
     findings = decide(evidence)
@@ -120,7 +126,7 @@ def check_target(
         asked.released.remember(evidence.release)
     return Report(
         target=target,
-        chosen=asked.target.chosen,
+        chosen=chosen,
         record=f"{evidence.record.name} ({why})",
         run=None if value is None else value.run_id,
         findings=findings,
@@ -148,7 +154,7 @@ def _folder(asked: _Asked) -> tuple[Evidence, str]:
 def _signed_size(asked: _Asked, named: tuple[Source, str] | None) -> int | None:
     """The bytes of the largest model that the target could be; None if nothing here says it."""
     if named is None:
-        return max((run.model_manifest().size for run in _good_runs(asked)), default=0)
+        return max((run.model_manifest().size for run in _runs(asked)), default=0)
     record = side.sign_of_record(named[0], asked.policy, asked.project).usable
     if record is None:
         return 0
@@ -163,12 +169,7 @@ def _image(asked: _Asked) -> tuple[Evidence, str]:
     facts = read_image(layout, ref)
     carried = side.carried_files(facts)
     statement = _best(_in_layout(asked, layout, facts), facts)
-    if ref == "train" or (statement and statement.value and statement.value.kind == "train"):
-        raise InputError(
-            "a training image holds no model: there is nothing to check it against",
-            file=asked.target.text,
-            hint="check the serving image, or the model folder",
-        )
+    _refuse_training(asked, statement, named=ref == "train")
     source, why = _named(asked) or _for_image(asked, facts, statement, carried)
     if source.run is not None and not _is_about(statement, facts):
         data = side.read_optional(source.run.path / side.STATEMENT)
@@ -182,17 +183,33 @@ def _image(asked: _Asked) -> tuple[Evidence, str]:
     return _evidence(asked, source, signed, statement, facts, carried), why
 
 
+def _refuse_training(
+    asked: _Asked, statement: Signed[ImageStatement] | None, *, named: bool = False
+) -> None:
+    if named or (statement and statement.value and statement.value.kind == "train"):
+        raise InputError(
+            "a training image holds no model: there is nothing to check it against",
+            file=asked.target.text,
+            hint="check the serving image, or the model folder",
+        )
+
+
 def _endpoint(asked: _Asked, address: Address) -> tuple[Evidence, str]:
-    runs = _good_runs(asked)
     newest = asked.released.records()
-    likely = [
-        *((run, "the released run") for run in runs if run.record().digest in newest),
-        *((run, "the newest run") for run in runs),
-    ]
-    chosen = _named(asked) or next(((_of_run(run), why) for run, why in likely), None)
-    if chosen is None:
+    named = _named(asked) or next(
+        (
+            (_of_run(run), "the released run")
+            for run in _runs(asked)
+            if run.record().digest in newest
+        ),
+        None,
+    )
+    good = newest_good(asked.ctx.runs, None) if named is None else None
+    if good is not None:
+        named = _of_run(good), "the newest run"
+    if named is None:
         raise _nothing(asked)
-    source, why = chosen
+    source, why = named
     signed = side.sign_of_record(source, asked.policy, asked.project)
     return _evidence(asked, source, signed, None, Endpoint(url=str(address)), {}), why
 
@@ -202,7 +219,7 @@ def _evidence(
     source: Source,
     signed: Signed[Record],
     statement: Signed[ImageStatement] | None,
-    target: FoundTree | ImageFacts | Endpoint,
+    target: FoundTree | ImageFacts | ContainerFacts | Endpoint,
     carried: dict[str, bytes],
 ) -> Evidence:
     record = signed.usable
@@ -248,8 +265,18 @@ def _of_run(run: RunFolder) -> Source:
     return Source(name=f"{run.id}/{side.RECORD}", data=run.bundle_bytes(), folder=run.path, run=run)
 
 
-def _good_runs(asked: _Asked) -> tuple[RunFolder, ...]:
-    return tuple(run for run in list_runs(asked.ctx.runs) if run.is_good)
+def _runs(asked: _Asked) -> tuple[RunFolder, ...]:
+    """Runs whose record and manifest read, to be found by what they say; what else of them is
+    damaged is a finding."""
+    return tuple(run for run in list_runs(asked.ctx.runs) if _reads(run))
+
+
+def _reads(run: RunFolder) -> bool:
+    try:
+        run.model_manifest()
+    except RunError:
+        return False
+    return True
 
 
 def _for_folder(asked: _Asked, found: FoundTree) -> tuple[Source, str]:
@@ -258,7 +285,7 @@ def _for_folder(asked: _Asked, found: FoundTree) -> tuple[Source, str]:
     for run in list_runs(asked.ctx.runs):
         if inside.is_relative_to(run.path.resolve()):
             return _of_run(run), "the run that holds the target"
-    runs = _good_runs(asked)
+    runs = _runs(asked)
     newest = asked.released.records()
     released = [run for run in runs if run.record().digest in newest]
     manifest = manifest_of(found)
@@ -271,8 +298,9 @@ def _for_folder(asked: _Asked, found: FoundTree) -> tuple[Source, str]:
                 return _of_run(run), why
     if released:
         return _of_run(released[0]), "no run has this model; this is the released one"
-    if runs:
-        return _of_run(runs[0]), "no run has this model; this is the newest"
+    last = newest_good(asked.ctx.runs, None)
+    if last is not None:
+        return _of_run(last), "no run has this model; this is the newest"
     raise _nothing(asked)
 
 
@@ -284,7 +312,7 @@ def _for_image(
 ) -> tuple[Source, str]:
     """The record that the image statement names, else the one in the image, else the newest."""
     named = statement.value.record if statement is not None and statement.value else None
-    runs = _good_runs(asked)
+    runs = _runs(asked)
     for digest, why in (
         (named, "named by the image statement"),
         (_payload_digest(carried), "equal to the one in the image"),
@@ -295,8 +323,9 @@ def _for_image(
     if side.RECORD in carried:
         name = f"/opt/mllock/{side.RECORD}"
         return Source(name=name, data=carried[side.RECORD]), "carried in the image"
-    if runs:
-        return _of_run(runs[0]), "the image names none that is known; this is the newest run"
+    newest = newest_good(asked.ctx.runs, None)
+    if newest is not None:
+        return _of_run(newest), "the image names none that is known; this is the newest run"
     for problem in (facts.problem, *(layer.problem for layer in facts.layers)):
         if problem is not None:
             raise ArchiveError(
@@ -351,13 +380,17 @@ def _signed(
 
 def _is_about(statement: Signed[ImageStatement] | None, facts: ImageFacts) -> bool:
     value = None if statement is None else statement.believed
-    return value is not None and value.manifest_digest == facts.manifest_digest
+    if value is None:
+        return False
+    if facts.manifest_digest is None:
+        return value.config_digest == facts.config_digest
+    return value.manifest_digest == facts.manifest_digest
 
 
 def _best(
     statements: Iterable[Signed[ImageStatement]], facts: ImageFacts
 ) -> Signed[ImageStatement] | None:
-    """The one that says most: believed and about this manifest, believed, readable, any."""
+    """The one that says most: believed and about this image, believed, readable, any."""
     return max(
         statements,
         key=lambda s: (_is_about(s, facts), s.believed is not None, s.value is not None),

@@ -1,7 +1,7 @@
 """`mllock runs` and `mllock show`: what runs there are, and what one of them says.
 
 The signature of every good run is verified with the user's policy, or the machine's own key where
-there is none. A run whose record cannot be read is listed as failed, with the reason.
+there is none. A run that is not as its record says is listed as damaged, with the reason.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = ["RunDetails", "RunRow", "run_to_serve", "runs_of", "show_run"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRow:
-    """One run, good or failed; `problem` says why a failed one is."""
+    """One run; `problem` says why it is not good."""
 
     id: str
-    status: Literal["good", "failed"]
+    status: Literal["good", "failed", "damaged"]
     params: Mapping[str, Scalar]
     metrics: Mapping[str, float]
     model: Digest | None = None
@@ -63,11 +63,13 @@ def show_run(ctx: Context, run: str | None, policy: Path | None) -> RunDetails:
     Raises RunError if there is none, or if its record cannot be read.
     """
     folder = _choose(ctx, run)
-    if (folder.path / "failed.json").exists():
+    if folder.has_failed:
         return RunDetails(run=folder, metrics={}, failure=folder.failure())
+    problem = folder.damage()
+    if problem is not None:
+        raise problem
     bundle = folder.bundle()
     record = folder.record()
-    folder.model_manifest()
     trust = _policy(ctx, policy).decide(record.project, bundle)
     stages, revoked = _released(ctx, record, policy)
     return RunDetails(
@@ -117,6 +119,9 @@ def run_to_serve(ctx: Context, lock: Lock, run_id: str | None) -> RunFolder:
             )
         return run
     run = open_run(ctx.runs, run_id)
+    problem = run.damage()
+    if problem is not None:
+        raise problem
     record = run.record()
     if record.lock_content != content:
         raise RunError(
@@ -144,7 +149,7 @@ def _policy(ctx: Context, path: Path | None) -> Policy:
 
 def _row(run: RunFolder) -> RunRow:
     try:
-        failure = run.failure()
+        failure = run.failure() if run.has_failed else None
         if failure is not None:
             return RunRow(
                 id=run.id,
@@ -153,6 +158,9 @@ def _row(run: RunFolder) -> RunRow:
                 metrics={},
                 problem=failure.reason,
             )
+        problem = run.damage()
+        if problem is not None:
+            raise problem
         record = run.record()
         return RunRow(
             id=run.id,
@@ -162,4 +170,5 @@ def _row(run: RunFolder) -> RunRow:
             model=record.model,
         )
     except RunError as error:
-        return RunRow(id=run.id, status="failed", params={}, metrics={}, problem=error.message)
+        status: Literal["failed", "damaged"] = "failed" if run.has_failed else "damaged"
+        return RunRow(id=run.id, status=status, params={}, metrics={}, problem=error.message)

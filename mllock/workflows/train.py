@@ -25,6 +25,7 @@ from mllock.attest.keys import load_or_create_key
 from mllock.core.digest import Digest, from_hex, sha256_of
 from mllock.core.platform import host_platform
 from mllock.core.tree import TreeManifest
+from mllock.data.touched import Looks, look, touched
 from mllock.errors import (
     InputError,
     MllockError,
@@ -101,6 +102,7 @@ def train(
     lock, lock_bytes = current_lock(ctx, loaded, data=False)
     with chosen(ctx, loaded, runtime, "train") as engine:
         ctx.reporter.step("verifying the data")
+        looks = _look_at_data(ctx, loaded)
         data = _verify_data(ctx, loaded, lock)
         code = _select_code(ctx, loaded.spec, declared.code)
         built = (environment_of or _build_environment)(ctx, loaded, lock)
@@ -127,7 +129,7 @@ def train(
                 )
             probes = plan_probes(ctx, loaded, lock, program)
             staged = stack.enter_context(atomic.staging(ctx.state / "tmp"))
-            return _run(ctx, loaded, plan, program, probes, staged)
+            return _run(ctx, loaded, plan, program, probes, looks, staged)
 
 
 def _run(
@@ -136,6 +138,7 @@ def _run(
     plan: RunPlan,
     runtime: Runtime,
     probes: ProbePlan | None,
+    looks: Mapping[str, Looks],
     staged: Path,
 ) -> TrainResult:
     """Run `plan` in `staged` and publish what comes out, good or failed."""
@@ -154,7 +157,7 @@ def _run(
     try:
         outcome = runtime.run(plan, work, log)
         _ended_well(plan, outcome, log)
-        _verify_data_again(ctx, loaded, plan)
+        _verify_data_again(ctx, loaded, plan, looks)
         model = take_model(work, declared.model, run / "model")
         metrics = read_metrics(work, declared.metrics)
         if probes is not None:
@@ -260,18 +263,37 @@ def _verify_data(ctx: Context, loaded: LoadedSpec, lock: Lock) -> dict[str, Tree
     }
 
 
-def _verify_data_again(ctx: Context, loaded: LoadedSpec, plan: RunPlan) -> None:
+def _look_at_data(ctx: Context, loaded: LoadedSpec) -> dict[str, Looks]:
+    return {name: look(ctx.project, name, source) for name, source in loaded.spec.data.items()}
+
+
+def _verify_data_again(
+    ctx: Context, loaded: LoadedSpec, plan: RunPlan, before: Mapping[str, Looks]
+) -> None:
     try:
         _verify_data(ctx, loaded, plan.lock)
+        # Last: it covers all that was hashed.
+        after = _look_at_data(ctx, loaded)
     except InputError as error:  # changed, gone, or a link by now
         raise VoidRunError(
-            f"data changed while the program ran: {error.key}: {error.message}",
+            f"data changed while the program ran: {error.message}",
             file=error.file,
             key=error.key,
             expected=error.expected,
             found=error.found,
             hint="nothing may write to declared data while a run reads it; train again",
         ) from error
+    for name, source in loaded.spec.data.items():
+        path = touched(before[name], after[name])
+        if path is not None:
+            raise VoidRunError(
+                "data was changed and put back while the program ran",
+                file=f"{source.source}/{path}" if path else source.source,
+                key=f"data.{name}",
+                expected="data that nothing writes to, replaces or renames",
+                found="the bytes that are locked, with other marks (inode, times) than before",
+                hint="nothing may write to declared data while a run reads it; train again",
+            )
 
 
 def _select_code(ctx: Context, spec: Spec, patterns: tuple[str, ...] | None) -> CodeIdentity:

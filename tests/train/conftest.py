@@ -1,4 +1,4 @@
-"""Projects that train in the engine of the tests, and leave nothing there."""
+"""Locked projects: commands typed in one, and others that train in the engine of the tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from support.containers import Project, clean, docker_project, leftovers
+from support.training import Typed, locked, no_layers
 
+from mllock.cli.main import run as mllock
 from mllock.engine.docker import DockerEngine
 from mllock.workflows.context import Context
 
@@ -29,3 +31,28 @@ def project(
     assert [leftovers(engine, ctx) for ctx in made] == [([], [])] * len(made)
     for ctx in made:
         assert [*(ctx.state / "tmp").glob("*")] == []
+
+
+@pytest.fixture
+def ctx(tmp_path: Path) -> Context:
+    return locked(tmp_path)
+
+
+@pytest.fixture
+def typed(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Typed:
+    """`typed("show", "--json")`: exit code, standard output, standard error."""
+    for name, value in ctx.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MLLOCK_CACHE", str(ctx.cache.root))
+    monkeypatch.delenv("MLLOCK_KEY", raising=False)
+    monkeypatch.setattr("mllock.workflows.environment.environment_of", no_layers)
+
+    def type_(*words: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = mllock(["--project", str(ctx.project), *words])
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return type_
