@@ -220,7 +220,9 @@ def model_signature(run: RunFolder | None, signed: Signed[Record]) -> str | None
         if data is None:
             return None
         found = read_model_signature(data, trust.key)
-        manifest = find_manifest(record.model, Source(name="", data=b"", folder=run.path), {})
+        manifest = find_manifest(
+            record.model, Source(name="", data=b"", folder=run.path, run=run), {}
+        )
         if manifest is not None and found.files != model_files(manifest):
             return "a signature of another model"
     except InputError as error:

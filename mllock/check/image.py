@@ -12,7 +12,7 @@ import csv
 import io
 import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -24,12 +24,25 @@ from mllock.image.read import LayerContents, Member, merge, read_layer
 from mllock.store.layout_reader import Layout
 from mllock.store.oci_json import Descriptor
 
-__all__ = ["APP", "CARRIED", "culprits_of", "is_list", "is_ours", "name_culprits", "read_image"]
+__all__ = [
+    "APP",
+    "CARRIED",
+    "carried_once",
+    "culprits_of",
+    "is_list",
+    "is_ours",
+    "name_culprits",
+    "read_image",
+]
 
 APP = "app"
 CARRIED = "opt/mllock"
 STATUS = "var/lib/dpkg/status.d/"
 MAX_NAMED_LAYERS = 3
+MAX_CARRIED = 8
+_CARRIED_FILES = frozenset(
+    f"{CARRIED}/{name}" for name in ("mlproject.lock", "model.manifest", "record.sigstore.json")
+)
 
 
 def read_image(layout: Layout, ref: str) -> ImageFacts:
@@ -40,9 +53,13 @@ def read_image(layout: Layout, ref: str) -> ImageFacts:
     except ArchiveError as error:
         return ImageFacts(ref=ref, problem=problem_of(error))
     declared = image.config_value["rootfs"]["diff_ids"]
+    kept = carried_once()
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="mllock-check") as pool:
         layers = tuple(
-            pool.map(lambda pair: _read(layout, *pair), zip(image.layers, declared, strict=True))
+            pool.map(
+                lambda pair: _read(layout, pair[0], pair[1], kept),
+                zip(image.layers, declared, strict=True),
+            )
         )
     problem = None
     merged: Mapping[str, Member] = {}
@@ -76,14 +93,16 @@ def problem_of(error: ArchiveError) -> Problem:
     return Problem(path=place, reason=error.message, expected=error.expected, found=error.found)
 
 
-def _read(layout: Layout, descriptor: Descriptor, declared: Digest) -> LayerSeen:
+def _read(
+    layout: Layout, descriptor: Descriptor, declared: Digest, kept: Callable[[str], bool]
+) -> LayerSeen:
     contents, problem = None, None
     try:
         contents = read_layer(
             layout.stream(descriptor),
             f"blobs/sha256/{descriptor.digest.removeprefix('sha256:')}",
             hashed=is_ours,
-            kept=lambda path: path.startswith(f"{CARRIED}/"),
+            kept=kept,
         )
     except ArchiveError as error:
         problem = problem_of(error)
@@ -94,6 +113,13 @@ def _read(layout: Layout, descriptor: Descriptor, declared: Digest) -> LayerSeen
         contents=contents,
         problem=problem,
     )
+
+
+def carried_once() -> Callable[[str], bool]:
+    """Which files of one image are kept in memory: those that it carries about itself, and not as
+    often as its layers like. What is not kept is still hashed, and is not what was signed."""
+    left = iter(range(MAX_CARRIED))
+    return lambda path: path in _CARRIED_FILES and next(left, None) is not None
 
 
 def is_ours(path: str) -> bool:

@@ -116,7 +116,7 @@ class Layout:
                     f"{len(manifest.layers)} blobs in an artifact, expected 1",
                     file=_blob_name(entry.digest),
                 )
-            found.append(self.read(manifest.layers[0], max_bytes=MAX_DOCUMENT))
+            found.append(self.read(manifest.layers[0], max_bytes=canonical.MAX_BYTES))
         return tuple(found)
 
     def read(self, descriptor: Descriptor, *, max_bytes: int) -> bytes:

@@ -7,6 +7,7 @@ moved away from its owner. Raises ProgramError that names file and key.
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 import stat
@@ -22,9 +23,13 @@ from mllock.data.walk import shown
 from mllock.errors import DataError, ProgramError
 from mllock.store import atomic
 
-__all__ = ["Metrics", "read_metrics", "take_model"]
+__all__ = ["Metrics", "evidence_bytes", "read_metrics", "take_model"]
 
 MAX_METRICS = 1024 * 1024
+# What every reader of a record reads, less what is in one beside the files of the model.
+MAX_EVIDENCE = canonical.MAX_BYTES - 8 * 1024 * 1024
+# A file in model.sig without its name, which is longer than in the record.
+FILE_BYTES = 120
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,11 +85,30 @@ def take_model(work: Path, declared: str, folder: Path) -> TreeManifest:
             file=f"model/{removal}",
             hint="let the program write it under another name",
         )
+    if evidence_bytes(manifest) > MAX_EVIDENCE:
+        raise ProgramError(
+            "the model cannot be shipped: its record would be larger than what is read of one",
+            file=declared,
+            expected=f"evidence of at most {MAX_EVIDENCE} bytes",
+            found=f"{manifest.files} files, evidence of {evidence_bytes(manifest)} bytes",
+            hint="let the program pack them into fewer files",
+        )
     if manifest.files == 0:
         raise ProgramError(
             "the program ended well and wrote an empty model", file=declared, hint=hint
         )
     return manifest
+
+
+def evidence_bytes(manifest: TreeManifest) -> int:
+    """About how large the largest of record, model.sig and manifest is; the first two are JSON in
+    the base64 of a bundle, with a line for each file."""
+    lines = sum(
+        len(json.dumps(entry.path)) + FILE_BYTES
+        for entry in manifest.entries
+        if entry.digest is not None
+    )
+    return max(len(manifest.text()), lines * 4 // 3)
 
 
 def read_metrics(work: Path, declared: str | None) -> Metrics | None:

@@ -158,6 +158,18 @@ def test_a_layer_put_on_top(world, member, claim, path, repoint):
     assert report.exit_code() == 1
 
 
+def test_a_large_record_is_read_and_many_are_not_kept(world):
+    """Of a model of 130,000 files the record has 21 megabytes; each layer may hold one."""
+    layout = Layout(world.oci)
+    name = "opt/mllock/record.sigstore.json"
+    for _ in range(12):
+        layout.append(tar([(name, "file", bytes(20 * 1024 * 1024))]))
+    layout.save(repoint=True)
+    report = check(world)
+    assert verdicts(report)["model"] == "proven"
+    assert paths(report, "lineage") == [f"/{name}"]
+
+
 @pytest.mark.parametrize("path", ["usr/lib/.wh.libc.so.6", "usr/lib/.wh..wh..opq"])
 def test_a_layer_of_the_environment_removes_nothing(world, path):
     """A wheel that holds such a name makes one, and its diff_id is then what was signed."""
