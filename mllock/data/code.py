@@ -83,6 +83,7 @@ def select_code(
         walk.verify()
     _not_nothing(entries, patterns, key, wanted.outputs)
     manifest = valid_manifest(entries, label)
+    _no_whiteouts(manifest)
     if repository is None:
         return SelectedCode(manifest=manifest, commit=None, dirty=None)
     commit = repository.commit()
@@ -191,6 +192,17 @@ def _check_name(path: str) -> None:
     if reason is not None:
         raise DataError(
             f"a name that is not portable: {reason}",
+            file=shown(path),
+            hint="rename it, or name it in .mllockignore",
+        )
+
+
+def _no_whiteouts(manifest: TreeManifest) -> None:
+    """Code becomes a layer of an image."""
+    path = safepath.whiteout(entry.path for entry in manifest.entries)
+    if path is not None:
+        raise DataError(
+            'a name that begins with ".wh.": in an image it would remove another file',
             file=shown(path),
             hint="rename it, or name it in .mllockignore",
         )

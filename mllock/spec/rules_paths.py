@@ -48,6 +48,7 @@ def check_paths(loaded: LoadedSpec) -> None:
     for parts, path in (*_data(loaded), *_outputs(loaded)):
         _path(loaded, path, *parts)
         _not_reserved(loaded, path, parts)
+        _not_a_whiteout(loaded, path, parts)
     if spec.serve is not None and spec.serve.probes is not None:
         _path(loaded, spec.serve.probes, "serve", "probes")
     for table in ("train", "serve"):
@@ -91,6 +92,16 @@ def _not_reserved(loaded: LoadedSpec, path: str, parts: tuple[Part, ...]) -> Non
     for name in RESERVED:
         if first == name:
             raise loaded.error(f"{name} is not for data or outputs", *parts, found=f'"{path}"')
+
+
+def _not_a_whiteout(loaded: LoadedSpec, path: str, parts: tuple[Part, ...]) -> None:
+    """What the program finds or writes has a place in both images."""
+    if safepath.whiteout((path,)) is not None:
+        raise loaded.error(
+            'a name that begins with ".wh.": in an image it would remove another file',
+            *parts,
+            found=f'"{path}"',
+        )
 
 
 def _data(loaded: LoadedSpec) -> Iterator[_Named]:

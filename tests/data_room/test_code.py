@@ -352,6 +352,25 @@ def test_hostile_names(project: Path, with_git: bool) -> None:
     assert caught.value.message == "a name that is not portable: character U+202E in path"
 
 
+@pytest.mark.parametrize("with_git", [False, True])
+@pytest.mark.parametrize("name", [".wh.train.py", ".wh..wh..opq", "pkg/.wh.a.py"])
+def test_names_that_would_remove_others_in_an_image(
+    project: Path, name: str, *, with_git: bool
+) -> None:
+    (project / name).write_text("x")
+    if with_git:
+        git(project, "init", "-q")
+        git(project, "add", "-f", ".")
+    with pytest.raises(DataError) as caught:
+        select_code(project, SPEC, None)
+    assert str(caught.value) == (
+        f'{name}: a name that begins with ".wh.": in an image it would remove another file\n'
+        "hint: rename it, or name it in .mllockignore"
+    )
+    (project / ".mllockignore").write_text(".wh.*\n**/.wh.*\n")
+    assert name not in paths(select_code(project, SPEC, None))
+
+
 def test_the_same_code_with_and_without_git(project: Path) -> None:
     plain = select_code(project, SPEC, ("**/*.py",)).manifest
     git(project, "init", "-q")

@@ -229,6 +229,21 @@ def test_an_unsafe_model(tmp_path: Path, statement: str) -> None:
     failed_run(ctx)
 
 
+@pytest.mark.parametrize("name", [".wh.x", ".wh..wh..opq", ".wh..wh.plnk", "sub/.wh.w"])
+def test_a_model_that_would_remove_files_of_the_image(tmp_path: Path, name: str) -> None:
+    program = (
+        "import os; os.makedirs('model/sub'); open('model/w', 'w').write('w')\n"
+        f"open('model/{name}', 'w').write('')"
+    )
+    ctx = locked(tmp_path, program=program)
+    error = fails(ctx, ProgramError)
+    assert str(error) == (
+        f'model/{name}: the model cannot be shipped: a name that begins with ".wh." would remove '
+        "another file of the image\nhint: let the program write it under another name"
+    )
+    failed_run(ctx)
+
+
 @pytest.mark.parametrize(
     ("metrics", "text"),
     [
