@@ -34,6 +34,7 @@ _MANIFEST = frozenset(
 _DESCRIPTOR = frozenset(
     {"mediaType", "digest", "size", "annotations", "artifactType", "platform", "data", "urls"}
 )
+_PLATFORM = frozenset({"os", "architecture", "variant"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +46,7 @@ class Descriptor:
     size: int
     annotations: Mapping[str, str]
     artifact_type: str | None = None
+    platform: Mapping[str, str] | None = None
 
     @property
     def ref(self) -> str | None:
@@ -73,8 +75,11 @@ def read_index(value: Any, file: str) -> tuple[Descriptor, ...]:
     )
 
 
-def read_manifest(data: bytes, file: str) -> Manifest:
-    """Read an image manifest or artifact manifest. Raises ArchiveError."""
+def read_manifest(
+    data: bytes, file: str, *, config_types: tuple[str, ...] | None = None
+) -> Manifest:
+    """Read an image manifest or artifact manifest, whose config has one of `config_types` (default:
+    an image's, or the empty one of an artifact). Raises ArchiveError."""
     manifest = _object(_load(data, file), file, "manifest", _MANIFEST)
     _version(manifest, file)
     _media_type(manifest, file, MEDIA_MANIFEST, required=True)
@@ -83,7 +88,8 @@ def read_manifest(data: bytes, file: str) -> Manifest:
     if artifact is not None and not isinstance(artifact, str):
         raise _wrong(file, "artifactType", "a string", artifact)
     is_artifact = artifact is not None or "subject" in manifest
-    config_types = (MEDIA_EMPTY,) if is_artifact else (MEDIA_CONFIG,)
+    if config_types is None:
+        config_types = (MEDIA_EMPTY,) if is_artifact else (MEDIA_CONFIG,)
     layer_types = None if is_artifact else (MEDIA_LAYER,)
     layers = _list(manifest, file, "layers")
     if len(layers) > MAX_LAYERS:
@@ -150,7 +156,21 @@ def _descriptor(value: Any, file: str, key: str, media_types: tuple[str, ...] | 
         size=size,
         annotations=_annotations(entry, file, f"{key}.annotations"),
         artifact_type=artifact,
+        platform=_platform(entry["platform"], file, f"{key}.platform")
+        if "platform" in entry
+        else None,
     )
+
+
+def _platform(value: Any, file: str, key: str) -> dict[str, str]:
+    """What a descriptor says the image is for; engines choose by it."""
+    platform = _object(value, file, key, _PLATFORM)
+    for name in ("os", "architecture"):
+        if not isinstance(platform.get(name), str) or not platform[name]:
+            raise _wrong(file, f"{key}.{name}", "a name", platform.get(name))
+    if not isinstance(platform.get("variant", ""), str):
+        raise _wrong(file, f"{key}.variant", "a name", platform["variant"])
+    return platform
 
 
 def _annotations(value: dict[str, Any], file: str, key: str) -> dict[str, str]:

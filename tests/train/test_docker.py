@@ -192,7 +192,7 @@ def test_data_that_changes_meanwhile_voids_the_run(project: Project, tmp_path: P
     finally:
         timer.join()
     assert data.exists()
-    assert caught.value.message.startswith(
+    assert caught.value.message == (
         "data changed while the program ran: 'flags' has 2 files now, 1 locked"
     )
 
