@@ -1,6 +1,7 @@
-"""An image of an OCI layout, read from its bytes: every blob hashed, every layer unpacked in mind.
+"""An image, read from its bytes: every blob hashed, every layer unpacked in mind.
 
-Nothing is executed and nothing is written. Layers are read side by side; contents are hashed where
+Where the blobs come from is the business of an `ImageSource`: a layout, a registry. Nothing is
+executed and nothing is written. Layers are read side by side; contents are hashed where
 a claim looks at files one by one (`/app`, `/opt/mllock`), the rest is bound by the layer's
 diff_id. `name_culprits` reads a layer that is not as expected once more, to say which file it is.
 """
@@ -12,21 +13,24 @@ import csv
 import io
 import os
 import posixpath
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Protocol
 
 from mllock.check.evidence import ImageFacts, LayerSeen, Problem
 from mllock.check.types import MAX_DIFFERENCES, Difference
 from mllock.core.digest import Digest
 from mllock.errors import ArchiveError
 from mllock.image.read import LayerContents, Member, merge, read_layer
-from mllock.store.layout_reader import Layout
+from mllock.store.layout_reader import LayoutImage
 from mllock.store.oci_json import Descriptor
 
 __all__ = [
     "APP",
     "CARRIED",
+    "ImageSource",
     "carried_once",
     "culprits_of",
     "is_list",
@@ -45,22 +49,45 @@ _CARRIED_FILES = frozenset(
 )
 
 
-def read_image(layout: Layout, ref: str) -> ImageFacts:
-    """All of the image. What cannot be read strictly is a `Problem`, not an exception; only a
-    missing reference is one (InputError)."""
+class ImageSource(Protocol):
+    """Where images and what is about them come from. What is not as it should be raises
+    ArchiveError; threads stream side by side."""
+
+    def image(self, ref: str) -> LayoutImage:
+        """The documents of an image, verified; the same ones whenever it is asked."""
+
+    def stream(self, descriptor: Descriptor) -> Iterator[bytes]:
+        """The bytes of a blob; size and digest are verified before the iterator ends."""
+
+    def referrers(self, subject: Digest | None, artifact_type: str) -> tuple[bytes, ...]:
+        """The contents of artifacts about `subject`, or about whatever is known if it is None."""
+
+    def stop(self) -> None:
+        """End what other threads are streaming: nobody waits for it any more."""
+
+
+def read_image(source: ImageSource, ref: str) -> ImageFacts:
+    """All of the image. What cannot be read strictly is a `Problem`, not an exception; a missing
+    reference is one (InputError), and whatever the source cannot get (SurroundingsError)."""
     try:
-        image = layout.image(ref)
+        image = source.image(ref)
     except ArchiveError as error:
         return ImageFacts(ref=ref, problem=problem_of(error))
     declared = image.config_value["rootfs"]["diff_ids"]
+    stop = threading.Event()
     kept = carried_once()
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="mllock-check") as pool:
-        layers = tuple(
-            pool.map(
-                lambda pair: _read(layout, pair[0], pair[1], kept),
-                zip(image.layers, declared, strict=True),
+        try:
+            layers = tuple(
+                pool.map(
+                    lambda pair: _read(source, pair[0], pair[1], stop, kept),
+                    zip(image.layers, declared, strict=True),
+                )
             )
-        )
+        except BaseException:
+            stop.set()
+            source.stop()
+            raise
     problem = None
     merged: Mapping[str, Member] = {}
     contents = [layer.contents for layer in layers if layer.contents is not None]
@@ -94,12 +121,16 @@ def problem_of(error: ArchiveError) -> Problem:
 
 
 def _read(
-    layout: Layout, descriptor: Descriptor, declared: Digest, kept: Callable[[str], bool]
+    source: ImageSource,
+    descriptor: Descriptor,
+    declared: Digest,
+    stop: threading.Event,
+    kept: Callable[[str], bool],
 ) -> LayerSeen:
     contents, problem = None, None
     try:
         contents = read_layer(
-            layout.stream(descriptor),
+            _until(stop, source.stream(descriptor)),
             f"blobs/sha256/{descriptor.digest.removeprefix('sha256:')}",
             hashed=is_ours,
             kept=kept,
@@ -115,6 +146,13 @@ def _read(
     )
 
 
+def _until(stop: threading.Event, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        if stop.is_set():
+            raise ArchiveError("not read to its end")
+        yield chunk
+
+
 def carried_once() -> Callable[[str], bool]:
     """Which files of one image are kept in memory: those that it carries about itself, and not as
     often as its layers like. What is not kept is still hashed, and is not what was signed."""
@@ -126,13 +164,13 @@ def is_ours(path: str) -> bool:
     return path.startswith((f"{APP}/", f"{CARRIED}/"))
 
 
-def name_culprits(facts: ImageFacts, layout: Layout, expected: Sequence[str]) -> ImageFacts:
+def name_culprits(facts: ImageFacts, source: ImageSource, expected: Sequence[str]) -> ImageFacts:
     """`facts` with the files named in the first layers whose diff_id is not `expected`.
 
     A layer says itself what its packages' files should be (wheels' RECORD, dpkg's md5sums). That
     proves nothing, but names the file when somebody changed it alone.
     """
-    image = layout.image(facts.ref)
+    image = source.image(facts.ref)
     found: dict[int, tuple[Difference, ...]] = {}
     for number, wanted in enumerate(expected):
         if number >= len(facts.layers) or len(found) == MAX_NAMED_LAYERS:
@@ -140,7 +178,7 @@ def name_culprits(facts: ImageFacts, layout: Layout, expected: Sequence[str]) ->
         if facts.layers[number].diff_id not in (None, wanted):
             try:
                 contents = read_layer(
-                    layout.stream(image.layers[number]),
+                    source.stream(image.layers[number]),
                     f"layer {number}",
                     hashed=lambda _: True,
                     kept=is_list,

@@ -1,10 +1,11 @@
 """What a TARGET on the command line means. Looks at what exists, reads nothing of it.
 
-`path:DIR`, `oci:DIR`, `oci:DIR:REF`, `image:REF`, `container:NAME` and `http(s)://HOST` are checked
-in this version; the other prefixes of the design are known and refused. Without a prefix, a target
-is a path if one exists, and a folder that is an image layout and nothing else is read as one; what
-is no path is an image of the engine. What was chosen is said in `chosen`. A folder that could be
-both is refused: a model must not pass because somebody laid a good image beside it.
+`path:DIR`, `oci:DIR[:REF]`, `registry:HOST/REPO[:TAG|@DIGEST]`, `image:REF`, `container:NAME` and
+`http(s)://HOST` are checked in this version; the other prefixes of the design are known and
+refused. Without a prefix, a target is a path if one exists, and a folder that is an image layout
+and nothing else is read as one; what is no path is an image of the engine. What was chosen is said
+in `chosen`. A folder that could be both is refused: a model must not pass because somebody laid a
+good image beside it.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ from typing import Literal
 from mllock.errors import InputError, NotAvailableError
 from mllock.probes.address import Address, parse_address
 from mllock.store.layout_reader import INDEX, MARKER
+from mllock.store.registry.reference import Reference, parse_reference
 
 __all__ = ["DEFAULT_REF", "Target", "parse_target"]
 
 DEFAULT_REF = "serve"
 OF_A_LAYOUT = frozenset({MARKER, INDEX, "blobs"})
 _OF_ENGINE: tuple[Literal["image", "container"], ...] = ("image", "container")
-_LATER = ("registry", "k8s")
+_LATER = ("k8s",)
 _HINT = (
-    "path:DIR for a model folder, oci:DIR for an image layout, image:REF or container:NAME for "
-    "what is in the container engine"
+    "path:DIR for a model folder, oci:DIR for an image layout, registry:HOST/REPO:TAG for an image "
+    "of a registry, image:REF or container:NAME for what is in the container engine"
 )
 # What docker takes for a reference or a name; paths that are typed with "./", "/" or "~" are none.
 _REFERENCE = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,511}")
@@ -36,21 +38,25 @@ _REFERENCE = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,511}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """`text` as it was given; `ref` is the reference name inside of a layout, or what the engine
-    calls it; `guessed` if nothing but the absence of a path made it an image of the engine.
-    `address` is where an endpoint is, whose `path` says nothing."""
+    """`text` as it was given; `ref` is the reference name inside of a layout, what the engine calls
+    it, or the tag or digest of `reference`, which is in a registry; `guessed` if nothing but the
+    absence of a path made it an image of the engine. `address` is where an endpoint is. The `path`
+    of an endpoint or of a registry says nothing."""
 
     text: str
-    kind: Literal["path", "oci", "image", "container", "http"]
-    path: Path
+    kind: Literal["path", "oci", "registry", "image", "container", "http"]
+    path: Path = Path()
     ref: str | None
     guessed: bool = False
     address: Address | None = None
+    reference: Reference | None = None
 
     @property
     def chosen(self) -> str:
         if self.address is not None:
             return f"the endpoint {self.address}"
+        if self.reference is not None:
+            return f"the image {self.reference} of a registry"
         if self.kind in _OF_ENGINE:
             return f"the {self.kind} {self.ref} of the container engine"
         if self.kind == "oci":
@@ -74,6 +80,8 @@ def parse_target(text: str, base: Path) -> Target:
             return _of_engine(text, kind, rest, base)
     if colon and prefix in ("http", "https"):
         return Target(text=text, kind="http", path=base, ref=None, address=parse_address(text))
+    if colon and prefix == "registry":
+        return _registry(text, rest)
     if (base / text).exists() and text:
         if os.path.lexists(base / text / MARKER):
             _refuse_both(base / text)
@@ -152,6 +160,18 @@ def _layout(text: str, rest: str, base: Path) -> Target:
     if not folder or not path.is_dir():
         raise InputError("no such folder", file=str(path), expected="an OCI layout")
     return Target(text=text, kind="oci", path=_resolved(path), ref=ref or DEFAULT_REF)
+
+
+def _registry(text: str, rest: str) -> Target:
+    reference = parse_reference(rest)
+    if reference.tag is None and reference.digest is None:
+        reference = reference.tagged(DEFAULT_REF)
+    return Target(
+        text=text,
+        kind="registry",
+        ref=reference.digest or reference.tag,
+        reference=reference,
+    )
 
 
 def _resolved(path: Path) -> Path:

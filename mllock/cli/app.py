@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,6 +114,18 @@ class TerminalReporter:
     def warn(self, text: str) -> None:
         say(f"{paint('33', 'warning:')} {printable_lines(text)}")
 
+    @contextlib.contextmanager
+    def progress(self, text: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A bar on a terminal, and a step elsewhere."""
+        if self.verbosity < 0 or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+            self.step(text)
+            yield lambda _: None
+            return
+        from mllock.cli.progress import bar
+
+        with bar(printable(text), total) as advance:
+            yield advance
+
 
 @dataclass(slots=True)
 class App:
@@ -127,10 +139,13 @@ class App:
     def reporter(self) -> TerminalReporter:
         return TerminalReporter(verbosity=self.verbosity)
 
-    def context(self, *, need_spec: bool = True) -> Context:
-        """The context of the project that --project names, or of the nearest folder upwards."""
+    def context(self, *, need_spec: bool = True, runs_do: bool = False) -> Context:
+        """The context of the project that --project names, or of the nearest folder upwards. With
+        `runs_do`, a folder that only holds runs (it was pulled into) is one too."""
         from mllock.workflows.context import make_context
 
+        start = self.project or Path.cwd()
+        need_spec = need_spec and not (runs_do and (start / ".mllock" / "runs").is_dir())
         self.found = self._find_project(need_spec)
         return make_context(self.found, self.reporter, os.environ)
 

@@ -30,13 +30,24 @@ _KINDS: dict[str, tuple[ImageKind, ...]] = {"train": ("train",), "serve": ("serv
     metavar="OUTPUT",
     multiple=True,
     help="Where the images go: oci:DIR (default: .mllock/oci of the project), docker (default: "
-    "where an engine answers). Repeatable.",
+    "where an engine answers), registry:HOST/REPO[:TAG]. Repeatable.",
 )
 @click.option("--run", "run_id", metavar="ID", help="The run to serve; default: the newest good.")
+@click.option(
+    "--mount-from",
+    metavar="REPO",
+    help="With registry: another repository there whose layers are used and not sent.",
+)
 @json_option
 @click.pass_obj
 def command(
-    app: App, kind: str | None, outputs: tuple[str, ...], run_id: str | None, as_json: bool
+    app: App,
+    *,
+    kind: str | None,
+    outputs: tuple[str, ...],
+    run_id: str | None,
+    mount_from: str | None,
+    as_json: bool,
 ) -> None:
     """Make the images for training and serving, bit for bit the same each time.
 
@@ -46,11 +57,20 @@ def command(
         raise InputError("--run is about the serve image", hint='try "mllock build serve --run ID"')
     from mllock.workflows.build import build_images
     from mllock.workflows.outputs import read_outputs, send
+    from mllock.workflows.publish import build_to_registry
 
-    wanted = read_outputs(outputs)
+    wanted = read_outputs(outputs, mount_from)
     ctx = app.context()
-    result = build_images(ctx, _KINDS.get(kind or "", ()), wanted.layout, run_id)
-    sent = send(ctx, wanted, result.project, [built.image for built in result.images])
+    kinds = _KINDS.get(kind or "", ())
+    pushed: tuple[Sent, ...] = ()
+    if wanted.registry is None:
+        result = build_images(ctx, kinds, wanted.layout, run_id)
+    else:
+        published = build_to_registry(
+            ctx, kinds, wanted.registry, run_id, wanted.mount_from, wanted.layout
+        )
+        result, pushed = published.built, (published.sent(),)
+    sent = send(ctx, wanted, result.project, [built.image for built in result.images]) + pushed
     if as_json:
         app.print_json(_document(result, sent))
     else:
@@ -68,7 +88,7 @@ def _text(result: BuildResult, sent: tuple[Sent, ...]) -> str:
         lines += [_layer_line(layer) for layer in built.image.layers[len(environment) :]]
         lines += [f"  {built.image.manifest_digest}"]
     lines += ["", f"signed by {result.fingerprint}", f"written to oci:{result.output}"]
-    lines += [f"loaded into {place.place}: {', '.join(place.names)}" for place in sent]
+    lines += [line for place in sent for line in place.lines]
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ EPILOG = """\b
 Examples:
   mllock check .mllock/runs/20261123-081501-k3f9/model
   mllock check oci:.mllock/oci --allow-unproven environment
+  mllock check registry:example.org/team/wine:v1
   mllock check path:/srv/model --run 20261123-081501-k3f9 --json
   mllock check image:wine-quality:serve
   mllock check container:wine-quality-1
@@ -79,11 +80,12 @@ def command(
 ) -> int:
     """Prove, claim by claim, that TARGET is what was trained, or say what differs.
 
-    TARGET is path:DIR (a model folder or file), oci:DIR[:REF] (an image in an OCI layout;
-    default REF: serve), image:REF (an image in the container engine), container:NAME (running or
-    not) or http(s)://HOST[:PORT] (an endpoint, which is asked the recorded probes). Without a
-    prefix it is the file or folder that is there, else an image. Exit code: 0 all asked claims are
-    proven or accepted, 1 something is refuted, 3 something is unproven.
+    TARGET is path:DIR (a model folder or file), oci:DIR[:REF] (an image in an OCI layout; default
+    REF: serve), registry:HOST/REPO[:TAG|@DIGEST] (default TAG: serve), image:REF (an image in the
+    container engine), container:NAME (running or not) or http(s)://HOST[:PORT] (an endpoint, which
+    is asked the recorded probes). Without a prefix it is the file or folder that is there, else an
+    image. Exit code: 0 all asked claims are proven or accepted, 1 something is refuted, 3
+    something is unproven.
     """
     from mllock.check.report import lines, to_json
     from mllock.workflows.check import check_target

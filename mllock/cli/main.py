@@ -35,6 +35,8 @@ COMMANDS = {
     "runs": ("runs", "List the runs of this project."),
     "show": ("show", "Show one run: inputs, outputs, metrics, signature."),
     "check": ("check", "Prove that what is deployed is what was trained."),
+    "push": ("push", "Put a run into a registry: model, record, images."),
+    "pull": ("pull", "Restore a run from a registry, verified."),
     "release": ("release", "Sign that a run is the one for a stage from now on."),
     "revoke": ("revoke", "Sign that a run is withdrawn from every stage."),
     "releases": ("releases", "List what is released, and what was revoked."),

@@ -24,7 +24,7 @@ def command(app: App, as_json: bool) -> None:
     """List the runs of this project, newest first, failed ones too."""
     from mllock.workflows.runs import runs_of
 
-    rows = runs_of(app.context())
+    rows = runs_of(app.context(runs_do=True))
     if as_json:
         app.print_json([_json(row) for row in rows])
         return

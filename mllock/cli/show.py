@@ -38,7 +38,7 @@ def command(app: App, run: str | None, policy: Path | None, as_json: bool) -> in
     """
     from mllock.workflows.runs import show_run
 
-    details = show_run(app.context(), run, policy)
+    details = show_run(app.context(runs_do=True), run, policy)
     if as_json:
         app.print_json(_json(details))
     else:

@@ -6,7 +6,7 @@ another. Each says which MllockError its methods raise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,10 @@ class Reporter(Protocol):
 
     def warn(self, text: str) -> None:
         """One line about something that needs attention but did not stop the work."""
+
+    def progress(self, text: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """A stage of `total` bytes. The block calls what it is given with the bytes that were done
+        since the last call, from any thread; fewer than none where work has to be done again."""
 
 
 class Blobs(Protocol):

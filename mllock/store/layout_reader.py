@@ -161,6 +161,9 @@ class Layout:
                 found=f"sha256:{hasher.hexdigest()}",
             )
 
+    def stop(self) -> None:
+        """For whoever streams in threads: reads of a folder end by themselves."""
+
     def _manifest(self, entry: Descriptor, data: bytes) -> Manifest:
         return read_manifest(data, _blob_name(entry.digest))
 

@@ -75,8 +75,11 @@ def read_index(value: Any, file: str) -> tuple[Descriptor, ...]:
     )
 
 
-def read_manifest(data: bytes, file: str) -> Manifest:
-    """Read an image manifest or artifact manifest. Raises ArchiveError."""
+def read_manifest(
+    data: bytes, file: str, *, config_types: tuple[str, ...] | None = None
+) -> Manifest:
+    """Read an image manifest or artifact manifest, whose config has one of `config_types` (default:
+    an image's, or the empty one of an artifact). Raises ArchiveError."""
     manifest = _object(_load(data, file), file, "manifest", _MANIFEST)
     _version(manifest, file)
     _media_type(manifest, file, MEDIA_MANIFEST, required=True)
@@ -85,7 +88,8 @@ def read_manifest(data: bytes, file: str) -> Manifest:
     if artifact is not None and not isinstance(artifact, str):
         raise _wrong(file, "artifactType", "a string", artifact)
     is_artifact = artifact is not None or "subject" in manifest
-    config_types = (MEDIA_EMPTY,) if is_artifact else (MEDIA_CONFIG,)
+    if config_types is None:
+        config_types = (MEDIA_EMPTY,) if is_artifact else (MEDIA_CONFIG,)
     layer_types = None if is_artifact else (MEDIA_LAYER,)
     layers = _list(manifest, file, "layers")
     if len(layers) > MAX_LAYERS:

@@ -1,9 +1,10 @@
 """Opening one URL for reading: http and https through requests, file directly.
 
-Used by `mllock.store.fetch` only. Redirects are followed here and not by requests, so that each
-hop is looked at: http(s) only, never from https to http, at most ten. Bodies are read as they
-were sent (no content decoding: digests are of the file, not of its transport form). Library
-exceptions become TransientError or PermanentError with a reason that holds no URL.
+Used by `mllock.store.fetch`; the registry client takes its rules from here. Redirects are followed
+here and not by requests, so that each hop is looked at: http(s) only, never from https to http, at
+most ten. Bodies are read as they were sent (no content decoding: digests are of the file, not of
+its transport form). Library exceptions become TransientError or PermanentError with a reason that
+holds no URL.
 """
 
 from __future__ import annotations
@@ -20,14 +21,27 @@ from typing import TYPE_CHECKING, Protocol, Self
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["PermanentError", "Source", "TransientError", "Transport", "file_name", "host_of"]
+__all__ = [
+    "REDIRECTS",
+    "TRANSIENT",
+    "Body",
+    "PermanentError",
+    "Source",
+    "TransientError",
+    "Transport",
+    "file_name",
+    "host_of",
+    "next_url",
+    "translated",
+    "wait_of",
+]
 
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
 _MAX_REDIRECTS = 10
 _MAX_WAIT = 10.0
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
 
 
@@ -99,46 +113,54 @@ class Transport:
             length = response.headers.get("Content-Length", "")
             if max_bytes is not None and length.isdecimal() and int(length) > max_bytes:
                 raise PermanentError(f"answered with more than {max_bytes} bytes")
-            yield _Body(response)
+            yield Body(response)
 
     @contextlib.contextmanager
     def _follow(self, url: str) -> Iterator[requests.Response]:
         for _ in range(_MAX_REDIRECTS + 1):
             response = self._get(url)
             with contextlib.closing(response):
-                if response.status_code not in _REDIRECTS:
+                if response.status_code not in REDIRECTS:
                     _check_status(response)
                     yield response
                     return
-                url = _next_url(url, response.headers.get("Location", ""))
+                url = next_url(url, response.headers.get("Location", ""))
         raise PermanentError(f"more than {_MAX_REDIRECTS} redirects")
 
     def _get(self, url: str) -> requests.Response:
-        import requests
-
         with self._lock:
             if self._session is None:
                 self._session = _new_session()
-        try:
+        with translated():
             return self._session.get(
                 url,
                 stream=True,
                 allow_redirects=False,
                 timeout=(_CONNECT_SECONDS, _READ_SECONDS),
             )
-        except requests.exceptions.Timeout as error:
-            raise TransientError("timed out") from error
-        except requests.exceptions.SSLError as error:
-            raise PermanentError("no trusted TLS connection") from error
-        except requests.exceptions.ProxyError as error:
-            raise PermanentError("the proxy does not answer") from error
-        except requests.exceptions.ConnectionError as error:
-            raise _connection_problem(error) from error
-        except (requests.exceptions.RequestException, UnicodeError) as error:
-            raise PermanentError("not a URL that can be asked") from error
 
 
-class _Body:
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """What requests raises in the block, as TransientError or PermanentError with a reason that
+    holds no URL."""
+    import requests
+
+    try:
+        yield
+    except requests.exceptions.Timeout as error:
+        raise TransientError("timed out") from error
+    except requests.exceptions.SSLError as error:
+        raise PermanentError("no trusted TLS connection") from error
+    except requests.exceptions.ProxyError as error:
+        raise PermanentError("the proxy does not answer") from error
+    except requests.exceptions.ConnectionError as error:
+        raise _connection_problem(error) from error
+    except (requests.exceptions.RequestException, UnicodeError) as error:
+        raise PermanentError("not a URL that can be asked") from error
+
+
+class Body:
     """The bytes of a response as they were sent."""
 
     def __init__(self, response: requests.Response) -> None:
@@ -175,15 +197,21 @@ def _check_status(response: requests.Response) -> None:
     code = response.status_code
     if code in _GONE:
         raise FileNotFoundError(code)
-    if code in _TRANSIENT:
-        after = response.headers.get("Retry-After", "")
-        pause = float(after) if after.isdecimal() and len(after) < 6 else 0.0
-        raise TransientError(f"answered {code}", min(pause, _MAX_WAIT))
+    if code in TRANSIENT:
+        raise TransientError(f"answered {code}", wait_of(response))
     if code != 200:
         raise PermanentError(f"answered {code}")
 
 
-def _next_url(url: str, location: str) -> str:
+def wait_of(response: requests.Response) -> float:
+    """The seconds that the answer asks to be waited (RFC 9110, Retry-After), within reason."""
+    after = response.headers.get("Retry-After", "")
+    pause = float(after) if after.isdecimal() and len(after) < 6 else 0.0
+    return min(pause, _MAX_WAIT)
+
+
+def next_url(url: str, location: str) -> str:
+    """Where a redirect leads. Raises PermanentError for what is not followed."""
     target = urllib.parse.urljoin(url, location)
     before, after = urllib.parse.urlsplit(url), urllib.parse.urlsplit(target)
     if not location or after.scheme not in ("http", "https"):

@@ -46,6 +46,7 @@ __all__ = [
     "BuiltImage",
     "build_images",
     "default_output",
+    "environment_label",
     "environment_of",
     "model_image",
     "serve_image",
@@ -124,7 +125,7 @@ def build_images(
         {built.image.kind: built.image for built in images},
         {built.image.kind: built.statement for built in images},
         ctx.cache,
-        keep=lambda other: _label(other) == environment.digest,
+        keep=lambda other: environment_label(other) == environment.digest,
         ours=_is_ours,
     )
     for name, why in removed.items():
@@ -368,10 +369,10 @@ def _train(loaded: LoadedSpec) -> Train:
 
 def _is_ours(image: LayoutImage) -> bool:
     """Whether `build` made it, and under this name: a copy under another name is somebody's."""
-    return image.ref in ("train", "serve") and _label(image) is not None
+    return image.ref in ("train", "serve") and environment_label(image) is not None
 
 
-def _label(image: LayoutImage) -> str | None:
+def environment_label(image: LayoutImage) -> str | None:
     """What an image says of its environment; it may be anyone's."""
     value: object = image.config_value
     for key in ("config", "Labels", ENVIRONMENT_LABEL):

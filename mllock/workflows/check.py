@@ -32,7 +32,7 @@ from mllock.check.evidence import (
 )
 from mllock.check.expected import Source
 from mllock.check.folder import read_tree
-from mllock.check.image import name_culprits, read_image
+from mllock.check.image import ImageSource, name_culprits, read_image
 from mllock.check.layouts import layout_of
 from mllock.check.released import ReleaseQuestion, ask_release
 from mllock.check.targets import Target, parse_target
@@ -40,7 +40,6 @@ from mllock.check.types import Claim, Report
 from mllock.core.digest import Digest
 from mllock.errors import ArchiveError, InputError, RunError
 from mllock.probes.address import Address, parse_address
-from mllock.store.layout_reader import Layout
 from mllock.train.record import Record
 from mllock.train.runs import RunFolder, list_runs, newest_good, open_run
 from mllock.workflows.context import Context
@@ -115,11 +114,12 @@ def check_target(
     elif asked.target.address is not None:
         evidence, why = _endpoint(asked, asked.target.address)
     elif asked.target.kind == "oci":
-        evidence, why = _image(asked)
+        evidence, why = _image(asked, layout_of(asked.target.path))
     else:
-        from mllock.workflows.check_deployed import in_engine
+        from mllock.workflows.check_deployed import in_engine, in_registry
 
-        evidence, why, chosen = in_engine(asked)
+        look = in_registry if asked.target.kind == "registry" else in_engine
+        evidence, why, chosen = look(asked)
     checked, there = hashed_bytes(evidence)
     value = evidence.record.usable
     findings = decide(evidence)
@@ -163,8 +163,7 @@ def _signed_size(asked: _Asked, named: tuple[Source, str] | None) -> int | None:
     return None if manifest is None else manifest.size
 
 
-def _image(asked: _Asked) -> tuple[Evidence, str]:
-    layout = layout_of(asked.target.path)
+def _image(asked: _Asked, layout: ImageSource) -> tuple[Evidence, str]:
     ref = asked.target.ref
     assert ref is not None
     facts = read_image(layout, ref)
@@ -353,7 +352,7 @@ def _nothing(asked: _Asked) -> InputError:
 
 
 def _in_layout(
-    asked: _Asked, layout: Layout, facts: ImageFacts
+    asked: _Asked, layout: ImageSource, facts: ImageFacts
 ) -> tuple[Signed[ImageStatement], ...]:
     """Statements in the layout about this image, and about serving images that it was made of."""
     try:

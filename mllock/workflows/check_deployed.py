@@ -1,4 +1,4 @@
-"""`mllock check` of an image or a container in an engine: which record it is held against, and why.
+"""`mllock check` of what is in a registry or an engine: which record it is held against, and why.
 
 The rest of `mllock.workflows.check` for these targets: the name is resolved once, the statement
 is looked for beside the runs by the id of the image, then the target is read (`check_engine`), and
@@ -21,6 +21,7 @@ from mllock.workflows.check import (
     _best,
     _evidence,
     _for_image,
+    _image,
     _is_about,
     _named,
     _refuse_training,
@@ -77,6 +78,22 @@ def _container(asked: _Asked, engine: Engine) -> tuple[Evidence, str, str]:
     )
     carried = side.carried_files(facts)
     return _evidence(asked, source, signed, statement, facts, carried), why, chosen
+
+
+def in_registry(asked: _Asked) -> tuple[Evidence, str, str]:
+    """What a registry serves, read while it comes; nothing of it is kept."""
+    from mllock.check.registry import RegistryImages
+    from mllock.store.registry.client import Registry
+
+    target = asked.target
+    assert target.reference is not None
+    with Registry(target.reference, asked.ctx.environ) as registry:
+        evidence, why = _image(asked, RegistryImages(registry))
+    facts = evidence.target
+    digest = facts.manifest_digest if isinstance(facts, ImageFacts) else None
+    # Of a tag: which digest it was.
+    plain = digest in (None, target.ref)
+    return evidence, why, target.chosen if plain else f"{target.chosen}, {digest}"
 
 
 def _kept_statements(asked: _Asked) -> tuple[Signed[ImageStatement], ...]:

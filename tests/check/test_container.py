@@ -6,21 +6,22 @@ import contextlib
 import json
 import os
 import shutil
-import socket
+import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.attacked import SITE, Attacked
+from support.attacked import RUNS, SERVED, SITE, Attacked, load
+from support.containers import Proxy, own_engine
 from support.e2e import mllock
+from support.nodes import file
 from support.releases import NOW, put_release
-from support.world import OTHER, RUN, finding, paths, verdicts
+from support.world import OTHER, RUN, finding, make_world, paths, verdicts
 
-from mllock.engine.docker import DockerEngine
+from mllock.engine.docker import DockerEngine, connect
 from mllock.engine.types import ContainerPlan
 from mllock.errors import EngineError, InputError
 from mllock.workflows.check_engine import read_container
@@ -186,6 +187,47 @@ class CutShort:
             yield (chunk[: len(chunk) // 2] for chunk in chunks)
 
 
+class Dying(CutShort):
+    """An engine whose process is killed in the middle of an export."""
+
+    def __init__(self, engine: DockerEngine, process: subprocess.Popen[bytes]) -> None:
+        super().__init__(engine)
+        self._process = process
+
+    @contextlib.contextmanager
+    def export(self, container: str) -> Iterator[Iterator[bytes]]:
+        with self._engine.export(container) as chunks:
+            yield self._killed_after(next(chunks), chunks)
+
+    def _killed_after(self, first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+        yield first
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        yield from rest
+
+
+def test_the_engine_dies(tmp_path: Path) -> None:
+    (tmp_path / "engine").mkdir()
+    with own_engine(tmp_path / "engine") as (host, process):
+        # More than sockets hold.
+        base = (*RUNS, file("usr/lib/large", os.urandom(16 << 20)))
+        world = make_world(tmp_path / "w", spec=SERVED, base=base, runtime="docker")
+        own = Attacked(world=world, host=host, tag="t:serve", older="")
+        load(own, own.tag, RUN)
+        made = own.create()
+        engine = connect({"DOCKER_HOST": host})
+        container = engine.container(made)
+        assert container is not None
+        with pytest.raises(EngineError) as caught:
+            read_container(world.context(), Dying(engine, process), container, None, None)
+        engine.close()
+    assert str(caught.value) == (
+        "the container engine went away while it was to export a container\n"
+        "hint: start it again, then run the same command again"
+    )
+    assert caught.value.exit_code == 4
+
+
 def test_an_export_that_ends_early(attacked: Attacked, engine: DockerEngine) -> None:
     made = attacked.create()
     container = engine.container(made)
@@ -200,54 +242,14 @@ def test_where_the_kernel_cannot_be_asked(attacked: Attacked) -> None:
     """An engine that is reached over the network may be on another machine: its processes are
     somebody else's here. It is said that something was not seen."""
     made = attacked.run()
-    with forwarded(attacked.host.removeprefix("unix://")) as port:
-        environ = {**attacked.environ, "DOCKER_HOST": f"tcp://127.0.0.1:{port}"}
+    with Proxy(attacked.host) as host:
+        environ = {**attacked.environ, "DOCKER_HOST": host}
         report = attacked.world.check(f"container:{made}", environ=environ)
     assert report.exit_code() == 0
     assert finding(report, "configuration").reason.endswith(
         "; outside of the proof: mounts made later in its own namespace, which only its machine's "
         "root sees"
     )
-
-
-@contextlib.contextmanager
-def forwarded(path: str) -> Iterator[int]:
-    """The engine's socket on a port of loopback."""
-
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
-
-    def serve(client: socket.socket) -> None:
-        with client, socket.socket(socket.AF_UNIX) as engine:
-            engine.connect(path)
-            back = threading.Thread(target=pump, args=(engine, client))
-            back.start()
-            pump(client, engine)
-            back.join()
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = server.accept()
-                threads.append(threading.Thread(target=serve, args=(client,)))
-                threads[-1].start()
-
-    threads: list[threading.Thread] = []
-    server = socket.create_server(("127.0.0.1", 0))
-    threads.append(threading.Thread(target=accept))
-    threads[0].start()
-    try:
-        yield server.getsockname()[1]
-    finally:
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
-        for thread in threads:
-            thread.join(30)
-        assert not any(thread.is_alive() for thread in threads)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from mllock.check.targets import parse_target
 from mllock.errors import InputError, NotAvailableError
 
 HINT = (
-    "path:DIR for a model folder, oci:DIR for an image layout, image:REF or container:NAME for "
-    "what is in the container engine"
+    "path:DIR for a model folder, oci:DIR for an image layout, registry:HOST/REPO:TAG for an image "
+    "of a registry, image:REF or container:NAME for what is in the container engine"
 )
 
 
@@ -80,7 +80,7 @@ def test_endpoints(base, text, chosen):
 
 @pytest.mark.parametrize(
     "text",
-    ["registry:example.org/x:v1", "k8s://a/b/c"],
+    ["k8s://a/b/c"],
 )
 def test_targets_of_later(base, text):
     with pytest.raises(NotAvailableError) as caught:
@@ -129,6 +129,22 @@ def test_targets_that_are_not_there(base, text, message):
     with pytest.raises(InputError) as caught:
         parse_target(text, base)
     assert str(caught.value) == message.format(base)
+
+
+@pytest.mark.parametrize(
+    ("text", "ref", "chosen"),
+    [
+        ("example.org/a:v1", "v1", "the image example.org/a:v1 of a registry"),
+        ("example.org/a", "serve", "the image example.org/a:serve of a registry"),
+        (f"example.org/a@sha256:{'0' * 64}", f"sha256:{'0' * 64}",
+         f"the image example.org/a@sha256:{'0' * 64} of a registry"),
+    ],
+)  # fmt: skip
+def test_a_registry(base, text, ref, chosen):
+    (base / "registry:example.org").mkdir()  # a path of that name is not meant
+    target = parse_target(f"registry:{text}", base)
+    assert (target.kind, target.ref, target.chosen) == ("registry", ref, chosen)
+    assert str(target.reference).startswith(text)
 
 
 @pytest.mark.parametrize(

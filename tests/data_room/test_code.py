@@ -244,13 +244,32 @@ HINT = (
 )
 
 
-@pytest.mark.parametrize("pattern", ["src", "mlproject.toml", "model/*", "data/train.csv", "env"])
+@pytest.mark.parametrize("pattern", ["src", "mlproject.toml", "model/*", "env"])
 def test_a_pattern_that_matches_nothing(project: Path, pattern: str) -> None:
     with pytest.raises(DataError) as caught:
         select_code(project, SPEC, ("train.py", pattern), key="serve.code")
     assert str(caught.value) == (
         f"mlproject.toml: serve.code: pattern {pattern!r} matches no file that can be code\n"
         f"hint: {HINT}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "what"),
+    [
+        ("data/*.csv", "data/train.csv", "data.train.source"),
+        ("mode[l]", "model", "train.model"),
+        ("*.json", "metrics.json", "train.metrics"),
+    ],
+)
+def test_a_pattern_that_matches_what_is_never_code(
+    project: Path, pattern: str, path: str, what: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        select_code(project, SPEC, ("train.py", pattern))
+    assert str(caught.value) == (
+        f"mlproject.toml: train.code: pattern {pattern!r} matches {path!r}, which is {what} and "
+        "never code\nhint: give code, data and outputs paths of their own"
     )
 
 

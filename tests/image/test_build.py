@@ -239,11 +239,18 @@ def test_the_command_in_json(world: World, tmp_path: Path, monkeypatch, capsys) 
 
 
 OUTPUTS = {
-    "registry:example.org/x:1": (
-        "--output registry:example.org/x:1: not available in this version\nhint: use oci:DIR"
+    "oci:": "--output oci:: not an output\nexpected: oci:DIR, docker or registry:HOST/REPO[:TAG]",
+    "folder": (
+        "--output folder: not an output\nexpected: oci:DIR, docker or registry:HOST/REPO[:TAG]"
     ),
-    "oci:": "--output oci:: not an output\nexpected: oci:DIR or docker",
-    "folder": "--output folder: not an output\nexpected: oci:DIR or docker",
+    "registry:x": (
+        "x: the host of the registry is missing or malformed\n"
+        "expected: HOST[:PORT]/REPO[:TAG|@DIGEST]"
+    ),
+    f"registry:example.org/x@sha256:{'0' * 64}": (
+        f"example.org/x@sha256:{'0' * 64}: an image cannot be put under a digest\n"
+        "hint: give a tag, or nothing"
+    ),
 }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.layers import HandMade, packed, tar
+from support.unpacked import unpacked
 
 from mllock.core.digest import sha256_of
 from mllock.errors import ArchiveError
@@ -48,32 +47,6 @@ layers = st.lists(st.lists(member(), max_size=6), min_size=1, max_size=3)
 
 def read(data: bytes) -> LayerContents:
     return read_layer(iter([packed(data)]), "layer", hashed=lambda _: True)
-
-
-def unpacked(root: Path) -> dict[str, Member]:
-    found = {}
-    for folder, names, files in os.walk(root):
-        for name in (*names, *files):
-            path = Path(folder, name)
-            there = path.lstat()
-            common = {"uid": there.st_uid, "gid": there.st_gid}
-            place = str(path.relative_to(root))
-            if stat.S_ISLNK(there.st_mode):
-                found[place] = Member(
-                    kind="symlink", mode=0o777, target=str(path.readlink()), **common
-                )
-            elif stat.S_ISDIR(there.st_mode):
-                found[place] = Member(kind="folder", mode=stat.S_IMODE(there.st_mode), **common)
-            else:
-                data = path.read_bytes()
-                found[place] = Member(
-                    kind="file",
-                    mode=stat.S_IMODE(there.st_mode),
-                    size=len(data),
-                    digest=sha256_of(data),
-                    **common,
-                )
-    return found
 
 
 def umoci(tars: list[bytes]) -> dict[str, Member]:

@@ -17,7 +17,7 @@ from mllock.core.ports import Want
 from mllock.errors import IntegrityError, OfflineError
 from mllock.store.cache import Cache
 from mllock.store.fetch import HttpFetcher
-from mllock.store.transport import PermanentError, _next_url
+from mllock.store.transport import PermanentError, next_url
 
 BODY = b"some bytes\n" * 1000
 HINT = "check the network, the proxy and the mirror, then run the same command again"
@@ -143,8 +143,8 @@ def test_credentials_stay_with_their_host(fetcher: HttpFetcher) -> None:
 
 def test_no_way_from_https_to_http() -> None:
     with pytest.raises(PermanentError, match=r"^redirects from https to http$"):
-        _next_url("https://example.org/a", "http://example.org/a")
-    assert _next_url("https://example.org/a", "//mirror.example.org/b") == (
+        next_url("https://example.org/a", "http://example.org/a")
+    assert next_url("https://example.org/a", "//mirror.example.org/b") == (
         "https://mirror.example.org/b"
     )
 
@@ -210,7 +210,7 @@ def test_a_damaged_entry_is_fetched_again(
     assert recorder.lines == [f"warn: removed a damaged entry of the cache: {sha256_of(BODY)}"]
 
 
-def test_the_next_url_is_asked(fetcher: HttpFetcher, cache: Cache, recorder: Recorder) -> None:
+def test_thenext_url_is_asked(fetcher: HttpFetcher, cache: Cache, recorder: Recorder) -> None:
     wrong = b"x" * len(BODY)
     with serving({"/wrong": Answer(body=wrong), "/a": Answer(body=BODY)}) as server:
         urls = [f"http://{closed_port()}/a", *(server.url + p for p in ("/no", "/wrong", "/a"))]

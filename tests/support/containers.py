@@ -21,6 +21,7 @@ from types import TracebackType
 import msgspec
 import pytest
 
+from mllock.check.mountinfo import parse_mountinfo
 from mllock.engine.docker import DockerEngine
 from mllock.engine.types import LABEL
 from mllock.errors import EngineError, MllockError
@@ -228,8 +229,10 @@ def own_engine(place: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     # Sockets have short names, and pytest's folders long ones.
     short = Path(tempfile.mkdtemp(prefix="mllock-t-"))
     host = f"unix://{short}/docker.sock"
-    # In a network of its own: an engine without a bridge removes the bridge of the others.
-    command = ["unshare", "--net", "dockerd", "--bridge=none", "--iptables=false", "--host", host]
+    # In namespaces of its own: an engine without a bridge removes the bridge of the others, and
+    # one that is killed leaves mounts and containers behind.
+    command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command += ["dockerd", "--bridge=none", "--iptables=false", "--host", host]
     command += ["--data-root", str(place / "data"), "--exec-root", str(short / "exec")]
     command += ["--pidfile", str(short / "pid")]
     with (
@@ -246,7 +249,18 @@ def own_engine(place: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         finally:
             process.terminate()
             process.wait(60)
+            _unmount(place)
+            _unmount(short)
             shutil.rmtree(short, ignore_errors=True)
+
+
+def _unmount(place: Path) -> None:
+    """What an engine that was killed leaves mounted, the innermost first."""
+    listed = parse_mountinfo(Path("/proc/self/mountinfo").read_text())
+    targets = [f"/{mount.target}" for mount in listed if mount.target]
+    for target in sorted(targets, reverse=True):
+        if Path(target).is_relative_to(place):
+            subprocess.run(["umount", target], check=True)
 
 
 def _answers(host: str) -> bool:

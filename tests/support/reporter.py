@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+
 __all__ = ["Recorder"]
 
 
 class Recorder:
-    """Implements `mllock.core.ports.Reporter`; `lines` are "step: text", "warn: text" ..."""
+    """Implements `mllock.core.ports.Reporter`; `lines` are "step: text", "warn: text" ...;
+    `moved` has the bytes of each progress: text, total, done."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.moved: list[tuple[str, int, int]] = []
 
     def step(self, text: str) -> None:
         self.lines.append(f"step: {text}")
@@ -22,3 +27,12 @@ class Recorder:
 
     def warn(self, text: str) -> None:
         self.lines.append(f"warn: {text}")
+
+    @contextlib.contextmanager
+    def progress(self, text: str, total: int) -> Iterator[Callable[[int], None]]:
+        amounts: list[int] = []
+        self.lines.append(f"step: {text}")
+        try:
+            yield amounts.append
+        finally:
+            self.moved.append((text, total, sum(amounts)))

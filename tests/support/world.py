@@ -202,8 +202,11 @@ def make_run(
     key: SigningKey | None = None,
     runtime: str = "host",
     single: bool = False,
+    links: Mapping[str, str] | None = None,
+    folders: tuple[str, ...] = (),
 ) -> None:
-    """A run as `mllock train` would leave it, of a model that is given."""
+    """A run as `mllock train` would leave it, of a model that is given: files, links by target,
+    empty folders."""
     loaded = load_spec(ctx.project / "mlproject.toml")
     built = environment_of(ctx, loaded, lock)
     plan = replace(
@@ -219,6 +222,10 @@ def make_run(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         path.chmod(0o755 if name.endswith(".sh") else 0o644)
+    for name, target in (links or {}).items():
+        (staged / "model" / name).symlink_to(target)
+    for name in folders:
+        (staged / "model" / name).mkdir(parents=True)
     files = {
         "params.json": params_bytes(plan.params),
         "code.manifest": plan.code.manifest.text(),
