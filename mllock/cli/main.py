@@ -21,7 +21,7 @@ import click
 
 from mllock import __version__
 from mllock.cli.app import App, paint, printable_lines, say
-from mllock.errors import MllockError, SurroundingsError
+from mllock.errors import InputError, MllockError, SurroundingsError
 
 __all__ = ["cli", "main"]
 
@@ -136,22 +136,19 @@ def run(argv: list[str]) -> int:
         return _interrupted()
     except click.ClickException as error:
         _usage(error)
+        _fail_in_json(InputError(error.format_message()), argv)
         return 2
     except MllockError as error:
         app.add_line(error)
-        _fail(error)
-        return error.exit_code
+        return _fail(error, argv)
     except _ReaderLeftError:
-        # Not an error of ours. What is still buffered goes nowhere when the interpreter ends.
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        _to_nowhere()  # not an error of ours
         return 141
     except OSError as error:
         translated = surroundings(error)
         if translated is None:
             raise
-        _fail(translated)
-        return translated.exit_code
+        return _fail(translated, argv)
     return code if isinstance(code, int) else 0
 
 
@@ -213,8 +210,30 @@ def surroundings(error: OSError) -> SurroundingsError | None:
     return None
 
 
-def _fail(error: MllockError) -> None:
+def _fail(error: MllockError, argv: Sequence[str]) -> int:
     say(paint("31", "error: ") + printable_lines(str(error)))
+    _fail_in_json(error, argv)
+    return error.exit_code
+
+
+def _fail_in_json(error: MllockError, argv: Sequence[str]) -> None:
+    """Who asked for JSON gets some, whatever happens: a program reads the answer, not the words."""
+    if "--json" not in argv:
+        return
+    place = {
+        name: None if (text := getattr(error, name)) is None else printable_lines(str(text))
+        for name in ("message", "file", "line", "key", "expected", "found", "hint")
+    }
+    try:
+        App.print_json({"error": place | {"line": error.line}, "exit-code": error.exit_code})
+    except BrokenPipeError:
+        _to_nowhere()
+
+
+def _to_nowhere() -> None:
+    """What is still buffered goes nowhere when the interpreter ends."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _usage(error: click.ClickException) -> None:
