@@ -25,6 +25,7 @@ from mllock.core.digest import Digest, hex_of, sha256_of
 from mllock.core.platform import KNOWN
 from mllock.core.ports import Blobs
 from mllock.errors import ArchiveError, InputError, IntegrityError
+from mllock.processes import held_interrupts
 from mllock.store import atomic
 from mllock.store.layout_reader import Layout, LayoutImage, open_layout
 from mllock.store.oci_json import (
@@ -79,21 +80,23 @@ def write_layout(
     SurroundingsError.
     """
     refuse_other_folders(folder)
+    place = folder / "blobs" / "sha256"
+    new = [path for path in (place, *place.parents) if not path.exists()]
     try:
-        (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        _remove_folders(new)
         raise atomic.cannot_write(folder, error) from error
     with _locked(folder):
-        atomic.remove_old_temporaries(folder / "blobs" / "sha256")
-        entries = _kept(folder, set(images), keep)
-        for ref, image in images.items():
-            entries += _put_image(folder, ref, image, statements.get(ref), blobs)
-        entries.sort(key=_order)
-        atomic.write_bytes(folder / "oci-layout", _MARKER)
-        atomic.write_bytes(
-            folder / "index.json",
-            canonical.dumps({"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": entries}),
-        )
+        with _nothing_half(folder, new):
+            atomic.remove_old_temporaries(place)
+            entries = _kept(folder, set(images), keep)
+            for ref, image in images.items():
+                entries += _put_image(folder, ref, image, statements.get(ref), blobs)
+            entries.sort(key=_order)
+            index = {"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": entries}
+            atomic.write_bytes(folder / "oci-layout", _MARKER)
+            atomic.write_bytes(folder / "index.json", canonical.dumps(index))
         _remove_unnamed(folder)
 
 
@@ -276,6 +279,41 @@ def refuse_other_folders(folder: Path) -> None:
             found=", ".join(others[:3]),
             hint="name another folder with --output oci:DIR",
         )
+
+
+@contextlib.contextmanager
+def _nothing_half(folder: Path, new: Sequence[Path]) -> Iterator[None]:
+    """If the block fails before there is a new index, what was not there before is not there
+    again; `new` are folders."""
+    places = (folder / "blobs" / "sha256", folder)
+    before = {path for place in places for path in place.iterdir()}
+    index = _identity(folder / "index.json")
+    try:
+        yield
+    except BaseException:
+        # Ctrl-C, and a second one, do not stop this.
+        with held_interrupts(), contextlib.suppress(OSError):
+            if _identity(folder / "index.json") == index:
+                for path in [path for place in places for path in place.iterdir()]:
+                    if path not in before and not path.is_dir():
+                        path.unlink(missing_ok=True)
+                _remove_folders(new)
+        raise
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _remove_folders(folders: Sequence[Path]) -> None:
+    """Those that are empty, the innermost first."""
+    for path in folders:
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def _remove_unnamed(folder: Path) -> None:
