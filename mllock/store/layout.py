@@ -271,7 +271,9 @@ def refuse_other_folders(folder: Path) -> None:
         raise InputError("not a folder", file=str(folder), expected="an OCI layout, or nothing")
     if not folder.exists() or (folder / "oci-layout").is_file():
         return
-    others = sorted(path.name for path in folder.iterdir() if path.name != "blobs")
+    # Another build may be writing its first files just now.
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(atomic.TEMP_PREFIX)}
+    others = sorted(names - {"blobs"})
     if others:
         raise InputError(
             "this folder holds something that is not an OCI layout",

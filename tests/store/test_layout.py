@@ -168,6 +168,14 @@ def test_a_folder_with_other_things_is_refused(tmp_path: Path, cache: Cache) -> 
     assert (folder / "thesis.tex").read_text() == "years of work"
 
 
+def test_a_layout_that_another_is_beginning_is_none_of_others(tmp_path: Path, cache: Cache) -> None:
+    folder = tmp_path / "oci"
+    (folder / "blobs" / "sha256").mkdir(parents=True)
+    (folder / atomic.temp_name()).write_bytes(b"{}")
+    write_layout(folder, {"train": image(cache, "train")}, {}, cache)
+    assert open_layout(folder).refs == ("train",)
+
+
 def test_a_layer_that_the_cache_lost(tmp_path: Path, cache: Cache) -> None:
     train = image(cache, "train")
     cache.blob_path(train.layers[0].digest).unlink()
