@@ -7,7 +7,9 @@ place, so train and serve share it by construction; a run of another environment
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +19,8 @@ from mllock.attest.image_statement import LayerFact, make_image_statement
 from mllock.attest.keys import SigningKey, load_or_create_key
 from mllock.core.digest import Digest
 from mllock.core.platform import host_platform
-from mllock.core.tree import TreeManifest
-from mllock.errors import RunError, SpecError
+from mllock.core.tree import SINGLE, TreeManifest
+from mllock.errors import IntegrityError, RunError, SpecError, SurroundingsError
 from mllock.image.build import layer_pool
 from mllock.image.config import assemble
 from mllock.image.environment import image_variables
@@ -36,6 +38,7 @@ from mllock.store.layout import refuse_loss, refuse_other_folders, write_layout
 from mllock.store.layout_reader import LayoutImage
 from mllock.train.plan import params_bytes
 from mllock.train.runs import RunFolder, newest_good
+from mllock.train.trees import changed_entries
 from mllock.workflows.context import Context
 from mllock.workflows.environment import BuiltEnvironment, environment_of, platform_of
 from mllock.workflows.runs import run_to_serve
@@ -111,6 +114,8 @@ def build_images(
     refuse_loss(folder, kinds or ("train",), _is_ours)
     lock, _ = current_lock(ctx, loaded)
     run = _find_run(ctx, loaded, lock, kinds, run_id)
+    if run is not None:
+        _refuse_unwritable(run)
     environment = environment_of(ctx, loaded, lock)
     parts: list[_Parts] = []
     if not kinds or "train" in kinds:
@@ -269,7 +274,10 @@ def _serve_parts(
     }
     with layer_pool() as pool:
         nodes = model_nodes(run.model_path(), model, record.model_path)
-        model_layer = make_layer(ctx.cache, "model", "model", nodes, pool)
+        try:
+            model_layer = make_layer(ctx.cache, "model", "model", nodes, pool)
+        except (IntegrityError, OSError) as error:
+            raise _changed_model(run, model) or error from error
     return _Parts(
         kind="serve",
         layers=(
@@ -282,6 +290,40 @@ def _serve_parts(
         serve=serve,
         run=run,
     )
+
+
+def _changed_model(run: RunFolder, model: TreeManifest) -> RunError | None:
+    """The first file of the run's model that is not what the record names; None if all are."""
+    root = run.model_path()
+    for entry in model.entries:
+        if not changed_entries(TreeManifest((entry,)), root):
+            continue
+        path = root if entry.path == SINGLE else root / entry.path
+        try:
+            with open(path, "rb") as file:
+                found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        except OSError as error:
+            found = (error.strerror or str(error)).lower()
+        return RunError(
+            "the model is not the one that the record names",
+            file=str(path.relative_to(run.path.parent)),
+            expected=entry.digest or entry.target or "a folder",
+            found=found,
+            hint='bring the file back, name another run with --run, or train again with "mllock '
+            'train"',
+        )
+    return None
+
+
+def _refuse_unwritable(run: RunFolder) -> None:
+    """The statement goes into the run's folder when the images are written: not to be found out
+    then."""
+    if not os.access(run.path, os.W_OK | os.X_OK):
+        raise SurroundingsError(
+            "cannot write: the statement about the serve image is kept in the run",
+            file=str(run.path),
+            hint="check the owner and the permissions of the folder",
+        )
 
 
 def _refuse_model_in_code(code: TreeManifest, model: str, run: RunFolder) -> None:
