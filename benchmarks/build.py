@@ -1,12 +1,15 @@
 """Python layers: mllock's native way against unpacking with `installer` and `tar | gzip -6`.
 
-    python benchmarks/build.py --wheels DIR [--runs 3] [--json FILE]
+    python benchmarks/build.py --wheels DIR [--runs 3] [--json FILE] [--project DIR]
 
 DIR is filled with the wheels of build-wheels.txt by `pip download` if it has none. Both ways take
 the same wheels in the same run, in turns; medians are printed. The zlib way unpacks with
 `installer` into one folder and compresses the output of `tar` with zlib at level 6. The native way
 makes layers (one per large wheel, the small ones together) in an empty cache: it verifies RECORD,
 CRC and sizes, and takes both digests of each layer, which the other way does not.
+
+With --project (a locked project: its base is taken; as root, with uv on PATH) whole images follow,
+against `docker build` with pip and BuildKit with uv, in engines of our own: see peers.py.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from common import print_table, write_json
+from common import LARGE, Silent, print_table, write_json
 
 from mllock.image.layers import make_layer
 from mllock.image.python import merge
@@ -34,13 +37,6 @@ from mllock.image.wheel import PREFIX, wheel_nodes
 from mllock.store.cache import Cache
 
 TARGET_SPEED, TARGET_SIZE = 8.0, 1.10
-LARGE = 2_000_000
-
-
-class Silent:
-    def step(self, text: str) -> None: ...
-    def note(self, text: str) -> None: ...
-    def warn(self, text: str) -> None: ...
 
 
 def download(folder: Path) -> None:
@@ -123,6 +119,7 @@ def main() -> int:
     parser.add_argument("--wheels", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--project", type=Path)
     options = parser.parse_args()
     options.wheels.mkdir(parents=True, exist_ok=True)
     if not list(options.wheels.glob("*.whl")):
@@ -159,9 +156,17 @@ def main() -> int:
     speed, size = slow / fast, sizes["native"] / sizes["zlib"]
     print(f"{speed:.1f} times as fast (target {TARGET_SPEED:.0f})", end=", ")
     print(f"{size:.3f} of the size (target {TARGET_SIZE:.2f})")
+    ok = speed >= TARGET_SPEED and size <= TARGET_SIZE
+    engines = None
+    if options.project is not None:
+        from peers import compare
+
+        engines, good = compare(options.project, options.wheels, wheels, options.runs)
+        ok = ok and good
     write_json(
         options.json,
         {
+            "engines": engines,
             "wheels": len(wheels),
             "files": files,
             "unpacked": unpacked,
@@ -171,7 +176,7 @@ def main() -> int:
             "of_the_size": size,
         },
     )
-    return 0 if speed >= TARGET_SPEED and size <= TARGET_SIZE else 1
+    return 0 if ok else 1
 
 
 if __name__ == "__main__":

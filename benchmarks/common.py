@@ -11,7 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["machine", "median_seconds", "print_table", "write_json"]
+__all__ = ["LARGE", "Silent", "machine", "median_seconds", "print_table", "write_json"]
+
+# A wheel with more bytes has a layer of its own.
+LARGE = 2_000_000
+
+
+class Silent:
+    """A reporter of nothing."""
+
+    def step(self, text: str) -> None: ...
+    def note(self, text: str) -> None: ...
+    def detail(self, text: str) -> None: ...
+    def warn(self, text: str) -> None: ...
 
 
 def median_seconds(fn: Callable[[], object], runs: int = 5) -> float:

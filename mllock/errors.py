@@ -15,6 +15,7 @@
     │   └── VoidRunError          an input changed while the program ran
     └── SurroundingsError     exit 4: network, index, archive, registry, engine, disk
         ├── OfflineError          something has to be fetched and cannot be
+        ├── EngineError           the container engine is not there, refuses, or went away
         └── IntegrityError        what was fetched or cached is not what its digest says
 
 The place is data (`file`, `line`, `key`); `mllock.cli.render` turns it into one message:
@@ -31,6 +32,7 @@ __all__ = [
     "AnswerNoError",
     "ArchiveError",
     "DataError",
+    "EngineError",
     "InputError",
     "IntegrityError",
     "LockError",
@@ -157,6 +159,10 @@ class SurroundingsError(MllockError):
 
 class OfflineError(SurroundingsError):
     """Something has to be fetched, and cannot be."""
+
+
+class EngineError(SurroundingsError):
+    """The container engine does not answer, refuses, or stopped answering."""
 
 
 class IntegrityError(SurroundingsError):

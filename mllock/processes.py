@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-__all__ = ["INTERRUPTS", "Done", "held_interrupts", "run", "started"]
+__all__ = ["INTERRUPTS", "Done", "held_interrupts", "run", "run_together", "started"]
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # How long the members of a killed group are waited for, in seconds.
@@ -81,6 +81,32 @@ def run(
     ) as process:
         output, text = process.communicate(timeout=timeout)
         return Done(code=process.returncode, output=output, errors=text or b"")
+
+
+def run_together(
+    commands: Sequence[Sequence[str]],
+    *,
+    folder: Path,
+    variables: Mapping[str, str],
+    logs: Sequence[Path],
+) -> tuple[Done, ...]:
+    """Run children side by side, all to their ends; `logs` are files for what each one writes.
+
+    Files and not pipes: none waits for the others to be read.
+    """
+    with contextlib.ExitStack() as stack:
+        children = []
+        for command, log in zip(commands, logs, strict=True):
+            file = stack.enter_context(open(log, "wb"))
+            options = {"stdin": subprocess.DEVNULL, "stdout": file, "stderr": subprocess.STDOUT}
+            children.append(
+                stack.enter_context(started(command, cwd=folder, env=dict(variables), **options))
+            )
+        codes = [child.wait() for child in children]
+    return tuple(
+        Done(code=code, output=log.read_bytes(), errors=b"")
+        for code, log in zip(codes, logs, strict=True)
+    )
 
 
 @contextlib.contextmanager

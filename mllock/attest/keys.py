@@ -16,19 +16,29 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mllock.errors import RunError
+from mllock.store import atomic
 from mllock.store.atomic import cannot_write
 
 if TYPE_CHECKING:  # cryptography takes longer to import than the rest of mllock together
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
 
-__all__ = ["KEY_FILE", "PublicKey", "SigningKey", "load_key", "load_or_create_key"]
+__all__ = [
+    "KEY_FILE",
+    "PublicKey",
+    "SigningKey",
+    "create_key",
+    "load_key",
+    "load_or_create_key",
+    "make_key",
+    "replace_key",
+]
 
 KEY_FILE = Path("keys", "default.key")
 MAX_KEY_BYTES = 64 * 1024
@@ -65,6 +75,13 @@ class PublicKey:
         from cryptography.hazmat.primitives.asymmetric import ec
 
         data = pem.encode("utf-8") if isinstance(pem, str) else pem
+        if b"PRIVATE KEY-----" in data:
+            raise RunError(
+                "a private key, where a public one is expected",
+                file=name,
+                hint='"mllock keys export" prints the public half of your own key; '
+                "a private key is never given to anybody",
+            )
         try:
             loaded = serialization.load_pem_public_key(data)
         except (ValueError, UnsupportedAlgorithm):
@@ -176,11 +193,17 @@ def load_or_create_key(config_dir: Path, environ: Mapping[str, str]) -> SigningK
     if found is not None:
         return found
     path = config_dir / KEY_FILE
-    _publish_new(path, _generate())
+    create_key(path, _generate())
     data = _read_private(path)
     if data is None:
         raise RunError("the key was removed while it was made", file=str(path))
     return _parse(data, str(path))
+
+
+def make_key() -> tuple[SigningKey, bytes]:
+    """A new key and its private PEM, which is nowhere else yet."""
+    pem = _generate()
+    return _parse(pem, "new key"), pem
 
 
 def _generate() -> bytes:
@@ -195,8 +218,36 @@ def _generate() -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _publish_new(path: Path, pem: bytes) -> None:
-    """Put `pem` at `path`, whole, unless something is there: a link is exclusive and atomic."""
+def create_key(path: Path, pem: bytes) -> bool:
+    """Put `pem` at `path`, whole: a link is exclusive and atomic. False if something is there."""
+    with _written(path, pem) as temporary:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                raise RunError(
+                    "cannot make a key here: the file system has no hard links",
+                    file=str(path),
+                    hint="make a P-256 key elsewhere and name it in MLLOCK_KEY",
+                ) from error
+            raise cannot_write(path, error) from error
+        return True
+
+
+def replace_key(path: Path, pem: bytes) -> None:
+    """Put `pem` in the place of the key at `path`: one or the other is there at any time."""
+    with _written(path, pem) as temporary:
+        try:
+            os.rename(temporary, path)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+
+@contextlib.contextmanager
+def _written(path: Path, pem: bytes) -> Iterator[Path]:
+    """`pem` on the disk beside `path`, never readable for others, gone when the block ends."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(6)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -204,21 +255,16 @@ def _publish_new(path: Path, pem: bytes) -> None:
     except OSError as error:
         raise cannot_write(path.parent, error) from error
     try:
-        with open(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)
-            file.write(pem)
-            file.flush()
-            os.fsync(descriptor)
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    except OSError as error:
-        if error.errno in _NO_LINKS:
-            raise RunError(
-                "cannot make a key here: the file system has no hard links",
-                file=str(path),
-                hint="make a P-256 key elsewhere and name it in MLLOCK_KEY",
-            ) from error
-        raise cannot_write(path, error) from error
+        try:
+            with open(descriptor, "wb") as file:
+                os.fchmod(descriptor, 0o600)
+                file.write(pem)
+                file.flush()
+                os.fsync(descriptor)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        yield temporary
+        atomic.sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

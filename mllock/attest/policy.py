@@ -10,9 +10,11 @@ Order: revoked, then the signature, then the dates. Specified in docs/reference/
 from __future__ import annotations
 
 import datetime as dt
+import re
+import shlex
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +28,7 @@ from mllock.errors import RunError
 __all__ = ["POLICY_FILE", "Entry", "Policy", "Trust", "load_policy", "parse_policy"]
 
 POLICY_FILE = "policy.toml"
+NAME = r"^[a-z0-9]+(-[a-z0-9]+)*\Z"
 
 Status = Literal[
     "trusted", "own key", "unknown", "not yet valid", "expired", "revoked", "bad signature"
@@ -46,11 +49,18 @@ class _TrustTable(_Table, frozen=True, kw_only=True):
 class _RevokedTable(_Table, frozen=True, kw_only=True):
     fingerprint: Annotated[str, Meta(pattern=r"^SHA256:[A-Za-z0-9+/]{43}\Z")]
     reason: str = ""
+    at: Annotated[dt.datetime, Meta(tz=True)] | None = None
+
+
+class _ReleaseTable(_Table, frozen=True, kw_only=True):
+    project: Annotated[str, Meta(pattern=NAME)]
+    stage: Annotated[str, Meta(pattern=NAME)]
 
 
 class _PolicyFile(_Table, frozen=True, kw_only=True):
     trust: tuple[_TrustTable, ...] = ()
     revoked: tuple[_RevokedTable, ...] = ()
+    release: tuple[_ReleaseTable, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +71,12 @@ class Entry:
     key: PublicKey
     valid_from: dt.date | None = None
     valid_until: dt.date | None = None
+
+    def holds_on(self, day: dt.date) -> bool:
+        return not (
+            (self.valid_from is not None and day < self.valid_from)
+            or (self.valid_until is not None and day > self.valid_until)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,11 +103,19 @@ class Trust:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
-    """`source` is the policy file, None if there is none; then `own` is what is trusted."""
+    """`source` is the policy file, None if there is none; then `own` is what is trusted.
+
+    `named` says that the file is not the user's own but one of --policy. `revoked` holds the
+    reasons by fingerprint, `revoked_at` the times where they are known. `stages` says for a project
+    of which stage a release is asked for.
+    """
 
     source: str | None
+    named: bool = False
     entries: tuple[Entry, ...] = ()
     revoked: Mapping[str, str]
+    revoked_at: Mapping[str, dt.datetime] = field(default_factory=dict)
+    stages: Mapping[str, str] = field(default_factory=dict)
     own: PublicKey | None = None
 
     def decide(self, project: str, bundle: Bundle, *, today: dt.date | None = None) -> Trust:
@@ -99,16 +123,18 @@ class Policy:
         claimed = bundle.claimed_fingerprint
         if claimed in self.revoked:
             why = f": {self.revoked[claimed]}" if self.revoked[claimed] else ""
+            at = self.revoked_at.get(claimed)
+            since = "" if at is None else f" ({at.astimezone(dt.UTC):%Y-%m-%d})"
             return Trust(
                 status="revoked",
                 fingerprint=claimed,
-                reason=f"{self.source} revokes this key{why}",
+                reason=f"{self.source} revokes this key{since}{why}",
                 refuted=True,
             )
         keys = [entry.key for entry in self.entries] if self.source else [self.own]
         key = next((key for key in keys if key is not None and key.hint == bundle.hint), None)
         if key is None:
-            return self._unknown(claimed)
+            return self._unknown(project, claimed)
         try:
             payload = verify_bundle(bundle, key)
         except RunError as error:
@@ -124,7 +150,16 @@ class Policy:
             )
         return self._by_entries(project, key, payload, today or _today())
 
-    def _unknown(self, claimed: str) -> Trust:
+    def status_of(self, entry: Entry, today: dt.date) -> Status:
+        """What `entry` is worth on that day, if a signature by its key fits."""
+        if entry.key.fingerprint in self.revoked:
+            return "revoked"
+        if entry.holds_on(today):
+            return "trusted"
+        before = entry.valid_from is not None and today < entry.valid_from
+        return "not yet valid" if before else "expired"
+
+    def _unknown(self, project: str, claimed: str) -> Trust:
         if self.source is None:
             none = "" if self.own else ", and it has none yet"
             return Trust(
@@ -132,13 +167,23 @@ class Policy:
                 fingerprint=claimed,
                 reason="signed by a key that nothing here trusts; without a policy, "
                 f"this machine's own key is{none}",
-                hint="name the signer's public key in a policy: --policy FILE",
+                hint=self._how_to_trust(project, claimed),
             )
         return Trust(
             status="unknown",
             fingerprint=claimed,
             reason=f"{self.source} does not name the key that signed this",
             refuted=True,
+            hint=self._how_to_trust(project, claimed),
+        )
+
+    def _how_to_trust(self, project: str, fingerprint: str) -> str:
+        """The command; nothing that a bundle says gets into it without having been looked at."""
+        name = project if re.match(NAME, project) else "NAME"
+        policy = f" --policy {shlex.quote(self.source or '')}" if self.named else ""
+        return (
+            "ask its owner, not who sent this, for the public key; then: mllock keys trust FILE "
+            f"--project {name} --fingerprint {fingerprint}{policy}"
         )
 
     def _by_entries(self, project: str, key: PublicKey, payload: bytes, today: dt.date) -> Trust:
@@ -150,20 +195,19 @@ class Policy:
                 reason=f'{self.source} does not trust this key for project "{project}"',
                 payload=payload,
                 refuted=True,
+                hint=self._how_to_trust(project, key.fingerprint),
             )
         answers = [self._by_dates(entry, key, payload, today) for entry in mine]
         return next((answer for answer in answers if answer.trusted), answers[0])
 
     def _by_dates(self, entry: Entry, key: PublicKey, payload: bytes, today: dt.date) -> Trust:
-        if entry.valid_from is not None and today < entry.valid_from:
-            status: Status = "not yet valid"
-            reason = f"{self.source} trusts this key from {entry.valid_from} on, today is {today}"
-        elif entry.valid_until is not None and today > entry.valid_until:
-            status = "expired"
-            reason = f"{self.source} trusted this key until {entry.valid_until}, today is {today}"
-        else:
-            status = "trusted"
-            reason = f'trusted by {self.source} for project "{entry.project}"'
+        status = self.status_of(entry, today)
+        reason = {
+            "not yet valid": f"{self.source} trusts this key from {entry.valid_from} on, "
+            f"today is {today}",
+            "expired": f"{self.source} trusted this key until {entry.valid_until}, "
+            f"today is {today}",
+        }.get(status, f'trusted by {self.source} for project "{entry.project}"')
         return Trust(
             status=status,
             fingerprint=key.fingerprint,
@@ -187,7 +231,7 @@ def load_policy(path: Path | None, config_dir: Path, environ: Mapping[str, str])
         raise RunError(
             f"cannot read the policy: {(error.strerror or str(error)).lower()}", file=str(chosen)
         ) from error
-    return parse_policy(data, str(chosen))
+    return replace(parse_policy(data, str(chosen)), named=path is not None)
 
 
 def parse_policy(data: bytes, source: str) -> Policy:
@@ -207,10 +251,15 @@ def parse_policy(data: bytes, source: str) -> Policy:
             expected="at least one [[trust]] table",
             hint="remove the file to trust this machine's own key only",
         )
+    stages = {table.project: table.stage for table in raw.release}
+    if len(stages) != len(raw.release):
+        raise RunError("two stages for one project", file=source, key="release")
     return Policy(
         source=source,
         entries=tuple(_entry(number, table, source) for number, table in enumerate(raw.trust)),
         revoked={table.fingerprint: table.reason for table in raw.revoked},
+        revoked_at={t.fingerprint: t.at for t in raw.revoked if t.at is not None},
+        stages=stages,
     )
 
 

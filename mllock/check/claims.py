@@ -20,10 +20,21 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mllock.attest.image_statement import ImageStatement
+from mllock.check import claims_live as live
+from mllock.check.claims_behaviour import behaviour
 from mllock.check.claims_image import code, configuration, environment
 from mllock.check.claims_lineage import lineage
 from mllock.check.claims_model import model
-from mllock.check.evidence import Evidence, ImageFacts, Signed
+from mllock.check.claims_release import release
+from mllock.check.evidence import (
+    ContainerFacts,
+    Endpoint,
+    Evidence,
+    FoundTree,
+    ImageFacts,
+    ProbesSeen,
+    Signed,
+)
 from mllock.check.findings import not_asked, proven, refuted, unproven
 from mllock.check.types import CLAIMS, Claim, Difference, Finding
 from mllock.train.record import Record
@@ -37,7 +48,15 @@ _RULES: dict[Claim, Callable[[Evidence, Record], Finding]] = {
     "code": code,
     "configuration": configuration,
 }
+_LIVE_RULES: dict[Claim, Callable[[Evidence, Record], Finding]] = {
+    "lineage": lineage,
+    "model": live.model,
+    "environment": live.environment,
+    "code": live.code,
+    "configuration": live.configuration,
+}
 _OF_IMAGES: tuple[Claim, ...] = ("environment", "code", "configuration")
+_OF_BYTES: tuple[Claim, ...] = ("model", *_OF_IMAGES)
 _OF_STATEMENT: tuple[Claim, ...] = ("code", "configuration")
 
 
@@ -45,9 +64,12 @@ def decide(evidence: Evidence) -> tuple[Finding, ...]:
     """One finding for each of CLAIMS, in their order."""
     record = evidence.record.usable
     found: dict[Claim, Finding] = {"signature": signature(evidence)}
-    image = isinstance(evidence.target, ImageFacts)
-    for claim, rule in _RULES.items():
-        if not image and claim in _OF_IMAGES:
+    folder = isinstance(evidence.target, FoundTree)
+    rules = _LIVE_RULES if isinstance(evidence.target, ContainerFacts) else _RULES
+    for claim, rule in rules.items():
+        if isinstance(evidence.target, Endpoint) and claim in _OF_BYTES:
+            found[claim] = not_asked(claim, "an endpoint shows answers, and none of its bytes")
+        elif folder and claim in _OF_IMAGES:
             found[claim] = not_asked(claim, "a folder has no environment, code or configuration")
         elif record is None:
             found[claim] = unproven(
@@ -55,9 +77,18 @@ def decide(evidence: Evidence) -> tuple[Finding, ...]:
             )
         else:
             found[claim] = _rest_on(evidence, rule(evidence, record))
-    found["behaviour"] = not_asked("behaviour", "nothing is run by this check")
-    found["release"] = not_asked("release", "no stage was named")
+    found["behaviour"] = behaviour(evidence)
+    found["release"] = _release(evidence, found)
     return tuple(found[claim] for claim in CLAIMS)
+
+
+def _release(evidence: Evidence, found: dict[Claim, Finding]) -> Finding:
+    facts, record = evidence.release, evidence.record.usable
+    if facts is not None and record is not None:
+        return _rest_on(evidence, release(evidence, facts, record, found["model"]))
+    if evidence.stage is None:
+        return not_asked("release", "no stage was named")
+    return unproven("release", "there is no record of what it should be", cure=_NO_RECORD)
 
 
 _NO_RECORD = "name a record with a trusted signature: --run RUN or --record FILE"
@@ -83,7 +114,7 @@ def _rest_on(evidence: Evidence, finding: Finding) -> Finding:
 def signature(evidence: Evidence) -> Finding:
     """Record, and image statement of an image, by a trusted key and for this project."""
     parts: list[Finding] = [_signed("the record", evidence, evidence.record)]
-    if isinstance(evidence.target, ImageFacts):
+    if isinstance(evidence.target, ImageFacts | ContainerFacts):
         if evidence.statement is None:
             parts.append(
                 unproven(
@@ -113,7 +144,7 @@ def _signed(
         difference = Difference(
             path=signed.name, expected="a signature by a trusted key", found=trust.fingerprint
         )
-        return refuted("signature", reason, [difference], source=signed.name)
+        return refuted("signature", reason, [difference], source=signed.name, cure=trust.hint)
     if signed.value is None:
         return refuted("signature", f"{what}: {signed.problem}", source=signed.name)
     if evidence.project is not None and signed.value.project != evidence.project:
@@ -133,11 +164,27 @@ def _signed(
 
 
 def hashed_bytes(evidence: Evidence) -> tuple[int, int]:
-    """(bytes that were hashed, bytes that there are to hash) in the target."""
+    """(bytes that were hashed, bytes that there are to hash) in the target; of recorded answers,
+    those that were compared, and all."""
+    seen = 0 if evidence.probes is None else sum(probe.size for probe in evidence.probes.seen)
+    read, there = _of_target(evidence)
+    return read + seen, there + seen + _not_answered(evidence.probes)
+
+
+def _not_answered(probes: ProbesSeen | None) -> int:
+    """At least a byte for each probe that got no answer."""
+    return 0 if probes is None else probes.total - len(probes.seen)
+
+
+def _of_target(evidence: Evidence) -> tuple[int, int]:
     target = evidence.target
+    if isinstance(target, Endpoint):
+        return 0, 0
     if isinstance(target, ImageFacts):
         read = sum(layer.size for layer in target.layers if layer.contents is not None)
         return read, sum(layer.size for layer in target.layers)
+    if isinstance(target, ContainerFacts):
+        return target.hashed, target.size
     manifest = evidence.manifest
     record = evidence.record.usable
     if manifest is None or record is None or manifest.digest != record.model:

@@ -19,7 +19,8 @@ from mllock.check.types import Claim, Difference, Finding
 from mllock.image.types import ENVIRONMENT_KINDS
 from mllock.train.record import Record
 
-__all__ = ["APP", "code", "configuration", "environment", "unreadable"]
+__all__ = ["APP", "IN_THE_IMAGE", "claim_of", "code", "configuration", "environment"]
+__all__ += ["named_for", "no_statement", "trained_elsewhere", "unreadable"]
 
 APP = "app"
 CARRIED = "opt/mllock"
@@ -43,9 +44,37 @@ def unreadable(
     if image.problem is not None and broken == [] and image.layers:
         # All layers read, and still no tree that engines would agree on.
         mine = [image.problem]
-    if mine:
-        return refuted(claim, "the image cannot be unpacked", _listed(mine), source=_SOURCE)
+    differences = [*_listed(mine), *named_for(claim, evidence, image)]
+    if differences:
+        return refuted(claim, "the image cannot be unpacked", differences, source=_SOURCE)
     return unproven(claim, "the image cannot be unpacked", cure="see configuration")
+
+
+def named_for(claim: Claim, evidence: Evidence, image: ImageFacts) -> list[Difference]:
+    """The paths of `claim` that are known to differ although not everything could be read."""
+    record = evidence.record.usable
+    if record is None or image.readable:
+        return []
+    named = [difference for found in image.culprits.values() for difference in found]
+    if image.problem is not None and image.problem.path.startswith("/"):
+        named.append(image.problem.difference())
+    return [
+        difference
+        for difference in named
+        if claim_of(difference.path.removeprefix("/"), record.model_path) == claim
+    ]
+
+
+def claim_of(path: str, model_path: str) -> Claim:
+    """The claim that a file of an image or container belongs to."""
+    model = f"{APP}/{model_path}"
+    if path == model or path.startswith(f"{model}/"):
+        return "model"
+    if path == APP or path.startswith(f"{APP}/"):
+        return "code"
+    if path == CARRIED or path.startswith(f"{CARRIED}/"):
+        return "lineage"
+    return "environment"
 
 
 def _kinds(evidence: Evidence) -> tuple[str, ...]:
@@ -98,17 +127,22 @@ def environment(evidence: Evidence, record: Record) -> Finding:
         )
     layers = len(document.diff_ids)
     same = f"{count(layers, 'layer')} are the environment {record.environment}"
-    if record.runtime not in IN_THE_IMAGE:
-        where = "on the host" if record.runtime == "host" else f"elsewhere ({record.runtime})"
-        return unproven(
-            "environment",
-            f"{same}, but it was trained {where}; "
-            f"{record.wheels_verified} of {record.wheels_locked} wheels equal by hash",
-            cure="train in the image itself (--runtime docker, not available in this version), "
-            "or accept it with --allow-unproven environment",
-            source=_SOURCE,
-        )
-    return proven("environment", same, source=_SOURCE)
+    return trained_elsewhere(record, same, _SOURCE) or proven("environment", same, source=_SOURCE)
+
+
+def trained_elsewhere(record: Record, same: str, source: str) -> Finding | None:
+    """What `environment` is if the layers are right (`same` says so) and others trained."""
+    if record.runtime in IN_THE_IMAGE:
+        return None
+    where = "on the host" if record.runtime == "host" else f"elsewhere ({record.runtime})"
+    return unproven(
+        "environment",
+        f"{same}, but it was trained {where}; "
+        f"{record.wheels_verified} of {record.wheels_locked} wheels equal by hash",
+        cure="train in the image itself (mllock train --runtime docker), "
+        "or accept it with --allow-unproven environment",
+        source=source,
+    )
 
 
 def _environment_layers(document: Document, image: ImageFacts) -> Iterator[Difference]:
@@ -187,7 +221,7 @@ def code(evidence: Evidence, record: Record) -> Finding:
     if stopped is not None:
         return stopped
     if statement is None:
-        return _no_statement("code")
+        return no_statement("code")
     found = tree_below(image.merged, APP, without=f"{APP}/{record.model_path}")
     there = manifest_of(found)
     differences = list(compare_trees(statement.code, found, f"/{APP}"))
@@ -230,7 +264,7 @@ def configuration(evidence: Evidence, record: Record) -> Finding:
         )
     statement = None if evidence.statement is None else evidence.statement.usable
     if statement is None:
-        return _no_statement("configuration")
+        return no_statement("configuration")
     differences = list(_configuration(statement, image))
     if statement.project != record.project:
         differences.append(
@@ -244,11 +278,11 @@ def configuration(evidence: Evidence, record: Record) -> Finding:
         return refuted(
             "configuration", "not the image of the image statement", differences, source=_SOURCE
         )
-    return proven(
-        "configuration",
-        f"manifest {image.manifest_digest} and its config are those of the image statement",
-        source=_SOURCE,
-    )
+    if image.manifest_digest is None:
+        same = f"config {image.config_digest} and its {count(len(image.layers), 'layer')}"
+    else:
+        same = f"manifest {image.manifest_digest} and its config"
+    return proven("configuration", f"{same} are those of the image statement", source=_SOURCE)
 
 
 def _configuration(statement: ImageStatement, image: ImageFacts) -> Iterator[Difference]:
@@ -265,11 +299,14 @@ def _configuration(statement: ImageStatement, image: ImageFacts) -> Iterator[Dif
         ("config", statement.config_digest, image.config_digest),
         ("manifest", statement.manifest_digest, image.manifest_digest),
     ):
+        if there is None and name == "manifest" and image.store == "engine":
+            # A classic store keeps none. It names config and layers, and these are compared.
+            continue
         if digest != there:
             yield Difference(path=name, expected=digest, found=there or "nothing")
 
 
-def _no_statement(claim: Claim) -> Finding:
+def no_statement(claim: Claim) -> Finding:
     return unproven(
         claim,
         "no image statement with a usable signature says what it should be",

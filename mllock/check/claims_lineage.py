@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from mllock.check.claims_image import named_for
 from mllock.check.document import document_of
-from mllock.check.evidence import Evidence, ImageFacts
+from mllock.check.evidence import Endpoint, Evidence, FoundTree, ImageFacts
 from mllock.check.findings import count, proven, refuted, unproven
 from mllock.check.types import Difference, Finding
 from mllock.core.digest import Digest
@@ -82,7 +83,11 @@ def _kept(evidence: Evidence, record: Record) -> Iterator[Difference]:
 
 def _carried(evidence: Evidence, record: Record) -> Iterator[Difference]:
     target = evidence.target
-    if not isinstance(target, ImageFacts) or not target.readable:
+    if isinstance(target, FoundTree | Endpoint):
+        return
+    if not target.readable:
+        if isinstance(target, ImageFacts):
+            yield from named_for("lineage", evidence, target)
         return
     expected: dict[str, Digest] = {
         LOCK_NAME: record.lock,

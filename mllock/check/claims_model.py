@@ -6,18 +6,19 @@ expected manifest, if one with the right digest was found, only says better what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mllock.check.claims_image import APP, unreadable
 from mllock.check.compare import compare_files, compare_trees, manifest_of, tree_below
-from mllock.check.evidence import Evidence, FoundTree
+from mllock.check.evidence import Evidence, FoundTree, ImageFacts
 from mllock.check.findings import proven, refuted
 from mllock.check.types import Difference, Finding
 from mllock.core.tree import SINGLE, Entry
+from mllock.image.read import Member
 from mllock.train.record import MANIFEST_NAME, Record, model_subjects
 
-__all__ = ["model"]
+__all__ = ["model", "model_in"]
 
 
 def model(evidence: Evidence, record: Record) -> Finding:
@@ -28,11 +29,17 @@ def model(evidence: Evidence, record: Record) -> Finding:
         single = SINGLE in tree.entries or SINGLE in tree.odd
         name = record.model_path.rpartition("/")[2] if single else ""
         return _compare(evidence, record, tree, name)
+    assert isinstance(target, ImageFacts)
     stopped = unreadable("model", evidence, target, ("model",))
     if stopped is not None:
         return stopped
+    return model_in(evidence, record, target.merged)
+
+
+def model_in(evidence: Evidence, record: Record, merged: Mapping[str, Member]) -> Finding:
+    """The same, of the files of an image or container."""
     place = f"{APP}/{record.model_path}"
-    return _compare(evidence, record, tree_below(target.merged, place), f"/{place}")
+    return _compare(evidence, record, tree_below(merged, place), f"/{place}")
 
 
 def _unwrapped(evidence: Evidence, record: Record, found: FoundTree) -> FoundTree:

@@ -7,6 +7,7 @@ The order of choice is documented in docs/reference/check.md.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from mllock.attest.bundle import read_bundle
 from mllock.attest.image_statement import ImageStatement, read_image_statement
 from mllock.attest.policy import Policy
-from mllock.check.evidence import ImageFacts, LockFound, Problem, Signed
+from mllock.check.evidence import ContainerFacts, ImageFacts, LockFound, Problem, Signed
 from mllock.core import canonical, tree
 from mllock.core.digest import Digest, sha256_of
 from mllock.core.tree import TreeManifest
@@ -39,7 +40,15 @@ MANIFEST = "model.manifest"
 LOCK = "mlproject.lock"
 STATEMENT = "serve-image.sigstore.json"
 MAX_FILE = 64 * 1024 * 1024
-KEPT = ("code.manifest", "log.txt", "metrics.json", "model.manifest", "params.json", "record.json")
+KEPT = (
+    "code.manifest",
+    "log.txt",
+    "metrics.json",
+    "model.manifest",
+    "params.json",
+    "probes.json",
+    "record.json",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,17 +174,19 @@ def find_manifest(
 
 
 def kept_files(run: RunFolder | None) -> dict[str, Digest]:
-    """What the run folder keeps beside the record, as it is now."""
+    """What the run folder keeps beside the record, as it is now; less what is not for this user."""
     found: dict[str, Digest] = {}
     for name in KEPT if run is not None else ():
         assert run is not None
-        data = read_optional(run.path / name)
+        data = None
+        with contextlib.suppress(PermissionError):
+            data = read_optional(run.path / name)
         if data is not None:
             found[name] = sha256_of(data)
     return found
 
 
-def carried_files(image: ImageFacts | None) -> dict[str, bytes]:
+def carried_files(image: ImageFacts | ContainerFacts | None) -> dict[str, bytes]:
     """The files in `/opt/mllock` of an image."""
     if image is None:
         return {}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mllock.check.types import MAX_DIFFERENCES, Claim, Difference, Finding
+from mllock.check.types import MAX_DIFFERENCES, Claim, Difference, Finding, Level
 
 __all__ = ["count", "not_asked", "proven", "refuted", "unproven"]
 
 
-def proven(claim: Claim, reason: str, *, source: str) -> Finding:
-    """Evidence of level A: bytes at rest, hashed by this process."""
-    return Finding(claim=claim, verdict="proven", level="A", reason=reason, source=source)
+def proven(claim: Claim, reason: str, *, source: str, level: Level = "A") -> Finding:
+    """Evidence of level A, bytes at rest, hashed by this process; or of B, seen from outside."""
+    return Finding(claim=claim, verdict="proven", level=level, reason=reason, source=source)
 
 
 def refuted(
@@ -20,20 +20,38 @@ def refuted(
     differences: Sequence[Difference] = (),
     *,
     source: str | None = None,
+    cure: str | None = None,
+    level: Level = "A",
 ) -> Finding:
     return Finding(
         claim=claim,
         verdict="refuted",
-        level="A",
+        level=level,
         reason=reason,
         source=source,
+        cure=cure,
         differences=tuple(differences[:MAX_DIFFERENCES]),
         differing=len(differences),
     )
 
 
-def unproven(claim: Claim, reason: str, *, cure: str | None, source: str | None = None) -> Finding:
-    return Finding(claim=claim, verdict="unproven", reason=reason, cure=cure, source=source)
+def unproven(
+    claim: Claim,
+    reason: str,
+    *,
+    cure: str | None,
+    source: str | None = None,
+    differences: Sequence[Difference] = (),
+) -> Finding:
+    return Finding(
+        claim=claim,
+        verdict="unproven",
+        reason=reason,
+        cure=cure,
+        source=source,
+        differences=tuple(differences[:MAX_DIFFERENCES]),
+        differing=len(differences),
+    )
 
 
 def not_asked(claim: Claim, reason: str) -> Finding:

@@ -27,7 +27,16 @@ from mllock.image.read import LayerContents, Member, merge, read_layer
 from mllock.store.layout_reader import LayoutImage
 from mllock.store.oci_json import Descriptor
 
-__all__ = ["APP", "CARRIED", "ImageSource", "name_culprits", "read_image"]
+__all__ = [
+    "APP",
+    "CARRIED",
+    "ImageSource",
+    "culprits_of",
+    "is_list",
+    "is_ours",
+    "name_culprits",
+    "read_image",
+]
 
 APP = "app"
 CARRIED = "opt/mllock"
@@ -113,7 +122,7 @@ def _read(
         contents = read_layer(
             _until(stop, source.stream(descriptor)),
             f"blobs/sha256/{descriptor.digest.removeprefix('sha256:')}",
-            hashed=_ours,
+            hashed=is_ours,
             kept=lambda path: path.startswith(f"{CARRIED}/"),
         )
     except ArchiveError as error:
@@ -134,7 +143,7 @@ def _until(stop: threading.Event, chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _ours(path: str) -> bool:
+def is_ours(path: str) -> bool:
     return path.startswith((f"{APP}/", f"{CARRIED}/"))
 
 
@@ -155,7 +164,7 @@ def name_culprits(facts: ImageFacts, source: ImageSource, expected: Sequence[str
                     source.stream(image.layers[number]),
                     f"layer {number}",
                     hashed=lambda _: True,
-                    kept=_is_list,
+                    kept=is_list,
                     md5=True,
                 )
             except ArchiveError:
@@ -166,10 +175,22 @@ def name_culprits(facts: ImageFacts, source: ImageSource, expected: Sequence[str
     return replace(facts, culprits=found)
 
 
-def _is_list(path: str) -> bool:
+def is_list(path: str) -> bool:
     return path.endswith(".dist-info/RECORD") or (
         path.startswith(STATUS) and path.endswith(".md5sums")
     )
+
+
+def culprits_of(
+    layers: Mapping[int, LayerContents | None],
+) -> dict[int, tuple[Difference, ...]]:
+    """The files in layers that are not as expected, of the first few."""
+    first = sorted(number for number, layer in layers.items() if layer)[:MAX_NAMED_LAYERS]
+    return {number: _first(layers[number]) for number in first}
+
+
+def _first(layer: LayerContents | None) -> tuple[Difference, ...]:
+    return () if layer is None else _culprits(layer)[:MAX_DIFFERENCES]
 
 
 def _culprits(layer: LayerContents) -> tuple[Difference, ...]:

@@ -58,8 +58,9 @@ def _finding(report: Report, finding: Finding) -> Iterator[str]:
     more = finding.differing - len(finding.differences)
     if more > 0:
         yield f"{indent}and {more} more"
-    if finding.verdict == "unproven" and finding.cure is not None:
-        yield f"{indent}to prove it: {escape(finding.cure)}"
+    if finding.cure is not None:
+        what = "to prove it" if finding.verdict == "unproven" else "hint"
+        yield f"{indent}{what}: {escape(finding.cure)}"
 
 
 def _conclusion(report: Report) -> str:

@@ -1,20 +1,23 @@
 """What a TARGET on the command line means. Looks at what exists, reads nothing of it.
 
-`path:DIR`, `oci:DIR[:REF]` and `registry:HOST/REPO[:TAG|@DIGEST]` are read; the other prefixes of
-the design are known and refused. Without a prefix, a target is a path if one exists, and a folder
-that is an image layout and nothing else is read as one: what was chosen is said in `chosen`. A
-folder that could be both is refused: a model must not pass because somebody laid a good image
-beside it.
+`path:DIR`, `oci:DIR[:REF]`, `registry:HOST/REPO[:TAG|@DIGEST]`, `image:REF`, `container:NAME` and
+`http(s)://HOST` are checked in this version; the other prefixes of the design are known and
+refused. Without a prefix, a target is a path if one exists, and a folder that is an image layout
+and nothing else is read as one; what is no path is an image of the engine. What was chosen is said
+in `chosen`. A folder that could be both is refused: a model must not pass because somebody laid a
+good image beside it.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from mllock.errors import InputError, NotAvailableError
+from mllock.probes.address import Address, parse_address
 from mllock.store.layout_reader import INDEX, MARKER
 from mllock.store.registry.reference import Reference, parse_reference
 
@@ -22,28 +25,39 @@ __all__ = ["DEFAULT_REF", "Target", "parse_target"]
 
 DEFAULT_REF = "serve"
 OF_A_LAYOUT = frozenset({MARKER, INDEX, "blobs"})
-_LATER = ("image", "container", "http", "https", "k8s")
+_OF_ENGINE: tuple[Literal["image", "container"], ...] = ("image", "container")
+_LATER = ("k8s",)
 _HINT = (
     "path:DIR for a model folder, oci:DIR for an image layout, registry:HOST/REPO:TAG for an image "
-    "of a registry"
+    "of a registry, image:REF or container:NAME for what is in the container engine"
 )
+# What docker takes for a reference or a name; paths that are typed with "./", "/" or "~" are none.
+_REFERENCE = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,511}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """`text` as it was given; `ref` is the reference name inside of a layout, or the tag or digest
-    of `reference`, which is in a registry; there `path` is nothing."""
+    """`text` as it was given; `ref` is the reference name inside of a layout, what the engine calls
+    it, or the tag or digest of `reference`, which is in a registry; `guessed` if nothing but the
+    absence of a path made it an image of the engine. `address` is where an endpoint is. The `path`
+    of an endpoint or of a registry says nothing."""
 
     text: str
-    kind: Literal["path", "oci", "registry"]
+    kind: Literal["path", "oci", "registry", "image", "container", "http"]
     path: Path = Path()
     ref: str | None
+    guessed: bool = False
+    address: Address | None = None
     reference: Reference | None = None
 
     @property
     def chosen(self) -> str:
+        if self.address is not None:
+            return f"the endpoint {self.address}"
         if self.reference is not None:
             return f"the image {self.reference} of a registry"
+        if self.kind in _OF_ENGINE:
+            return f"the {self.kind} {self.ref} of the container engine"
         if self.kind == "oci":
             return f'the image "{self.ref}" of the OCI layout {self.path}'
         return f"the {'folder' if self.path.is_dir() else 'file'} {self.path}"
@@ -56,6 +70,11 @@ def parse_target(text: str, base: Path) -> Target:
         return _path(text, base / rest)
     if colon and prefix == "oci":
         return _layout(text, rest, base)
+    for kind in _OF_ENGINE:
+        if colon and prefix == kind:
+            return _of_engine(text, kind, rest, base)
+    if colon and prefix in ("http", "https"):
+        return Target(text=text, kind="http", path=base, ref=None, address=parse_address(text))
     if colon and prefix == "registry":
         return _registry(text, rest)
     if (base / text).exists() and text:
@@ -67,11 +86,19 @@ def parse_target(text: str, base: Path) -> Target:
         raise NotAvailableError(
             f'targets "{prefix}:" are not available in this version', key=text, hint=_HINT
         )
-    raise InputError(
-        "no such file or folder, and images of an engine are not available in this version",
-        file=text,
-        hint=_HINT,
-    )
+    if _REFERENCE.fullmatch(text) is None:
+        raise InputError("no such file or folder", file=text, hint=_HINT)
+    return Target(text=text, kind="image", path=base, ref=text, guessed=True)
+
+
+def _of_engine(text: str, kind: Literal["image", "container"], name: str, base: Path) -> Target:
+    if _REFERENCE.fullmatch(name) is None:
+        raise InputError(
+            f"not the name of {'an image' if kind == 'image' else 'a container'}",
+            file=text,
+            expected=f"{kind}:NAME as the docker command takes it",
+        )
+    return Target(text=text, kind=kind, path=base, ref=name)
 
 
 def _refuse_both(folder: Path) -> None:

@@ -48,7 +48,8 @@ class Finding:
     """The verdict on one claim.
 
     `reason` is one sentence; `source` says which bytes decided; `cure` what would prove an unproven
-    claim. `differences` holds the first MAX_DIFFERENCES, `differing` their whole number.
+    claim, or the next step after a refuted one. `differences` holds the first MAX_DIFFERENCES,
+    `differing` their whole number.
     """
 
     claim: Claim

@@ -1,19 +1,18 @@
-"""`mllock build`: the images of this project, in an OCI layout."""
+"""`mllock build`: the images of this project, in an OCI layout and in the engine."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mllock.cli.app import App, json_option
-from mllock.cli.registry import registry_argument
-from mllock.errors import InputError, NotAvailableError
+from mllock.errors import InputError
 
 if TYPE_CHECKING:  # the workflow imports cryptography; --help does not need it
     from mllock.image.types import ImageKind, Layer
     from mllock.workflows.build import BuildResult
+    from mllock.workflows.outputs import Sent
 
 __all__ = ["command"]
 
@@ -27,9 +26,11 @@ _KINDS: dict[str, tuple[ImageKind, ...]] = {"train": ("train",), "serve": ("serv
 @click.argument("kind", required=False, type=click.Choice(("train", "serve")))
 @click.option(
     "--output",
+    "outputs",
     metavar="OUTPUT",
-    help="Where the images go: oci:DIR or registry:HOST/REPO[:TAG]; default: oci:.mllock/oci of "
-    "the project.",
+    multiple=True,
+    help="Where the images go: oci:DIR (default: .mllock/oci of the project), docker (default: "
+    "where an engine answers), registry:HOST/REPO[:TAG]. Repeatable.",
 )
 @click.option("--run", "run_id", metavar="ID", help="The run to serve; default: the newest good.")
 @click.option(
@@ -43,7 +44,7 @@ def command(
     app: App,
     *,
     kind: str | None,
-    output: str | None,
+    outputs: tuple[str, ...],
     run_id: str | None,
     mount_from: str | None,
     as_json: bool,
@@ -54,70 +55,29 @@ def command(
     """
     if kind == "train" and run_id is not None:
         raise InputError("--run is about the serve image", hint='try "mllock build serve --run ID"')
-    if output is not None and output.startswith("registry:"):
-        _to_registry(app, kind, output, run_id, mount_from=mount_from, as_json=as_json)
-        return
-    if mount_from is not None:
-        raise InputError("--mount-from is about --output registry:HOST/REPO")
-    folder = None if output is None else _folder(output)
     from mllock.workflows.build import build_images
-
-    result = build_images(app.context(), _KINDS.get(kind or "", ()), folder, run_id)
-    if as_json:
-        app.print_json(_document(result))
-    else:
-        app.print(_text(result))
-
-
-def _folder(output: str) -> Path:
-    """The DIR of `oci:DIR`."""
-    prefix, _, rest = output.partition(":")
-    if prefix == "docker":
-        raise NotAvailableError(
-            "not available in this version",
-            key=f"--output {output}",
-            hint="use oci:DIR or registry:HOST/REPO",
-        )
-    if prefix != "oci" or not rest:
-        raise InputError(
-            "not an output",
-            key=f"--output {output}",
-            expected="oci:DIR or registry:HOST/REPO[:TAG]",
-        )
-    return Path(rest).absolute()
-
-
-def _to_registry(
-    app: App,
-    kind: str | None,
-    output: str,
-    run_id: str | None,
-    *,
-    mount_from: str | None,
-    as_json: bool,
-) -> None:
+    from mllock.workflows.outputs import read_outputs, send
     from mllock.workflows.publish import build_to_registry
 
-    reference = registry_argument(output)
-    if mount_from is not None:
-        mount_from = registry_argument(f"registry:{reference.host}/{mount_from}").repository
-    done = build_to_registry(
-        app.context(), _KINDS.get(kind or "", ()), reference, run_id, mount_from
-    )
+    wanted = read_outputs(outputs, mount_from)
+    ctx = app.context()
+    kinds = _KINDS.get(kind or "", ())
+    pushed: tuple[Sent, ...] = ()
+    if wanted.registry is None:
+        result = build_images(ctx, kinds, wanted.layout, run_id)
+    else:
+        published = build_to_registry(
+            ctx, kinds, wanted.registry, run_id, wanted.mount_from, wanted.layout
+        )
+        result, pushed = published.built, (published.sent(),)
+    sent = send(ctx, wanted, result.project, [built.image for built in result.images]) + pushed
     if as_json:
-        document = _document(done.built) | {"output": f"registry:{reference}"}
-        for image in document["images"]:
-            image["reference"] = str(done.images[image["kind"]])
-        app.print_json(document)
-        return
-    lines = [
-        f"pushed {done.images[built.image.kind]}@{built.image.manifest_digest}"
-        for built in done.built.images
-    ]
-    app.print("\n".join([_text(done.built), *lines]))
+        app.print_json(_document(result, sent))
+    else:
+        app.print(_text(result, sent))
 
 
-def _text(result: BuildResult) -> str:
+def _text(result: BuildResult, sent: tuple[Sent, ...]) -> str:
     environment = result.environment.layers
     lines = ["environment, the same in each image"]
     lines += [_layer_line(layer) for layer in environment]
@@ -128,6 +88,7 @@ def _text(result: BuildResult) -> str:
         lines += [_layer_line(layer) for layer in built.image.layers[len(environment) :]]
         lines += [f"  {built.image.manifest_digest}"]
     lines += ["", f"signed by {result.fingerprint}", f"written to oci:{result.output}"]
+    lines += [line for place in sent for line in place.lines]
     return "\n".join(lines)
 
 
@@ -141,8 +102,9 @@ def _size(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-def _document(result: BuildResult) -> dict[str, Any]:
+def _document(result: BuildResult, sent: tuple[Sent, ...]) -> dict[str, Any]:
     return {
+        "sent": {place.place: list(place.names) for place in sent},
         "output": f"oci:{result.output}",
         "environment": result.environment.digest,
         "signedBy": result.fingerprint,

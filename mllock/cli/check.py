@@ -17,6 +17,10 @@ Examples:
   mllock check oci:.mllock/oci --allow-unproven environment
   mllock check registry:example.org/team/wine:v1
   mllock check path:/srv/model --run 20261123-081501-k3f9 --json
+  mllock check image:wine-quality:serve
+  mllock check container:wine-quality-1
+  mllock check path:/srv/model --stage production
+  mllock check https://wine.example.org --allow-unproven behaviour
 """
 
 
@@ -36,6 +40,22 @@ Examples:
     help="Whose signatures count; default: policy.toml of this user, else this machine's key.",
 )
 @click.option(
+    "--stage",
+    metavar="NAME",
+    help="Ask as well whether this is the newest release of that stage, and not revoked.",
+)
+@click.option(
+    "--releases",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where signed releases and revocations are; default: .mllock/releases of the project.",
+)
+@click.option(
+    "--probe",
+    metavar="URL",
+    help="Ask this endpoint the recorded probes as well: where the target is served.",
+)
+@click.option(
     "--allow-unproven",
     "accepted",
     metavar="CLAIM",
@@ -52,14 +72,19 @@ def command(
     run: str | None,
     record: Path | None,
     policy: Path | None,
+    stage: str | None,
+    releases: Path | None,
+    probe: str | None,
     accepted: tuple[Claim, ...],
     as_json: bool,
 ) -> int:
     """Prove, claim by claim, that TARGET is what was trained, or say what differs.
 
     TARGET is path:DIR (a model folder or file), oci:DIR[:REF] (an image in an OCI layout; default
-    REF: serve) or registry:HOST/REPO[:TAG|@DIGEST] (default TAG: serve). Without a prefix it is
-    what is there. Exit code: 0 all asked claims are proven or accepted, 1 something is refuted, 3
+    REF: serve), registry:HOST/REPO[:TAG|@DIGEST] (default TAG: serve), image:REF (an image in the
+    container engine), container:NAME (running or not) or http(s)://HOST[:PORT] (an endpoint, which
+    is asked the recorded probes). Without a prefix it is the file or folder that is there, else an
+    image. Exit code: 0 all asked claims are proven or accepted, 1 something is refuted, 3
     something is unproven.
     """
     from mllock.check.report import lines, to_json
@@ -71,7 +96,10 @@ def command(
         run=run,
         record=record,
         policy=policy,
+        stage=stage,
+        releases=releases,
         accepted=accepted,
+        probe=probe,
     )
     if as_json:
         app.print_json(to_json(report))

@@ -45,7 +45,8 @@ def command(app: App, folder: Path | None) -> int:
     """Make a small real project in FOLDER (default: mllock-demo), then lock it, build its
     images, train, check the model and the serving image, change one byte and check again.
 
-    Needs the network the first time; no container engine and no registry.
+    Needs the network the first time. Trains in a container engine where one answers; needs
+    none, and no registry.
     """
     folder = folder or (app.project or Path()) / DEFAULT_FOLDER
     began = time.monotonic()
@@ -83,6 +84,11 @@ def _train_and_check(app: App) -> tuple[Path, Path]:
             "\nThe environment is unproven, not refuted: the program ran on this host, outside of\n"
             "the image, with the packages of the lock. Exit code 3 says so;\n"
             '"--allow-unproven environment" accepts it by name.'
+        )
+    else:
+        click.echo(
+            "\nThe environment is proven: the program ran in a container of the training image,\n"
+            "whose layers the serving image has too."
         )
     copy, changed = _flip_one_byte(run)
     click.echo(f"\nNow somebody changes one byte of {changed}")

@@ -31,11 +31,16 @@ COMMANDS = {
     "lock": ("lock", "Pin everything that mlproject.toml declares."),
     "build": ("build", "Make identical images for training and serving."),
     "train": ("train", "Train from the lock and sign what went in and came out."),
+    "serve": ("serve", "Serve a run's model with the locked environment."),
     "runs": ("runs", "List the runs of this project."),
     "show": ("show", "Show one run: inputs, outputs, metrics, signature."),
     "check": ("check", "Prove that what is deployed is what was trained."),
     "push": ("push", "Put a run into a registry: model, record, images."),
     "pull": ("pull", "Restore a run from a registry, verified."),
+    "release": ("release", "Sign that a run is the one for a stage from now on."),
+    "revoke": ("revoke", "Sign that a run is withdrawn from every stage."),
+    "releases": ("releases", "List what is released, and what was revoked."),
+    "keys": ("keys", "Your signing key, and whose signatures count for you."),
     "demo": ("demo", "Watch the whole line work on a small real project."),
 }
 

@@ -61,6 +61,8 @@ def _lines(details: RunDetails) -> list[tuple[str, str]]:
         ("status", "good"),
         ("signature", f"{trust.status}: {trust.reason}"),
         ("key", trust.fingerprint),
+        *([] if details.revoked is None else [("revoked", details.revoked or "no reason given")]),
+        *((f"stage {name}", text) for name, text in details.stages.items()),
         ("project", f"{record.project} {record.version}"),
         ("started", record.started),
         ("finished", record.finished),
@@ -75,6 +77,8 @@ def _lines(details: RunDetails) -> list[tuple[str, str]]:
         ("wheels", f"{record.wheels_verified} of {record.wheels_locked} equal by hash"),
         ("code", record.code + _commit(record)),
     ]
+    if "probes.json" in record.byproducts:
+        lines.append(("probes", f"answers recorded, {record.byproducts['probes.json']}"))
     lines += [(f"data {name}", digest) for name, digest in record.data.items()]
     lines += [("model", record.model)]
     lines += [("", f"{name} {digest}") for name, digest in record.model_files.items()]
@@ -111,6 +115,8 @@ def _json(details: RunDetails) -> dict[str, object]:
             "reason": trust.reason,
             "fingerprint": trust.fingerprint,
         },
+        "stages": dict(details.stages),
+        "revoked": None if details.revoked is None else {"reason": details.revoked},
         "project": record.project,
         "version": record.version,
         "started": record.started,
@@ -125,6 +131,7 @@ def _json(details: RunDetails) -> dict[str, object]:
         "wheels": {"locked": record.wheels_locked, "verified": record.wheels_verified},
         "code": {"digest": record.code, "commit": record.commit, "dirty": record.dirty},
         "data": dict(record.data),
+        "probes": record.byproducts.get("probes.json"),
         "model": record.model,
         "files": dict(record.model_files),
         "facts": dict(record.facts),

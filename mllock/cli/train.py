@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
+from typing import TYPE_CHECKING
 
 import click
 
 from mllock.cli.app import App, json_option, pass_on, printable
+
+if TYPE_CHECKING:  # the workflow imports cryptography; --help does not need it
+    from mllock.workflows.runtimes import RuntimeName
 
 __all__ = ["command"]
 
@@ -19,11 +23,10 @@ __all__ = ["command"]
 )
 @click.option(
     "--runtime",
-    metavar="host",
-    type=click.Choice(["host", "docker"]),
-    default="host",
-    show_default=True,
-    help="Where the program runs; host: this machine's Python with the locked packages.",
+    metavar="RUNTIME",
+    type=click.Choice(["docker", "host"]),
+    help="Where the program runs; docker: in a container of the train image (default where an "
+    "engine answers); host: this machine's Python with the locked packages.",
 )
 @click.option(
     "--set",
@@ -34,7 +37,9 @@ __all__ = ["command"]
 )
 @json_option
 @click.pass_obj
-def command(app: App, runtime: str, overrides: tuple[str, ...], as_json: bool) -> None:
+def command(
+    app: App, runtime: RuntimeName | None, overrides: tuple[str, ...], as_json: bool
+) -> None:
     """Run [train] command with the locked environment, in a fresh copy of the declared code.
 
     Data, code and environment are hashed before and after; a change in between voids the run.
@@ -58,6 +63,7 @@ def command(app: App, runtime: str, overrides: tuple[str, ...], as_json: bool) -
                 "model": result.model,
                 "metrics": dict(result.metrics),
                 "signed-by": result.fingerprint,
+                "probes": result.probes,
             }
         )
         return
@@ -65,6 +71,8 @@ def command(app: App, runtime: str, overrides: tuple[str, ...], as_json: bool) -
     for name, value in result.metrics.items():
         shown = value if isinstance(value, int) else format(value, "g")
         app.print(printable(f"metric   {name} = {shown}"))
+    if result.probes:
+        app.print(f"probes   {result.probes}")
     app.print(f"model    {result.model}")
     app.print(f"signed   {result.fingerprint}")
     say("next:")

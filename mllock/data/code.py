@@ -2,9 +2,10 @@
 
 In this order: the files that git tracks (or, without git or with nothing tracked, all files), or
 the files that match the patterns; less what .mllockignore names; less what is never code: data
-sources, outputs of the commands, mlproject.toml and mlproject.lock (a description or a gate that
-changes is not another program), folders of tools, virtual environments, and without patterns
-`.env` files (they hold secrets). Always hashed by content. Raises DataError.
+sources, outputs of the commands, probes (who serves need not know what will be asked),
+mlproject.toml and mlproject.lock (a description or a gate that changes is not another program),
+folders of tools, virtual environments, and without patterns `.env` files (they hold secrets).
+Always hashed by content. Raises DataError.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class _Rules:
 
 
 def _outputs(spec: Spec) -> Iterator[str]:
-    """Data sources, and what the commands write."""
+    """Data sources, what the commands write, and the probes."""
     for source in spec.data.values():
         yield os.path.normpath(source.source)
         yield os.path.normpath(source.path or source.source)
@@ -129,6 +130,8 @@ def _outputs(spec: Spec) -> Iterator[str]:
         yield os.path.normpath(spec.evaluate.metrics)
         if spec.evaluate.predictions is not None:
             yield os.path.normpath(spec.evaluate.predictions)
+    if spec.serve is not None and spec.serve.probes is not None:
+        yield os.path.normpath(spec.serve.probes)
 
 
 def _read_ignore_file(project: Path) -> Callable[[str], bool]:

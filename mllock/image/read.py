@@ -20,7 +20,7 @@ from mllock.core.digest import Digest
 from mllock.errors import ArchiveError
 from mllock.image.read_tar import Header, Source, headers
 
-__all__ = ["LayerContents", "Member", "merge", "read_layer"]
+__all__ = ["LayerContents", "Member", "gunzip", "merge", "read_layer"]
 
 OUTPUT = 1024 * 1024
 MAX_UNPACKED = 64 * 1024**3
@@ -68,16 +68,17 @@ def read_layer(
     hashed: Callable[[str], bool] = _NEVER,
     kept: Callable[[str], bool] = _NEVER,
     md5: bool = False,
+    gzipped: bool = True,
     max_unpacked: int = MAX_UNPACKED,
 ) -> LayerContents:
-    """Read one gzipped tar. `name` is for messages; `hashed` and `kept` say of which files the
-    digest and the bytes are wanted. Raises ArchiveError."""
+    """Read one tar, gzipped or plain. `name` is for messages; `hashed` and `kept` say of which
+    files the digest and the bytes are wanted. Raises ArchiveError."""
     hasher = hashlib.sha256()
     total = 0
 
     def tar() -> Iterator[bytes]:
         nonlocal total
-        for piece in _gunzip(chunks):
+        for piece in gunzip(chunks) if gzipped else chunks:
             total += len(piece)
             if total > max_unpacked:
                 raise ArchiveError(f"unpacks to more than {max_unpacked} bytes")
@@ -102,7 +103,7 @@ def read_layer(
     )
 
 
-def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """RFC 1952: one or more members, nothing else. Checks CRC and size of each."""
     inflater = None
     for chunk in chunks:

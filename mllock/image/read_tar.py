@@ -10,6 +10,7 @@ decided in `mllock.image.read`. Raises ArchiveError without place: the caller kn
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -29,6 +30,13 @@ USTAR_ID = 0o7777777
 
 TarKind = Literal["file", "folder", "symlink", "hardlink"]
 _KINDS: dict[bytes, TarKind] = {b"0": "file", b"1": "hardlink", b"2": "symlink", b"5": "folder"}
+# A hard link is to a file: only those are archived as one.
+_TYPES: dict[TarKind, int] = {
+    "file": stat.S_IFREG,
+    "hardlink": stat.S_IFREG,
+    "symlink": stat.S_IFLNK,
+    "folder": stat.S_IFDIR,
+}
 _OCTAL = re.compile(rb"([0-7]+)[ \x00]+")
 _RECORD_LENGTH = re.compile(rb"([1-9][0-9]{0,5}) ")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -85,8 +93,9 @@ class Source:
         yield from self._chunks
 
 
-def headers(source: Source) -> Iterator[Header]:
-    """The members in order. Between two of them the caller takes the member's `size` bytes; the
+def headers(source: Source, *, engine: bool = False) -> Iterator[Header]:
+    """The members in order. `engine`: as container engines write them, whose modes say the type of
+    file as well. Between two of them the caller takes the member's `size` bytes; the
     padding is taken here, and must be zero. Ends at the end of the stream."""
     while True:
         block = source.take(BLOCK)
@@ -96,7 +105,7 @@ def headers(source: Source) -> Iterator[Header]:
         if block[156:157] == b"x":
             pax = _pax(source, _number(block, 124, 12, "size"))
             block = source.take(BLOCK)
-        header = _header(block, pax)
+        header = _header(block, pax, engine=engine)
         yield header
         _padding(source, header.size)
     if source.take(BLOCK) != ZERO:
@@ -106,7 +115,7 @@ def headers(source: Source) -> Iterator[Header]:
             raise ArchiveError("data after the end of the tar")
 
 
-def _header(block: bytes, pax: dict[str, str]) -> Header:
+def _header(block: bytes, pax: dict[str, str], *, engine: bool) -> Header:
     _checksum(block)
     if block[257:265] != b"ustar\x0000":
         raise ArchiveError(f"not a ustar header: {block[257:265]!r}")
@@ -134,6 +143,8 @@ def _header(block: bytes, pax: dict[str, str]) -> Header:
     if len(target.encode()) > MAX_PATH:
         raise ArchiveError(f"member {path!r} has a link target of more than {MAX_PATH} bytes")
     mode = _number(block, 100, 8, "mode")
+    if engine and stat.S_IFMT(mode) in (0, _TYPES[kind]):
+        mode = stat.S_IMODE(mode)
     if mode > 0o7777:
         raise ArchiveError(f"member {path!r} has mode {mode:o}")
     return Header(

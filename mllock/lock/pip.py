@@ -78,13 +78,22 @@ class Pip:
         self, folder: Path, source: str, target: Target, options: Sequence[str] = ()
     ) -> Output:
         """The wheels of the requirements file `source` for `target`, into `folder`/wheels."""
-        platforms = (item for tag in target.platform_tags for item in ("--platform", tag))
-        return self._run(
-            folder,
-            *("pip", "download", "--only-binary", ":all:", "--implementation", "cp"),
-            *("--python-version", target.python, *platforms),
-            *("--dest", "wheels", "--requirement", source, *options),
+        return self._run(folder, *_download(source, target, options))
+
+    def download_together(
+        self, folder: Path, sources: Sequence[str], target: Target, options: Sequence[str]
+    ) -> bool:
+        """`download` of several files that do not depend on one another, side by side: reading an
+        index is most of its work, and one process uses one core. Whether all went well."""
+        done = processes.run_together(
+            [[sys.executable, "-m", *_download(source, target, options)] for source in sources],
+            folder=folder,
+            variables=clean_environ(self.environ),
+            logs=[folder / f"{source}.log" for source in sources],
         )
+        for one in done:
+            self._tell("pip", one.output.decode("utf-8", "replace"))
+        return all(one.code == 0 for one in done)
 
     def _run(self, folder: Path, module: str, *arguments: str) -> Output:
         done = processes.run(
@@ -94,9 +103,21 @@ class Pip:
             merged=True,
         )
         text = done.output.decode("utf-8", "replace")
+        self._tell(module, text)
+        return Output(code=done.code, text=text)
+
+    def _tell(self, module: str, text: str) -> None:
         for line in _lines(text):
             self.reporter.detail(f"{module}: {line}")
-        return Output(code=done.code, text=text)
+
+
+def _download(source: str, target: Target, options: Sequence[str]) -> tuple[str, ...]:
+    platforms = (item for tag in target.platform_tags for item in ("--platform", tag))
+    return (
+        *("pip", "download", "--only-binary", ":all:", "--implementation", "cp"),
+        *("--python-version", target.python, *platforms),
+        *("--dest", "wheels", "--requirement", source, *options),
+    )
 
 
 def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:

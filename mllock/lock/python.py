@@ -9,6 +9,7 @@ what that misses is asked for in another round. Hashes and sizes are those of th
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,8 @@ _REQUIREMENTS = "requirements.in"
 _CONSTRAINTS = "constraints.txt"
 _PINS = "pins.txt"
 _PIN = re.compile(r"(?P<name>[a-z0-9]+(?:[-_.][a-z0-9]+)*)==(?P<version>[A-Za-z0-9.!+_-]+)")
+# Fewer pins than this are not worth another start of pip.
+_WORTH_SPLITTING = 8
 # To hear why it failed: all that pip has to say, without waiting for as long again.
 _AGAIN = ("-vv", "--retries", "1")
 
@@ -160,9 +163,18 @@ def fetch_wheels(
     return {name: path for name, path in paths.items() if path is not None}
 
 
+def _split(folder: Path) -> Sequence[str]:
+    """The pins file of `folder` in as many parts as pip downloads side by side."""
+    lines = (folder / _PINS).read_text().splitlines(keepends=True)
+    parts = 1 if len(lines) < _WORTH_SPLITTING else min((os.cpu_count() or 1) + 1, 4)
+    for part in range(parts):
+        (folder / f"pins-{part}.txt").write_text("".join(lines[part::parts]))
+    return [f"pins-{part}.txt" for part in range(parts)]
+
+
 def _download(pip: Pip, folder: Path, target: Target, options: tuple[str, ...]) -> None:
     """Download the wheels that the pins file of `folder` names, or say why that failed."""
-    if pip.download(folder, _PINS, target, options).code != 0:
+    if not pip.download_together(folder, _split(folder), target, options):
         again = pip.download(folder, _PINS, target, (*options, *_AGAIN))
         if again.code != 0:
             raise explain(again.text, target)

@@ -60,18 +60,11 @@ def _asked_for(loaded: LoadedSpec, host: str) -> Iterator[_Asked]:
         if is_remote(source.source):
             hint = "copy the data into the project, and name its path"
             yield ("data", name, "source"), f'"{source.source}"', hint
-    if spec.train is not None:
-        if spec.train.network:
-            yield ("train", "network"), "true", "write false, or leave it out"
-        if spec.train.gpus:
-            yield ("train", "gpus"), str(spec.train.gpus), "leave it out"
-        if spec.train.memory is not None:
-            yield ("train", "memory"), f'"{spec.train.memory}"', "leave it out"
+    if spec.train is not None and spec.train.gpus:
+        yield ("train", "gpus"), str(spec.train.gpus), "leave it out"
     if spec.evaluate is not None:
         hint = "call your evaluation from the training program, and leave this table out"
         yield ("evaluate",), None, hint
-    if spec.serve is not None and spec.serve.probes is not None:
-        yield ("serve", "probes"), f'"{spec.serve.probes}"', "leave it out"
     if spec.gates is not None:
         yield ("gates",), None, "leave this table out"
     if spec.builder.kind != "native":

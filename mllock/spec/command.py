@@ -1,6 +1,6 @@
-"""The placeholders of [train] command: `{params.NAME}` and `{params_file}`; all other text, braces
-included, is left as it is.
+"""The placeholders of commands; all other text, braces included, is left as it is.
 
+[train] command has `{params.NAME}` and `{params_file}`, [serve] command has `{port}`.
 Law: `resolve(command, params, file)` of a command without placeholders is the command.
 """
 
@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mllock.spec.types import Scalar
 
-__all__ = ["PARAMS_FILE", "placeholders", "resolve", "text_of"]
+__all__ = ["PARAMS_FILE", "PORT", "placeholders", "resolve", "takes_port", "text_of", "with_port"]
 
 PARAMS_FILE = "params_file"
+PORT = "{port}"
 
 _PLACEHOLDER = re.compile(r"\{(params\.[^{}]*|params_file)\}")
 
@@ -36,6 +37,16 @@ def resolve(
         return text_of(params[match[1].removeprefix("params.")])
 
     return tuple(_PLACEHOLDER.sub(replace, part) for part in command)
+
+
+def takes_port(command: Sequence[str]) -> bool:
+    """Whether the serving program is told its port, and can be told another."""
+    return any(PORT in part for part in command)
+
+
+def with_port(command: Sequence[str], port: int) -> tuple[str, ...]:
+    """[serve] command, for a program that is to listen on `port`."""
+    return tuple(part.replace(PORT, str(port)) for part in command)
 
 
 def text_of(value: Scalar) -> str:

@@ -71,7 +71,7 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "Evaluate.command": 'The evaluation program, run once for each source with role "test".',
         "Evaluate.metrics": "A JSON object of numbers that the program writes.",
         "Evaluate.predictions": "A CSV or Parquet file of predictions that the program writes.",
-        "Serve.command": "The serving program.",
+        "Serve.command": "The serving program; {port} is replaced.",
         "Serve.code": "Patterns of the files of the serving program; default: those of [train].",
         "Serve.port": "The port that the program listens on.",
         "Serve.health": "The path that answers when the program is ready.",

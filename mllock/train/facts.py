@@ -6,16 +6,21 @@ name, user, path or address. All values are JSON; what cannot be found is left o
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import platform
-from collections.abc import Mapping
+import posixpath
+import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from mllock.core.digest import sha256_of
+from mllock.engine.types import EngineInfo
+from mllock.lock.types import Lock
 from mllock.train.venv import LockedVenv
 
-__all__ = ["host_facts"]
+__all__ = ["engine_facts", "host_facts"]
 
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -37,6 +42,41 @@ def host_facts(venv: LockedVenv, variables: Mapping[str, str]) -> dict[str, Any]
         "threads": {name: variables[name] for name in _THREADS if name in variables},
         "blas": _blas(venv.site),
     }
+
+
+def engine_facts(
+    info: EngineInfo, lock: Lock, variables: Mapping[str, str], wheels: Iterable[Path]
+) -> dict[str, Any]:
+    """The same of a run in an engine: C library and Python are the image's, the machine is the
+    engine's. `wheels` are those of the lock that are at hand."""
+    facts: dict[str, Any] = {
+        "engine": {"name": info.name, "version": info.version},
+        # The processor of another machine is not known here.
+        "cpu": {"machine": info.architecture} if info.remote else _cpu(),
+        "cores": {"online": info.cpus},
+        "kernel": info.kernel,
+        "python": {"version": lock.base.python, "implementation": "cpython"},
+        "threads": {name: variables[name] for name in _THREADS if name in variables},
+        "blas": sorted({name for wheel in wheels for name in _blas_of(wheel)}),
+    }
+    for deb in lock.system:
+        if deb.name == "libc6":
+            # Debian Policy 5.6.12: epoch:upstream-revision.
+            facts["libc"] = "glibc " + deb.version.rpartition(":")[2].rpartition("-")[0]
+    return facts
+
+
+def _blas_of(wheel: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return []
+    return [
+        posixpath.basename(name)
+        for name in names
+        if fnmatch.fnmatchcase(name, "*.libs/*blas*") or fnmatch.fnmatchcase(name, "mkl*libmkl_rt*")
+    ]
 
 
 def _cpu() -> dict[str, str]:

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mllock.core.ports import Reporter
 from mllock.data.pin import locate
-from mllock.errors import VoidRunError
-from mllock.spec.types import DataSource
+from mllock.errors import ProgramError, VoidRunError
 from mllock.store import atomic
 from mllock.store.cache import Cache
 from mllock.train.facts import host_facts
+from mllock.train.placing import data_path, is_whole
 from mllock.train.plan import PARAMS_FILE, params_bytes
 from mllock.train.process import GRACE, run_program
 from mllock.train.python import find_python
@@ -28,7 +29,7 @@ from mllock.train.trees import changed_entries, copy_tree, link_tree
 from mllock.train.types import Outcome, RunPlan
 from mllock.train.venv import FetchWheels, LockedVenv, locked_venv, verify_venv
 
-__all__ = ["HostRuntime", "now"]
+__all__ = ["HostRuntime", "host_variables", "now", "refuse_other_python"]
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -54,6 +55,8 @@ class HostRuntime:
         self._reporter = reporter
         self._output = output
         self._grace = grace
+        # What the last run was verified to have had, before and after it.
+        self.venv: LockedVenv | None = None
 
     def run(self, plan: RunPlan, work: Path, log: Path) -> Outcome:
         """Raises VoidRunError if code or environment are not the same afterwards."""
@@ -64,9 +67,11 @@ class HostRuntime:
             self._fetch,
             self._reporter,
         )
+        refuse_other_python(plan.command, venv, key="train.command")
         _prepare(plan, work)
         with atomic.staging(work.parent) as home:
-            variables = _variables(plan, venv, work, home)
+            variables = host_variables(plan.spec.environment.variables, venv, home)
+            variables["MLLOCK_PARAMS"] = str(work / PARAMS_FILE)
             self._reporter.step("running: " + " ".join(plan.command))
             started = now()
             ended = run_program(
@@ -80,6 +85,7 @@ class HostRuntime:
             finished = now()
         if ended.exit_code == 0 and not ended.interrupted:
             _unchanged(plan, work, venv)
+            self.venv = venv
         return Outcome(
             exit_code=ended.exit_code,
             started=started,
@@ -95,13 +101,26 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def refuse_other_python(command: Sequence[str], venv: LockedVenv, *, key: str) -> None:
+    """A Python that the image does not have would be the system's, without the locked packages."""
+    name = command[0]
+    if re.fullmatch(r"python[0-9.]*", name) and not (venv.bin / name).exists():
+        raise ProgramError(
+            f"cannot run {name}: the locked environment has Python {venv.python.minor}",
+            file="mlproject.toml",
+            key=key,
+            expected=f"python, python3 or python{venv.python.minor}",
+            found=name,
+        )
+
+
 def _prepare(plan: RunPlan, work: Path) -> None:
     copy_tree(plan.code.manifest, plan.project, work)
     try:
         for name, manifest in plan.data.items():
             declared = plan.spec.data[name]
-            source, target = locate(plan.project, name, declared), work / _path(declared)
-            if _is_whole(declared) and not manifest.is_single_file:
+            source, target = locate(plan.project, name, declared), work / data_path(declared)
+            if is_whole(declared) and not manifest.is_single_file:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.symlink(source, target)
             else:
@@ -111,26 +130,16 @@ def _prepare(plan: RunPlan, work: Path) -> None:
     atomic.write_bytes(work / PARAMS_FILE, params_bytes(plan.params))
 
 
-def _is_whole(declared: DataSource) -> bool:
-    """Whether all of a folder is declared, so that one link can show it."""
-    return declared.include == ("**/*",) and not declared.exclude
-
-
-def _path(declared: DataSource) -> str:
-    return declared.path or declared.source
-
-
-def _variables(plan: RunPlan, venv: LockedVenv, work: Path, home: Path) -> dict[str, str]:
+def host_variables(declared: Mapping[str, str], venv: LockedVenv, home: Path) -> dict[str, str]:
     """Nothing is inherited: what is not declared cannot help, and no secret can leak."""
     return {
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "TZ": "UTC",
-        **plan.spec.environment.variables,
+        **declared,
         "PATH": f"{venv.bin}:{SYSTEM_PATH}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
-        "MLLOCK_PARAMS": str(work / PARAMS_FILE),
     }
 
 

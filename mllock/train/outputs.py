@@ -1,7 +1,8 @@
 """What a program must leave behind: a model that is safe to ship, metrics that are numbers.
 
 The model is moved out of the work folder before it is hashed, so that nothing that still knows its
-old place changes it. Raises ProgramError that names file and key.
+old place changes it. Only what is in the run's own folders is taken: through a link it would be
+moved away from its owner. Raises ProgramError that names file and key.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import posixpath
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from mllock.core import canonical
 from mllock.core.tree import TreeManifest
 from mllock.data.scan import scan
+from mllock.data.walk import shown
 from mllock.errors import DataError, ProgramError
 from mllock.store import atomic
 
@@ -36,6 +39,7 @@ def take_model(work: Path, declared: str, folder: Path) -> TreeManifest:
     """Move the model to `folder` (a single file: into it) and answer what it is."""
     source = work / declared
     hint = f"the program must write it to {declared}, relative to the folder that it runs in"
+    _refuse_links(work, declared, "model")
     try:
         mode = source.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -80,10 +84,12 @@ def read_metrics(work: Path, declared: str | None) -> Metrics | None:
     if declared is None:
         return None
     path = work / declared
+    _refuse_links(work, declared, "metrics")
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise ProgramError("the metrics are not a regular file", file=declared)
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read(MAX_METRICS + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise ProgramError(
             "the program ended well and wrote no metrics",
@@ -116,6 +122,20 @@ def read_metrics(work: Path, declared: str | None) -> Metrics | None:
                 found=_found(number),
             )
     return Metrics(data=data, values=value)
+
+
+def _refuse_links(work: Path, declared: str, key: Literal["model", "metrics"]) -> None:
+    """Every folder on the way to an output is a real one of the run."""
+    for parent in reversed(PurePosixPath(declared).parents):
+        if os.path.islink(work / parent):
+            raise ProgramError(
+                f"the {key} would be taken from outside of the run: {parent} is a link",
+                file="mlproject.toml",
+                key=f"train.{key}",
+                expected=f"{parent} to be a folder that the program makes",
+                found=f"a link to {shown(os.readlink(work / parent))}",
+                hint=f"make the folder {parent} and write the {key} into it",
+            )
 
 
 def _found(value: object) -> str:

@@ -25,11 +25,22 @@ from typing import BinaryIO
 from mllock.errors import ProgramError
 from mllock.store import atomic
 
-__all__ = ["GRACE", "Ended", "run_program"]
+__all__ = [
+    "DRAIN",
+    "GRACE",
+    "NOT_RUNNABLE",
+    "Ended",
+    "cannot_run",
+    "kill_group",
+    "run_program",
+    "writable_log",
+]
 
 GRACE = 10.0
 # How long output may still come when the program has ended: from a process that left its group.
 DRAIN = 2.0
+# What `Popen` raises for a command that is not there, or is no program.
+NOT_RUNNABLE = (FileNotFoundError, PermissionError, NotADirectoryError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +61,7 @@ def run_program(
     grace: float = GRACE,
 ) -> Ended:
     """Run `command` in `folder` with exactly `variables`. Its input is empty."""
-    with _writable(log) as file, _woken() as (wake_read, wake_write):
+    with writable_log(log) as file, _woken() as (wake_read, wake_write):
         interrupts = _Interrupts(grace, wake_write)
         with interrupts.caught():
             process = _start(command, folder, variables)
@@ -77,14 +88,21 @@ def _start(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-        raise ProgramError(
-            f"cannot run {command[0]}: {(error.strerror or str(error)).lower()}",
-            file="mlproject.toml",
-            key="train.command",
-            expected=f"a program of the locked environment or in {variables.get('PATH', '')}",
-            hint="add the package that has it to [environment] dependencies",
-        ) from error
+    except NOT_RUNNABLE as error:
+        raise cannot_run(command, variables, error, key="train.command") from error
+
+
+def cannot_run(
+    command: Sequence[str], variables: Mapping[str, str], error: OSError, *, key: str
+) -> ProgramError:
+    """What to say when the system does not start `command`, which stands at `key`."""
+    return ProgramError(
+        f"cannot run {command[0]}: {(error.strerror or str(error)).lower()}",
+        file="mlproject.toml",
+        key=key,
+        expected=f"a program of the locked environment or in {variables.get('PATH', '')}",
+        hint="add the package that has it to [environment] dependencies",
+    )
 
 
 class _Interrupts:
@@ -112,9 +130,9 @@ class _Interrupts:
             return
         if self.deadline is None:
             self.deadline = time.monotonic() + self._grace
-            _kill(self._group, number)
+            kill_group(self._group, number)
         else:
-            _kill(self._group, signal.SIGKILL)
+            kill_group(self._group, signal.SIGKILL)
         os.write(self._wake, b"i")
 
     @contextlib.contextmanager
@@ -161,7 +179,7 @@ class _Pump:
             self._pump()
         finally:
             # Whatever happened, it ends now, and the waiter sees it before it is reaped.
-            _kill(self._process.pid, signal.SIGKILL)
+            kill_group(self._process.pid, signal.SIGKILL)
             waiter.join()
 
     def _pump(self) -> None:
@@ -193,7 +211,7 @@ class _Pump:
     def _woken(self, why: bytes) -> None:
         if b"e" in why and self._ended is None:
             self._ended = time.monotonic()
-            _kill(self._process.pid, signal.SIGKILL)
+            kill_group(self._process.pid, signal.SIGKILL)
 
     def _timeout(self) -> float | None:
         if self._ended is not None:
@@ -206,7 +224,7 @@ class _Pump:
         deadline = self._interrupts.deadline
         if deadline is not None and time.monotonic() >= deadline:
             self._interrupts.deadline = None
-            _kill(self._process.pid, signal.SIGKILL)
+            kill_group(self._process.pid, signal.SIGKILL)
 
     def _copy(self, data: bytes) -> None:
         try:
@@ -218,7 +236,7 @@ class _Pump:
 
 
 @contextlib.contextmanager
-def _writable(log: Path) -> Iterator[BinaryIO]:
+def writable_log(log: Path) -> Iterator[BinaryIO]:
     try:
         # Unbuffered: who looks at the log of a running program sees all of it.
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
@@ -239,6 +257,6 @@ def _woken() -> Iterator[tuple[int, int]]:
         os.close(write)
 
 
-def _kill(group: int, number: int) -> None:
+def kill_group(group: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)

@@ -1,15 +1,18 @@
 """Run folders: `.mllock/runs/ID/`, what is in one, and finding them again.
 
 A run is staged in `.mllock/tmp/` and appears under its ID by one rename, good or failed, so that a
-reader never sees half of one. A run is good if and only if its bundle is there and reads; a failed
-one keeps `log.txt` and `failed.json`, never a record or a model. Files are read here by form only:
-whether a signature is to be believed is `mllock.attest.policy`'s. Raises RunError.
+reader never sees half of one. A run is one of three: failed (it keeps logs and `failed.json`, never
+a record or a model), damaged (something that its record names is not there as it says), or good.
+A damaged run is never passed over for an older one: it may be the one that is meant. All commands
+have one order, that of the IDs. Files are read here by form only: whether a signature is to be
+believed is `mllock.attest.policy`'s. Raises RunError.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import difflib
+import os
 import posixpath
 import re
 import secrets
@@ -39,12 +42,15 @@ __all__ = [
     "publish_run",
 ]
 
-_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+# In the order of ASCII, so that IDs sort as these numbers do.
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_TICKS = 16  # names for each of the 100,000 moments of a second; 36**4 are enough for all
 _RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9]{4}")
+BUNDLE = "record.sigstore.json"
 MAX_FILE = 256 * 1024 * 1024
 
 
-FailureKind = Literal["program", "output", "void", "interrupted"]
+FailureKind = Literal["program", "output", "probes", "void", "interrupted"]
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -60,8 +66,16 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
 
 def new_run_id(now: dt.datetime) -> str:
-    """An ID like `20261123-081501-k3f9` for an aware `now`: IDs sort as the runs started."""
-    letters = "".join(secrets.choice(_ALPHABET) for _ in range(4))
+    """An ID like `20261123-081501-k3f9` for an aware `now`: IDs sort as the runs started.
+
+    The four letters are the part of the second, in steps of 10 microseconds, with a little chance:
+    two machines may share a folder. In runs of before they are all chance.
+    """
+    number = now.microsecond // 10 * _TICKS + secrets.randbelow(_TICKS)
+    letters = ""
+    for _ in range(4):
+        number, digit = divmod(number, len(_DIGITS))
+        letters = _DIGITS[digit] + letters
     return f"{now.astimezone(dt.UTC):%Y%m%d-%H%M%S}-{letters}"
 
 
@@ -85,10 +99,10 @@ class RunFolder:
 
     def bundle_bytes(self) -> bytes:
         """`record.sigstore.json` as it is: what goes into the record layer."""
-        return self._read("record.sigstore.json")
+        return self._read(BUNDLE)
 
     def bundle(self) -> Bundle:
-        return read_bundle(self.bundle_bytes(), name=self._name("record.sigstore.json"))
+        return read_bundle(self.bundle_bytes(), name=self._name(BUNDLE))
 
     def record(self) -> Record:
         """The record inside of the bundle, its signature not checked.
@@ -166,13 +180,27 @@ class RunFolder:
             ) from None
 
     @property
+    def has_failed(self) -> bool:
+        """It says that it failed, and there is no record that says otherwise."""
+        there = [os.path.lexists(self.path / name) for name in ("failed.json", BUNDLE)]
+        return there == [True, False]
+
+    @property
     def is_good(self) -> bool:
-        """The bundle is there and reads, and so do the record and the manifest that it names."""
+        return not self.has_failed and self.damage() is None
+
+    def damage(self) -> RunError | None:
+        """What is wrong with a run that has not failed, before its model is read; None if nothing
+        is. What is to be served, shown or compared is there, as the record says."""
         try:
             self.model_manifest()
-        except RunError:
-            return False
-        return True
+            self.lock_bytes()
+            self.metrics()
+        except RunError as error:
+            return error
+        if os.path.lexists(self.path / "failed.json"):
+            return RunError("has a record, and says that it failed", file=self._name("failed.json"))
+        return None
 
     def _byproduct(self, name: str) -> dict[str, float]:
         expected = self.record().byproducts.get(name)
@@ -208,7 +236,7 @@ class RunFolder:
 
 
 def list_runs(runs_dir: Path) -> tuple[RunFolder, ...]:
-    """All runs, good and failed, newest first. Folders with other names are not runs."""
+    """All runs, whatever became of them, newest first. Folders with other names are not runs."""
     try:
         names = [path for path in runs_dir.iterdir() if is_run_id(path.name) and path.is_dir()]
     except FileNotFoundError:
@@ -237,13 +265,33 @@ def open_run(runs_dir: Path, run: str) -> RunFolder:
 
 
 def newest_good(runs_dir: Path, lock_content: Digest | None) -> RunFolder | None:
-    """The newest good run, of the lock with this content digest if one is given."""
+    """The newest good run, of the lock with this content digest if one is given.
+
+    Raises RunError for a newer one that is damaged, if it may be of this lock.
+    """
     for folder in list_runs(runs_dir):
-        if not folder.is_good:
+        if folder.has_failed or _of_another(folder, lock_content):
             continue
-        if lock_content is None or folder.record().lock_content == lock_content:
+        problem = folder.damage()
+        if problem is None:
             return folder
+        raise RunError(
+            f"the run is damaged, and no older one stands in for it: {problem.message}",
+            file=problem.file,
+            expected=problem.expected,
+            found=problem.found,
+            hint=f'bring the file back, name another run (see "mllock runs"), or remove the folder '
+            f".mllock/runs/{folder.id}",
+        )
     return None
+
+
+def _of_another(folder: RunFolder, lock_content: Digest | None) -> bool:
+    """Whether the record says that it is of another lock; one that cannot be read says nothing."""
+    try:
+        return lock_content is not None and folder.record().lock_content != lock_content
+    except RunError:
+        return False
 
 
 def publish_run(staged: Path, runs_dir: Path, run_id: str) -> RunFolder:

@@ -14,20 +14,32 @@ from pathlib import Path
 
 from mllock.core.digest import hex_of
 from mllock.core.tree import SINGLE, Entry, TreeManifest
-from mllock.errors import VoidRunError
+from mllock.errors import MllockError, VoidRunError
 from mllock.store import atomic
 
-__all__ = ["changed_entries", "copy_tree", "link_tree"]
+__all__ = ["changed_entries", "copy_tree", "link_hard", "link_tree"]
 
 _CHUNK = 1024 * 1024
 
 
-def copy_tree(manifest: TreeManifest, source: Path, destination: Path) -> None:
+def copy_tree(
+    manifest: TreeManifest,
+    source: Path,
+    destination: Path,
+    changed: Callable[[str], MllockError] | None = None,
+) -> None:
     """Make `destination`, a folder, hold what `manifest` says, taken from `source`.
 
-    Raises VoidRunError that names the path if the bytes are not those of the manifest.
+    A manifest of a single file: `source` is that file, and `destination` becomes its copy. Raises
+    `changed(path)`, default a VoidRunError, if the bytes are not those of the manifest.
     """
-    _lay_out(manifest, destination, lambda e, target: _copy_file(e, source / e.path, target))
+    say = changed or _changed
+    if manifest.is_single_file:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        _copy_file(manifest.entries[0], source, destination, say)
+        return
+    destination.mkdir(parents=True, exist_ok=True)
+    _lay_out(manifest, destination, lambda e, target: _copy_file(e, source / e.path, target, say))
 
 
 def link_tree(manifest: TreeManifest, source: Path, destination: Path) -> None:
@@ -38,6 +50,27 @@ def link_tree(manifest: TreeManifest, source: Path, destination: Path) -> None:
         return
     destination.mkdir(parents=True, exist_ok=True)
     _lay_out(manifest, destination, lambda e, target: os.symlink(source / e.path, target))
+
+
+def link_hard(manifest: TreeManifest, source: Path, destination: Path) -> None:
+    """Make `destination` hold the files of `manifest`, a folder's: the very files where the disk
+    has hard links, verified copies elsewhere.
+
+    A link is not verified here: the source was before, and is again after the run.
+    """
+
+    def put(entry: Entry, target: Path) -> None:
+        try:
+            os.link(source / entry.path, target, follow_symlinks=False)
+        except OSError:
+            # Another disk, no links on it, or a file that is not the caller's.
+            _copy_file(entry, source / entry.path, target, _data_changed)
+
+    try:
+        destination.mkdir(parents=True)
+        _lay_out(manifest, destination, put)
+    except OSError as error:
+        raise atomic.cannot_write(destination, error) from error
 
 
 def _lay_out(
@@ -83,13 +116,15 @@ def _same(entry: Entry, root: Path) -> bool:
         return False
 
 
-def _copy_file(entry: Entry, source: Path, target: Path) -> None:
+def _copy_file(
+    entry: Entry, source: Path, target: Path, changed: Callable[[str], MllockError]
+) -> None:
     assert entry.digest is not None
     whole = hashlib.sha256()
     try:
         read = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        raise _changed(entry) from None
+        raise changed(entry.path) from None
     with open(read, "rb", buffering=0) as reader:
         try:
             with open(target, "xb", buffering=0) as writer:
@@ -100,10 +135,16 @@ def _copy_file(entry: Entry, source: Path, target: Path) -> None:
         except OSError as error:
             raise atomic.cannot_write(target, error) from error
     if whole.hexdigest() != hex_of(entry.digest):
-        raise _changed(entry)
+        raise changed(entry.path)
 
 
-def _changed(entry: Entry) -> VoidRunError:
+def _changed(path: str) -> VoidRunError:
     return VoidRunError(
-        "the code changed while the run was prepared", file=entry.path, hint="train again"
+        "the code changed while the run was prepared", file=path, hint="train again"
+    )
+
+
+def _data_changed(path: str) -> VoidRunError:
+    return VoidRunError(
+        "the data changed while the run was prepared", file=path, hint="train again"
     )

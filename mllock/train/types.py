@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from mllock.core.digest import Digest
 from mllock.core.tree import TreeManifest
+from mllock.errors import ProgramError
 from mllock.lock.types import Lock
 from mllock.spec.types import Scalar, Spec
 
@@ -52,7 +53,8 @@ class Outcome:
     """What a runtime saw. Times are RFC 3339 in UTC; `facts` are internalParameters.
 
     `exit_code` is negative for a program that a signal ended; `interrupted` says that the user
-    asked for it.
+    asked for it, `out_of_memory` that the kernel did; `refused` is why outputs of a program that
+    ended well could not be taken.
     """
 
     exit_code: int
@@ -61,6 +63,8 @@ class Outcome:
     facts: Mapping[str, Any]
     wheels_verified: int
     interrupted: bool = False
+    out_of_memory: bool = False
+    refused: ProgramError | None = None
 
 
 class Runtime(Protocol):

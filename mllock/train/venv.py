@@ -5,7 +5,7 @@ KEY stands for the wheels, the interpreter, the place and the user. It is instal
 whose sha256 was verified, compiled once, published by one rename, and verified by content on every
 use: an entry that is not what its manifest says is made again, and that is reported. The manifest
 counts only if this user wrote it, and for this KEY. Any number of processes may share the cache.
-Raises ArchiveError, SurroundingsError.
+Raises ArchiveError, InputError, SurroundingsError.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mllock.core.digest import hex_of, sha256_of
 from mllock.core.ports import Reporter
 from mllock.core.tree import TreeManifest
 from mllock.data.scan import scan
-from mllock.errors import ArchiveError, DataError, SurroundingsError
+from mllock.errors import ArchiveError, DataError, InputError, SurroundingsError
 from mllock.lock.types import PythonPackage
 from mllock.store import atomic
 from mllock.store.own import read_own
@@ -45,8 +45,6 @@ Looks = Mapping[str, tuple[int, int, int, int, int]]
 MANIFEST = "venv.manifest"
 MAX_MANIFEST = 256 * 1024 * 1024
 CONFIG = "pyvenv.cfg"
-# Absolute, so no tree manifest can hold them: they are compared one by one.
-_LINKS = ("bin/python", "bin/python3")
 # Tests of packages are a third of all modules and are not imported by training.
 _NOT_COMPILED = r"/tests?/"
 
@@ -79,6 +77,12 @@ def locked_venv(
     reporter: Reporter,
 ) -> LockedVenv:
     """The environment of `packages`, made in `entries` (a folder of the cache) if needed."""
+    if os.pathsep in str(entries):
+        raise InputError(
+            "a cache whose path holds a colon cannot be on a program's PATH",
+            file=str(entries),
+            hint="name another folder with MLLOCK_CACHE",
+        )
     entry = entries / _key(entries, packages, python)
     found = _verified(entry, python, packages, reporter)
     if found is not None:
@@ -113,11 +117,9 @@ def locked_venv(
 
 
 def verify_venv(venv: LockedVenv) -> bool:
-    """Whether it still is what it was: by change times, which programs cannot set, and if these
-    moved by content."""
-    if _looks(venv.root) == venv.looks:
-        return True
-    return _scan(venv.root) == venv.manifest and _links_are(venv.root, venv.python)
+    """Whether nobody wrote to it since: by change times, which programs cannot set. Content would
+    not show what was changed and put back."""
+    return _looks(venv.root) == venv.looks
 
 
 def _key(entries: Path, packages: Sequence[PythonPackage], python: HostPython) -> str:
@@ -127,7 +129,7 @@ def _key(entries: Path, packages: Sequence[PythonPackage], python: HostPython) -
     return hex_of(
         canonical.digest_of(
             {
-                "v": 1,
+                "v": 2,
                 "wheels": sorted(wheels),
                 "python": [str(python.path), python.version],
                 # Scripts and tracebacks hold the place: a cache that moved is made again.
@@ -146,7 +148,7 @@ def _verified(
         return None
     expected = _manifest(entry, python)
     looks = _looks(root)
-    if expected is None or not _links_are(root, python) or _scan(root) != expected:
+    if expected is None or not _links_are(root, python) or _scan(root, python) != expected:
         reporter.warn("the cached environment was changed; it is made again from the locked wheels")
         return None
     wheels = sum(len(package.wheels) for package in packages)
@@ -175,9 +177,9 @@ def _config(entry: Path, python: HostPython) -> bytes:
     ).encode()
 
 
-def _scan(root: Path) -> TreeManifest | None:
+def _scan(root: Path, python: HostPython) -> TreeManifest | None:
     try:
-        return scan(root, exclude=_LINKS, name="environment")
+        return scan(root, exclude=tuple(_links(python)), name="environment")
     except DataError:
         return None
 
@@ -205,10 +207,19 @@ def _looks(root: Path) -> Looks:
     return looks
 
 
+def _links(python: HostPython) -> dict[str, str]:
+    """Every name of the interpreter that the image's environment has, so that no spelling finds
+    the system's. The first is absolute, so no tree manifest can hold them."""
+    return {
+        "bin/python": str(python.path),
+        "bin/python3": "python",
+        f"bin/python{python.minor}": "python",
+    }
+
+
 def _links_are(root: Path, python: HostPython) -> bool:
-    wanted = {"bin/python": str(python.path), "bin/python3": "python"}
     try:
-        return all(os.readlink(root / link) == target for link, target in wanted.items())
+        return all(os.readlink(root / link) == target for link, target in _links(python).items())
     except OSError:
         return False
 
@@ -219,13 +230,13 @@ def _make(staged: Path, entry: Path, wheels: Mapping[str, Path], python: HostPyt
     try:
         (root / "bin").mkdir(parents=True)
         (root / site).mkdir(parents=True)
-        os.symlink(python.path, root / "bin" / "python")
-        os.symlink("python", root / "bin" / "python3")
+        for link, target in _links(python).items():
+            os.symlink(target, root / link)
         (root / CONFIG).write_bytes(_config(entry, python))
         # The names of wheels say what is in them; blobs have no names.
         named = staged / "wheels"
         named.mkdir()
-        destination = _destination(root, site, final)
+        destination = _destination(root, site, final, (CONFIG, *_links(python)))
         for name, path in wheels.items():
             os.symlink(path, named / name)
         largest_first = sorted(named.iterdir(), key=lambda path: -path.stat().st_size)
@@ -234,7 +245,7 @@ def _make(staged: Path, entry: Path, wheels: Mapping[str, Path], python: HostPyt
                 pass
         atomic.remove_tree(named)
         _compile(root, final, site, python)
-        manifest = scan(root, exclude=_LINKS, name="environment")
+        manifest = scan(root, exclude=tuple(_links(python)), name="environment")
         atomic.write_bytes(staged / MANIFEST, manifest.text())
     except OSError as error:
         raise atomic.cannot_write(entry, error) from error
@@ -254,7 +265,9 @@ def _install(path: Path, name: str, destination: SchemeDictionaryDestination) ->
         raise ArchiveError(f"cannot install the wheel: {error}", file=name) from error
 
 
-def _destination(root: Path, site: Path, final: Path) -> SchemeDictionaryDestination:
+def _destination(
+    root: Path, site: Path, final: Path, reserved: tuple[str, ...]
+) -> SchemeDictionaryDestination:
     from installer.destinations import SchemeDictionaryDestination
 
     seen: dict[Path, Any] = {}
@@ -264,7 +277,10 @@ def _destination(root: Path, site: Path, final: Path) -> SchemeDictionaryDestina
         """Takes a file that two wheels have in common, if its bytes are the same."""
 
         def write_to_fs(self, scheme: Any, path: str, stream: Any, is_executable: bool) -> Any:
-            target = self._path_with_destdir(scheme, path)
+            target = Path(os.path.normpath(self._path_with_destdir(scheme, path)))
+            if str(target.relative_to(root)) in reserved:
+                # Written, it would go through the link into the system's Python.
+                raise ValueError(f"{target.relative_to(root)} is the environment's own")
             target.parent.mkdir(parents=True, exist_ok=True)
             # As pip does: a script is to be run, whatever its mode in the wheel is.
             executable = is_executable or scheme == "scripts"

@@ -26,7 +26,8 @@ from mllock.image.folder import code_nodes, model_nodes, record_nodes
 from mllock.image.layers import make_layer
 from mllock.image.types import BUILDER_FORMAT, Image, ImageConfig, ImageKind, ImagePlan, Layer
 from mllock.lock.types import Lock
-from mllock.spec.command import resolve
+from mllock.serve.types import ServePlan
+from mllock.spec.command import resolve, with_port
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec, refuse_unavailable
 from mllock.spec.types import Serve, Train
@@ -34,9 +35,10 @@ from mllock.store import atomic
 from mllock.store.layout import refuse_other_folders, write_layout
 from mllock.store.layout_reader import LayoutImage
 from mllock.train.plan import params_bytes
-from mllock.train.runs import RunFolder, newest_good, open_run
+from mllock.train.runs import RunFolder, newest_good
 from mllock.workflows.context import Context
 from mllock.workflows.environment import BuiltEnvironment, environment_of, platform_of
+from mllock.workflows.runs import run_to_serve
 
 __all__ = [
     "BuildResult",
@@ -46,11 +48,15 @@ __all__ = [
     "default_output",
     "environment_label",
     "environment_of",
+    "model_image",
+    "serve_image",
+    "train_image",
 ]
 
 PARAMS = "params.json"
 ENVIRONMENT_LABEL = "mllock.environment"
 STATEMENT = "serve-image.sigstore.json"
+TRAIN_STATEMENT = "train-image.sigstore.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +72,7 @@ class BuiltImage:
 class BuildResult:
     """`fingerprint` is of the key that signed the statements."""
 
+    project: str
     output: Path
     environment: BuiltEnvironment
     images: tuple[BuiltImage, ...]
@@ -122,9 +129,64 @@ def build_images(
     for part, built in zip(parts, images, strict=True):
         if part.run is not None:
             atomic.write_bytes(part.run.path / STATEMENT, built.statement)
+    _keep_train_statement(parts, images)
     return BuildResult(
-        output=folder, environment=environment, images=images, fingerprint=key.fingerprint
+        project=loaded.spec.project.name,
+        output=folder,
+        environment=environment,
+        images=images,
+        fingerprint=key.fingerprint,
     )
+
+
+def train_image(
+    ctx: Context, loaded: LoadedSpec, lock: Lock, environment: BuiltEnvironment
+) -> Image:
+    """The image that `build train` writes: what `mllock train` runs in."""
+    key = load_or_create_key(ctx.config_dir, ctx.environ)
+    return _finish(loaded, lock, environment, _train_parts(ctx, loaded), key).image
+
+
+def serve_image(
+    ctx: Context, loaded: LoadedSpec, lock: Lock, environment: BuiltEnvironment, run: RunFolder
+) -> Image:
+    """The image that `build serve` writes; its statement is beside the run, as after a build."""
+    key = load_or_create_key(ctx.config_dir, ctx.environ)
+    built = _finish(loaded, lock, environment, _serve_parts(ctx, loaded, environment, run), key)
+    atomic.write_bytes(run.path / STATEMENT, built.statement)
+    return built.image
+
+
+def model_image(
+    ctx: Context,
+    loaded: LoadedSpec,
+    lock: Lock,
+    environment: BuiltEnvironment,
+    plan: ServePlan,
+) -> Image:
+    """A serving image of a model that has no record yet: all layers but that of the record."""
+    key = load_or_create_key(ctx.config_dir, ctx.environ)
+    with layer_pool() as pool:
+        nodes = model_nodes(plan.model_root, plan.model, plan.model_path)
+        model = make_layer(ctx.cache, "model", "model", nodes, pool)
+    code = make_layer(ctx.cache, "code", "serving code", code_nodes(plan.code_root, plan.code))
+    parts = _Parts(
+        kind="serve",
+        layers=(code, model),
+        command=with_port(plan.serve.command, plan.serve.port),
+        code=plan.code,
+        serve=plan.serve,
+    )
+    return _finish(loaded, lock, environment, parts, key).image
+
+
+def _keep_train_statement(parts: Sequence[_Parts], images: Sequence[BuiltImage]) -> None:
+    """Beside the run that is served, if it was trained from this very code: a release binds it."""
+    runs = [part.run for part in parts if part.run is not None]
+    for part, built in zip(parts, images, strict=True):
+        for run in runs:
+            if part.kind == "train" and run.record().code == part.code.digest:
+                atomic.write_bytes(run.path / TRAIN_STATEMENT, built.statement)
 
 
 def _find_run(
@@ -147,27 +209,11 @@ def _find_run(
             key="serve",
             hint="say there what is to be served: command, port",
         )
-    content = Digest(lock.content_digest)
-    if run_id is None:
-        run = newest_good(ctx.runs, content)
-        if run is None and wanted:
-            raise RunError(
-                "no run of this lock: there is no model to serve",
-                hint='make one with "mllock train"',
-            )
-        if run is None:
-            ctx.reporter.note('no run of this lock yet: only the train image; see "mllock train"')
-        return run
-    run = open_run(ctx.runs, run_id)
-    record = run.record()
-    if record.lock_content != content:
-        raise RunError(
-            "the run was trained from another lock",
-            file=run.id,
-            expected=content,
-            found=record.lock_content,
-            hint='train again with "mllock train", or bring that lock back',
-        )
+    if wanted:
+        return run_to_serve(ctx, lock, run_id)
+    run = newest_good(ctx.runs, Digest(lock.content_digest))
+    if run is None:
+        ctx.reporter.note('no run of this lock yet: only the train image; see "mllock train"')
     return run
 
 
@@ -227,7 +273,7 @@ def _serve_parts(
             model_layer,
             make_layer(ctx.cache, "record", "record", record_nodes(evidence)),
         ),
-        command=serve.command,
+        command=with_port(serve.command, serve.port),
         code=code,
         serve=serve,
         run=run,

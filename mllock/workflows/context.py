@@ -38,6 +38,16 @@ class Context:
         return self.state / "runs"
 
     @property
+    def releases(self) -> Path:
+        """Signed releases and revocations of the project; these may be committed."""
+        return self.state / "releases"
+
+    @property
+    def seen_dir(self) -> Path:
+        """`$XDG_STATE_HOME/mllock/seen`: what this user has seen of releases, by project."""
+        return _xdg(self.environ, "XDG_STATE_HOME", ".local/state") / "mllock" / "seen"
+
+    @property
     def config_dir(self) -> Path:
         """`$XDG_CONFIG_HOME/mllock`: keys and policy of this user."""
         return _xdg(self.environ, "XDG_CONFIG_HOME", ".config") / "mllock"
@@ -72,5 +82,6 @@ def _xdg(environ: Mapping[str, str], name: str, default: str) -> Path:
     except RuntimeError:  # no HOME, and a user without an entry in the password database
         raise InputError(
             "this user has no home folder",
-            hint="set HOME, or all of MLLOCK_CACHE, XDG_CACHE_HOME and XDG_CONFIG_HOME",
+            hint="set HOME, or all of MLLOCK_CACHE, XDG_CACHE_HOME, XDG_CONFIG_HOME and "
+            "XDG_STATE_HOME",
         ) from None

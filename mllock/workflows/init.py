@@ -37,6 +37,7 @@ TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "data/test.csv",
             "data/train.csv",
             "evaluate.py",
+            "probes.jsonl",
             "serve.py",
             "tests/test_starter.py",
             "train.py",

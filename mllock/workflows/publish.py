@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mllock.core.digest import Digest
 from mllock.errors import InputError
@@ -19,6 +20,7 @@ from mllock.store.registry.reference import Reference, is_tag
 from mllock.store.registry.transfer import Pushed
 from mllock.workflows.build import BuildResult, build_images
 from mllock.workflows.context import Context
+from mllock.workflows.outputs import Sent
 
 __all__ = ["Published", "build_to_registry", "tag_of"]
 
@@ -31,6 +33,13 @@ class Published:
     images: dict[str, Reference]
     pushed: Pushed
 
+    def sent(self) -> Sent:
+        names = tuple(
+            f"{self.images[built.image.kind]}@{built.image.manifest_digest}"
+            for built in self.built.images
+        )
+        return Sent(place="registry", names=names, lines=tuple(f"pushed {n}" for n in names))
+
 
 def build_to_registry(
     ctx: Context,
@@ -38,14 +47,16 @@ def build_to_registry(
     reference: Reference,
     run_id: str | None = None,
     mount_from: str | None = None,
+    output: Path | None = None,
 ) -> Published:
-    """Build `kinds` into the project's own layout and push them. Raises what building raises,
-    SurroundingsError, IntegrityError."""
+    """Build `kinds` into `output` (default: the project's own layout) and push them.
+
+    Raises what building raises, SurroundingsError, IntegrityError."""
     wanted: tuple[ImageKind, ...] = tuple(kinds) or ("train", "serve")
     names = {kind: tag_of(reference, kind, alone=len(wanted) == 1) for kind in wanted}
     with Registry(reference, ctx.environ) as registry:
         registry.greet()
-        built = build_images(ctx, kinds, None, run_id)
+        built = build_images(ctx, kinds, output, run_id)
         layout = open_layout(built.output)
         graphs = tuple(graph_of(layout, layout.image(b.image.kind)) for b in built.images)
         tags: dict[str, Digest] = {

@@ -1,33 +1,34 @@
 """`mllock runs` and `mllock show`: what runs there are, and what one of them says.
 
 The signature of every good run is verified with the user's policy, or the machine's own key where
-there is none. A run whose record cannot be read is listed as failed, with the reason.
+there is none. A run that is not as its record says is listed as damaged, with the reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from mllock.attest.policy import Policy, Trust, load_policy
 from mllock.core.digest import Digest
 from mllock.errors import RunError
+from mllock.lock.types import Lock
 from mllock.spec.types import Scalar
 from mllock.train.record import Record
 from mllock.train.runs import Failure, RunFolder, list_runs, newest_good, open_run
 from mllock.workflows.context import Context
 
-__all__ = ["RunDetails", "RunRow", "runs_of", "show_run"]
+__all__ = ["RunDetails", "RunRow", "run_to_serve", "runs_of", "show_run"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRow:
-    """One run, good or failed; `problem` says why a failed one is."""
+    """One run; `problem` says why it is not good."""
 
     id: str
-    status: Literal["good", "failed"]
+    status: Literal["good", "failed", "damaged"]
     params: Mapping[str, Scalar]
     metrics: Mapping[str, float]
     model: Digest | None = None
@@ -36,13 +37,19 @@ class RunRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunDetails:
-    """One run in full: `record` and `trust` for a good one, `failure` for a failed one."""
+    """One run in full: `record` and `trust` for a good one, `failure` for a failed one.
+
+    `stages` are those that it was released to, with what became of it; `revoked` is the reason (it
+    may be empty) if it was revoked.
+    """
 
     run: RunFolder
     metrics: Mapping[str, float]
     record: Record | None = None
     trust: Trust | None = None
     failure: Failure | None = None
+    stages: Mapping[str, str] = field(default_factory=dict)
+    revoked: str | None = None
 
 
 def runs_of(ctx: Context) -> tuple[RunRow, ...]:
@@ -56,13 +63,75 @@ def show_run(ctx: Context, run: str | None, policy: Path | None) -> RunDetails:
     Raises RunError if there is none, or if its record cannot be read.
     """
     folder = _choose(ctx, run)
-    if (folder.path / "failed.json").exists():
+    if folder.has_failed:
         return RunDetails(run=folder, metrics={}, failure=folder.failure())
+    problem = folder.damage()
+    if problem is not None:
+        raise problem
     bundle = folder.bundle()
     record = folder.record()
-    folder.model_manifest()
     trust = _policy(ctx, policy).decide(record.project, bundle)
-    return RunDetails(run=folder, metrics=folder.metrics(), record=record, trust=trust)
+    stages, revoked = _released(ctx, record, policy)
+    return RunDetails(
+        run=folder,
+        metrics=folder.metrics(),
+        record=record,
+        trust=trust,
+        stages=stages,
+        revoked=revoked,
+    )
+
+
+def _released(
+    ctx: Context, record: Record, policy: Path | None
+) -> tuple[dict[str, str], str | None]:
+    """Stages with the newest release of this run in each, and why it was revoked."""
+    from mllock.workflows.releases import all_releases
+
+    state = all_releases(ctx, record.project, policy=policy)
+    mine: dict[str, tuple[int, str]] = {}
+    for stated in state.statements:
+        value = stated.release
+        if value is None or value.record != record.digest or value.project != record.project:
+            continue
+        text = f"release {value.number}, {state.status(stated)}"
+        mine[value.stage] = max(mine.get(value.stage, (0, "")), (value.number, text))
+    reasons = [
+        one.reason
+        for one in state.revoked
+        if one.run == record.run_id or one.record == record.digest
+    ]
+    return {stage: text for stage, (_, text) in sorted(mine.items())}, next(iter(reasons), None)
+
+
+def run_to_serve(ctx: Context, lock: Lock, run_id: str | None) -> RunFolder:
+    """The run whose ID starts with `run_id`, else the newest good one; of `lock` in any case.
+
+    Raises RunError.
+    """
+    content = Digest(lock.content_digest)
+    if run_id is None:
+        run = newest_good(ctx.runs, content)
+        if run is None:
+            raise RunError(
+                "no run of this lock: there is no model to serve",
+                hint='make one with "mllock train"',
+            )
+        return run
+    run = open_run(ctx.runs, run_id)
+    problem = run.damage()
+    if problem is not None:
+        raise problem
+    record = run.record()
+    if record.lock_content != content:
+        raise RunError(
+            "the run was trained from another lock",
+            file=run.id,
+            expected=content,
+            found=record.lock_content,
+            hint='train again with "mllock train", or bring that lock back',
+        )
+    return run
 
 
 def _choose(ctx: Context, run: str | None) -> RunFolder:
@@ -80,7 +149,7 @@ def _policy(ctx: Context, path: Path | None) -> Policy:
 
 def _row(run: RunFolder) -> RunRow:
     try:
-        failure = run.failure()
+        failure = run.failure() if run.has_failed else None
         if failure is not None:
             return RunRow(
                 id=run.id,
@@ -89,6 +158,9 @@ def _row(run: RunFolder) -> RunRow:
                 metrics={},
                 problem=failure.reason,
             )
+        problem = run.damage()
+        if problem is not None:
+            raise problem
         record = run.record()
         return RunRow(
             id=run.id,
@@ -98,4 +170,5 @@ def _row(run: RunFolder) -> RunRow:
             model=record.model,
         )
     except RunError as error:
-        return RunRow(id=run.id, status="failed", params={}, metrics={}, problem=error.message)
+        status: Literal["failed", "damaged"] = "failed" if run.has_failed else "damaged"
+        return RunRow(id=run.id, status=status, params={}, metrics={}, problem=error.message)

@@ -1,24 +1,23 @@
 """`mllock train`: from a lock to a signed run.
 
 Order: spec and lock (a stale one is refused), data verified by content, code selected, environment,
-the program; then the data again, the model, the metrics, the record, its signature read back, and
-one rename. Until that rename there is no run. A program that fails, is interrupted, or writes no
-model leaves a run that says so, with its log and without record or model; so does one whose inputs
-changed while it ran. Raises the errors of its rooms, ProgramError, VoidRunError, and
-KeyboardInterrupt when the user interrupted the program.
+the program; then the data again, the model, the metrics, the answers to the probes, the record, its
+signature read back, and one rename. Until that rename there is no run. A program that fails, is
+interrupted, or writes no model leaves a run that says so, with its log and without record or model;
+so does one whose inputs changed while it ran, and one whose probes could not be recorded. Raises
+the errors of its rooms, ProgramError, VoidRunError, and KeyboardInterrupt when the user interrupted
+the program.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import posixpath
-import re
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -26,20 +25,22 @@ from mllock.attest.keys import load_or_create_key
 from mllock.core.digest import Digest, from_hex, sha256_of
 from mllock.core.platform import host_platform
 from mllock.core.tree import TreeManifest
+from mllock.data.touched import Looks, look, touched
 from mllock.errors import (
     InputError,
     MllockError,
-    NotAvailableError,
     ProgramError,
     SpecError,
     VoidRunError,
 )
-from mllock.lock.types import Lock, PythonPackage
+from mllock.lock.types import Lock
+from mllock.probes.recording import NAME as PROBES
 from mllock.spec.command import resolve
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec, refuse_unavailable
 from mllock.spec.types import Spec
 from mllock.store import atomic
+from mllock.train.logs import how_it_failed, tail
 from mllock.train.outputs import read_metrics, take_model
 from mllock.train.plan import PARAMS_FILE, apply_overrides, params_bytes
 from mllock.train.record import make_record
@@ -47,24 +48,16 @@ from mllock.train.runs import Failure, FailureKind, RunFolder, new_run_id, publi
 from mllock.train.sign import sign_run
 from mllock.train.types import CodeIdentity, Outcome, RunPlan, Runtime
 from mllock.workflows.context import Context
+from mllock.workflows.probes import LOG, ProbePlan, plan_probes
+from mllock.workflows.runtimes import (
+    HasEnvironment,
+    RuntimeName,
+    chosen,
+    docker_runtime,
+    host_runtime,
+)
 
 __all__ = ["TrainResult", "train"]
-
-RUNTIME = "host"
-TAIL_LINES = 10
-TAIL_BYTES = 16 * 1024
-
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-class HasEnvironment(Protocol):
-    """The part of `mllock.workflows.environment.BuiltEnvironment` that a plan needs."""
-
-    @property
-    def document(self) -> Mapping[str, object]: ...
-
-    @property
-    def digest(self) -> Digest: ...
 
 
 EnvironmentOf = Callable[[Context, LoadedSpec, Lock], HasEnvironment]
@@ -72,33 +65,32 @@ EnvironmentOf = Callable[[Context, LoadedSpec, Lock], HasEnvironment]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
-    """A good run. `model` is the tree digest; `fingerprint` of the key that signed."""
+    """A good run. `model` is the tree digest; `fingerprint` of the key that signed; `probes` is how
+    many answers were recorded."""
 
     run: RunFolder
     model: Digest
     metrics: Mapping[str, float]
     fingerprint: str
     runtime: str
+    probes: int = 0
 
 
 def train(
     ctx: Context,
     *,
     overrides: Sequence[str] = (),
-    runtime: str = "host",
+    runtime: RuntimeName | None = None,
     output: Callable[[bytes], None] | None = None,
     environment_of: EnvironmentOf | None = None,
 ) -> TrainResult:
-    """Train once. `output` gets what the program prints; `environment_of` is for tests."""
+    """Train once. `runtime` None takes the engine where one answers. `output` gets what the program
+    prints; `environment_of` is for tests of the runtime "host"."""
     from mllock.workflows.lock import current_lock
 
     loaded = load_spec(ctx.project / "mlproject.toml")
     refuse_unavailable(loaded, host_platform())
     declared = loaded.spec.train
-    if runtime != RUNTIME:
-        raise NotAvailableError(
-            f"--runtime {runtime}: not available in this version", hint=f"use --runtime {RUNTIME}"
-        )
     if declared is None:
         raise SpecError(
             "there is nothing to train",
@@ -108,31 +100,46 @@ def train(
     params = apply_overrides(declared.params, overrides)
     # By content below, so not by stat here.
     lock, lock_bytes = current_lock(ctx, loaded, data=False)
-    ctx.reporter.note("runtime: host (this machine's Python, locked packages; not the image)")
-    ctx.reporter.step("verifying the data")
-    data = _verify_data(ctx, loaded, lock)
-    code = _select_code(ctx, loaded.spec, declared.code)
-    built = (environment_of or _build_environment)(ctx, loaded, lock)
-    plan = RunPlan(
-        run_id=new_run_id(dt.datetime.now(dt.UTC)),
-        spec=loaded.spec,
-        lock=lock,
-        lock_bytes=lock_bytes,
-        project=ctx.project,
-        command=resolve(declared.command, params, PARAMS_FILE),
-        params=params,
-        code=code,
-        data=data,
-        environment=built.digest,
-        environment_document=built.document,
-        runtime=runtime,
-    )
-    with atomic.staging(ctx.state / "tmp") as staged:
-        return _run(ctx, loaded, plan, _runtime(ctx, lock, output), staged)
+    with chosen(ctx, loaded, runtime, "train") as engine:
+        ctx.reporter.step("verifying the data")
+        looks = _look_at_data(ctx, loaded)
+        data = _verify_data(ctx, loaded, lock)
+        code = _select_code(ctx, loaded.spec, declared.code)
+        built = (environment_of or _build_environment)(ctx, loaded, lock)
+        plan = RunPlan(
+            run_id=new_run_id(dt.datetime.now(dt.UTC)),
+            spec=loaded.spec,
+            lock=lock,
+            lock_bytes=lock_bytes,
+            project=ctx.project,
+            command=resolve(declared.command, params, PARAMS_FILE),
+            params=params,
+            code=code,
+            data=data,
+            environment=built.digest,
+            environment_document=built.document,
+            runtime="host" if engine is None else "docker",
+        )
+        with contextlib.ExitStack() as stack:
+            if engine is None:
+                program = host_runtime(ctx, lock, output)
+            else:
+                program = stack.enter_context(
+                    docker_runtime(ctx, loaded, lock, built, engine, output)
+                )
+            probes = plan_probes(ctx, loaded, lock, program)
+            staged = stack.enter_context(atomic.staging(ctx.state / "tmp"))
+            return _run(ctx, loaded, plan, program, probes, looks, staged)
 
 
 def _run(
-    ctx: Context, loaded: LoadedSpec, plan: RunPlan, runtime: Runtime, staged: Path
+    ctx: Context,
+    loaded: LoadedSpec,
+    plan: RunPlan,
+    runtime: Runtime,
+    probes: ProbePlan | None,
+    looks: Mapping[str, Looks],
+    staged: Path,
 ) -> TrainResult:
     """Run `plan` in `staged` and publish what comes out, good or failed."""
     declared = plan.spec.train
@@ -144,12 +151,17 @@ def _run(
     # Before the program: a key that cannot be used must not cost a day of training.
     key = load_or_create_key(ctx.config_dir, ctx.environ)
     outcome: Outcome | None = None
+    answers: bytes | None = None
+    if probes is not None:
+        probes.keep_code(ctx.project, staged / "serving")
     try:
         outcome = runtime.run(plan, work, log)
         _ended_well(plan, outcome, log)
-        _verify_data_again(ctx, loaded, plan)
+        _verify_data_again(ctx, loaded, plan, looks)
         model = take_model(work, declared.model, run / "model")
         metrics = read_metrics(work, declared.metrics)
+        if probes is not None:
+            answers = _record_probes(ctx, plan, probes, model, staged)
     except (ProgramError, VoidRunError, KeyboardInterrupt) as error:
         _keep_failed(ctx, plan, outcome, run, error)
         raise
@@ -159,6 +171,9 @@ def _run(
     for name, data in files.items():
         atomic.write_bytes(run / name, data)
     atomic.write_bytes(run / "mlproject.lock", plan.lock_bytes)
+    if answers is not None:
+        atomic.write_bytes(run / PROBES, answers, 0o600)
+        files[PROBES] = answers
     byproducts = {name: sha256_of(data) for name, data in files.items()}
     with open(log, "rb") as file:
         byproducts["log.txt"] = from_hex(hashlib.file_digest(file, "sha256").hexdigest())
@@ -170,13 +185,35 @@ def _run(
         metrics={} if metrics is None else metrics.values,
         fingerprint=key.fingerprint,
         runtime=plan.runtime,
+        probes=0 if probes is None else len(probes.probes),
     )
+
+
+def _record_probes(
+    ctx: Context, plan: RunPlan, probes: ProbePlan, model: TreeManifest, staged: Path
+) -> bytes:
+    """The answers of the new model; the program's log stays in the run only if it fails."""
+    declared = plan.spec.train
+    assert declared is not None
+    number = len(probes.probes)
+    ctx.reporter.step(f"recording the answers to {number} probe{'s' if number > 1 else ''}")
+    work, log, root = staged / "served", staged / "run" / LOG, staged / "run" / "model"
+    if model.is_single_file:
+        root /= posixpath.basename(declared.model)
+    work.mkdir()
+    try:
+        answers = probes.record(staged / "serving", model, root, work, log)
+    except ProgramError as error:
+        error.hint = error.hint or f"its log is .mllock/runs/{plan.run_id}/{LOG}"
+        raise
+    log.unlink(missing_ok=True)
+    return answers
 
 
 def _keep_failed(
     ctx: Context, plan: RunPlan, outcome: Outcome | None, run: Path, error: BaseException
 ) -> None:
-    """Publish why there is no good run: the log and `failed.json`, nothing else.
+    """Publish why there is no good run: the logs and `failed.json`, nothing else.
 
     Without a log the program was not started, and there is no run at all.
     """
@@ -192,6 +229,8 @@ def _keep_failed(
             kind = "void"
         elif outcome is None or outcome.exit_code != 0:
             kind = "program"
+        elif (run / LOG).exists():
+            kind = "probes"
     failure = Failure(
         run=plan.run_id,
         kind=kind,
@@ -202,7 +241,7 @@ def _keep_failed(
         params=dict(plan.params),
     )
     for path in run.iterdir():
-        if path.name != "log.txt":
+        if path.name not in ("log.txt", LOG):
             atomic.remove_tree(path)
     data = msgspec.json.format(msgspec.json.encode(failure), indent=2) + b"\n"
     atomic.write_bytes(run / "failed.json", data)
@@ -215,25 +254,6 @@ def _build_environment(ctx: Context, loaded: LoadedSpec, lock: Lock) -> HasEnvir
     return environment_of(ctx, loaded, lock)
 
 
-def _runtime(ctx: Context, lock: Lock, output: Callable[[bytes], None] | None) -> Runtime:
-    from mllock.lock.python import fetch_wheels
-    from mllock.lock.target import target_of
-    from mllock.train.host import HostRuntime
-
-    def fetch(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
-        return fetch_wheels(
-            packages,
-            ctx.cache,
-            target=target_of(lock),
-            environ=ctx.environ,
-            reporter=ctx.reporter,
-        )
-
-    return HostRuntime(
-        cache=ctx.cache, fetch=fetch, environ=ctx.environ, reporter=ctx.reporter, output=output
-    )
-
-
 def _verify_data(ctx: Context, loaded: LoadedSpec, lock: Lock) -> dict[str, TreeManifest]:
     from mllock.data.pin import verify_source
 
@@ -243,18 +263,37 @@ def _verify_data(ctx: Context, loaded: LoadedSpec, lock: Lock) -> dict[str, Tree
     }
 
 
-def _verify_data_again(ctx: Context, loaded: LoadedSpec, plan: RunPlan) -> None:
+def _look_at_data(ctx: Context, loaded: LoadedSpec) -> dict[str, Looks]:
+    return {name: look(ctx.project, name, source) for name, source in loaded.spec.data.items()}
+
+
+def _verify_data_again(
+    ctx: Context, loaded: LoadedSpec, plan: RunPlan, before: Mapping[str, Looks]
+) -> None:
     try:
         _verify_data(ctx, loaded, plan.lock)
+        # Last: it covers all that was hashed.
+        after = _look_at_data(ctx, loaded)
     except InputError as error:  # changed, gone, or a link by now
         raise VoidRunError(
-            f"data changed while the program ran: {error.key}: {error.message}",
+            f"data changed while the program ran: {error.message}",
             file=error.file,
             key=error.key,
             expected=error.expected,
             found=error.found,
             hint="nothing may write to declared data while a run reads it; train again",
         ) from error
+    for name, source in loaded.spec.data.items():
+        path = touched(before[name], after[name])
+        if path is not None:
+            raise VoidRunError(
+                "data was changed and put back while the program ran",
+                file=f"{source.source}/{path}" if path else source.source,
+                key=f"data.{name}",
+                expected="data that nothing writes to, replaces or renames",
+                found="the bytes that are locked, with other marks (inode, times) than before",
+                hint="nothing may write to declared data while a run reads it; train again",
+            )
 
 
 def _select_code(ctx: Context, spec: Spec, patterns: tuple[str, ...] | None) -> CodeIdentity:
@@ -267,30 +306,22 @@ def _select_code(ctx: Context, spec: Spec, patterns: tuple[str, ...] | None) -> 
 def _ended_well(plan: RunPlan, outcome: Outcome, log: Path) -> None:
     if outcome.interrupted:
         raise KeyboardInterrupt
+    if outcome.refused is not None:
+        raise outcome.refused
     if outcome.exit_code == 0:
         return
-    if outcome.exit_code < 0:
-        how = f"was ended by {_signal_name(-outcome.exit_code)}"
-    else:
-        how = f"failed with exit code {outcome.exit_code}"
+    if outcome.out_of_memory:
+        assert plan.spec.train is not None
+        limit = plan.spec.train.memory
+        raise ProgramError(
+            "the training program was ended: out of memory",
+            file=f".mllock/runs/{plan.run_id}/log.txt",
+            expected=f"at most {limit}" if limit else "no more than the engine's machine has",
+            found=tail(log) or "no output",
+            hint="use less, or raise [train] memory" if limit else "use less, or a larger machine",
+        )
     raise ProgramError(
-        f"the training program {how}",
+        f"the training program {how_it_failed(outcome.exit_code)}",
         file=f".mllock/runs/{plan.run_id}/log.txt",
-        found=_tail(log) or "no output",
+        found=tail(log) or "no output",
     )
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _tail(log: Path) -> str:
-    """The last lines of the log, without what could move a terminal's cursor."""
-    with open(log, "rb") as file:
-        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
-        text = file.read().decode("utf-8", errors="replace")
-    lines = [_CONTROL.sub("", line) for line in text.splitlines()]
-    return "\n".join(["", *(f"    {line}" for line in lines[-TAIL_LINES:])]) if lines else ""

@@ -48,7 +48,12 @@ def test_own_key_without_a_policy(tmp_path: Path, alice: SigningKey, bob: Signin
     assert other.reason == (
         "signed by a key that nothing here trusts; without a policy, this machine's own key is"
     )
-    assert other.hint == "name the signer's public key in a policy: --policy FILE"
+    assert other.hint == (
+        "ask its owner, not who sent this, for the public key; then: mllock keys trust FILE "
+        f"--project wine --fingerprint {bob.fingerprint}"
+    )
+    nameless = own.decide('"; rm -rf ~', signed(bob)).hint
+    assert nameless == other.hint.replace("wine", "NAME")
 
 
 def test_looking_makes_no_key(tmp_path: Path, bob: SigningKey) -> None:
@@ -69,6 +74,13 @@ def test_a_policy_counts_alone(tmp_path: Path, alice: SigningKey, bob: SigningKe
     assert mine.decide("wine", signed(bob)).status == "trusted"
     own = mine.decide("wine", signed(alice))
     assert (own.status, own.refuted) == ("unknown", True)
+    assert own.hint is not None
+    assert own.hint.endswith(
+        f"mllock keys trust FILE --project wine --fingerprint {own.fingerprint}"
+    )
+    named = load_policy(tmp_path / "alice" / "policy.toml", tmp_path, {})
+    hint = named.decide("wine", signed(alice)).hint
+    assert hint == f"{own.hint} --policy {tmp_path / 'alice' / 'policy.toml'}"
     elsewhere = mine.decide("beer", signed(bob))
     assert (elsewhere.status, elsewhere.refuted, elsewhere.trusted) == ("unknown", True, False)
     assert elsewhere.reason.endswith('does not trust this key for project "beer"')
@@ -110,6 +122,18 @@ def test_a_revoked_key_is_never_trusted(alice: SigningKey) -> None:
     trust = policy(alice, revoked).decide("wine", signed(alice), today=TODAY)
     assert (trust.status, trust.trusted, trust.refuted) == ("revoked", False, True)
     assert trust.reason == "policy.toml revokes this key: stolen laptop"
+    timed = policy(alice, f"{revoked}\nat = 2026-11-25T23:30:00-02:00")
+    assert timed.decide("wine", signed(alice), today=TODAY).reason == (
+        "policy.toml revokes this key (2026-11-26): stolen laptop"
+    )
+
+
+def test_a_stage_for_a_project(alice: SigningKey) -> None:
+    table = '[[release]]\nproject = "wine"\nstage = "production"\n'
+    assert policy(alice, table).stages == {"wine": "production"}
+    with pytest.raises(RunError) as caught:
+        policy(alice, table + table.replace("production", "staging"))
+    assert str(caught.value) == "policy.toml: release: two stages for one project"
 
 
 @pytest.mark.parametrize(

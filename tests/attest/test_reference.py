@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,14 @@ def blocks(page: str, language: str) -> list[str]:
 
 def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     command = ["bash", "--noprofile", "--norc", "-euo", "pipefail", "-c", script]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    environ = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "XDG_CONFIG_HOME": str(folder / "config"),
+    }
+    return subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.fixture
@@ -72,8 +81,18 @@ def test_by_hand_a_false_record_is_seen(run: RunFolder) -> None:
     assert "Verified OK" not in answer.stdout
 
 
-def test_making_a_key_by_hand(tmp_path: Path) -> None:
+def test_making_keys(tmp_path: Path) -> None:
     answer = shell(blocks("keys-and-policy.md", "sh")[0], tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    own = load_or_create_key(tmp_path / "config" / "mllock", {})
+    assert answer.stderr == f"{own.fingerprint}\n"
+    assert (tmp_path / "alice.pub").read_text() == own.public_pem
+    other = load_or_create_key(tmp_path, {"MLLOCK_KEY": str(tmp_path / "ci.key")})
+    assert f"new key  {other.fingerprint}\n" in answer.stdout
+
+
+def test_making_a_key_by_hand(tmp_path: Path) -> None:
+    answer = shell(blocks("keys-and-policy.md", "sh")[1], tmp_path)
     assert answer.returncode == 0, answer.stderr
     key = load_or_create_key(tmp_path, {"MLLOCK_KEY": str(tmp_path / "ci.key")})
     assert answer.stdout.splitlines()[-1] == key.fingerprint
@@ -85,3 +104,5 @@ def test_the_policy_of_the_page_is_read() -> None:
     policy = parse_policy(text.encode(), "policy.toml")
     assert [entry.project for entry in policy.entries] == ["wine-quality"]
     assert list(policy.revoked.values()) == ["laptop stolen"]
+    assert [f"{at:%H:%M}" for at in policy.revoked_at.values()] == ["22:00"]
+    assert policy.stages == {"wine-quality": "production"}

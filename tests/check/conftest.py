@@ -6,9 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.attacked import attacked, loaded, own
+from support.deployed import deployed, listening, mine
 from support.world import World, make_world
 
 from mllock.attest.keys import PublicKey, SigningKey, load_or_create_key
+
+__all__ = ["attacked", "deployed", "listening", "loaded", "mine", "own"]
 
 
 @pytest.fixture(scope="session")

@@ -98,6 +98,7 @@ def test_lines():
             reason="not the model",
             differences=(Difference(path="a\nb", expected="x", found="nothing"),),
             differing=3,
+            cure="look there",
         ),
         Finding(claim="environment", verdict="unproven", reason="why", cure="do this"),
         Finding(claim="release", verdict="not asked", reason="no stage was named"),
@@ -112,6 +113,7 @@ def test_lines():
         "                 expected  x\n"
         "                 found     nothing\n"
         "               and 2 more\n"
+        "               hint: look there\n"
         "environment    unproven      why\n"
         "               to prove it: do this\n"
         "release        not asked     no stage was named\n"

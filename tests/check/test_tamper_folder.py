@@ -191,7 +191,8 @@ def test_a_record_signed_by_another_key(world, other_key, policy):
     report = world.check(target)
     assert [f.verdict for f in report.findings[:3]] == ["unproven"] * 3
     assert finding(report, "signature").cure == (
-        "name the signer's public key in a policy: --policy FILE"
+        "ask its owner, not who sent this, for the public key; then: mllock keys trust FILE "
+        f"--project tiny --fingerprint {other_key.fingerprint}"
     )
     assert report.exit_code() == 3
     assert world.check(target, accepted=["signature"]).exit_code() == 3
@@ -199,6 +200,11 @@ def test_a_record_signed_by_another_key(world, other_key, policy):
     report = world.check(target, policy=policy(world.key.public))
     assert verdicts(report)["signature"] == "refuted"
     assert paths(report, "signature") == [f"{RUN}/record.sigstore.json"]
+    assert finding(report, "signature").cure == (
+        "ask its owner, not who sent this, for the public key; then: mllock keys trust FILE "
+        f"--project tiny --fingerprint {other_key.fingerprint} "
+        f"--policy {policy(world.key.public)}"
+    )
     assert report.exit_code() == 1
 
     assert world.check(target, policy=policy(other_key.public)).exit_code() == 0

@@ -10,7 +10,7 @@ from mllock.errors import InputError, NotAvailableError
 
 HINT = (
     "path:DIR for a model folder, oci:DIR for an image layout, registry:HOST/REPO:TAG for an image "
-    "of a registry"
+    "of a registry, image:REF or container:NAME for what is in the container engine"
 )
 
 
@@ -36,7 +36,7 @@ def base(tmp_path):
         ("oci", "oci", "oci", "serve", 'the image "serve" of the OCI layout {}/oci'),
         ("oci:oci:v1", "oci", "oci", "v1", 'the image "v1" of the OCI layout {}/oci'),
         ("path:oci", "path", "oci", None, "the folder {}/oci"),
-        ("image:v1", "path", "image:v1", None, "the folder {}/image:v1"),
+        ("path:image:v1", "path", "image:v1", None, "the folder {}/image:v1"),
     ],
 )
 def test_targets(base, text, kind, path, ref, chosen):
@@ -46,8 +46,37 @@ def test_targets(base, text, kind, path, ref, chosen):
 
 
 @pytest.mark.parametrize(
+    ("text", "kind", "ref", "guessed"),
+    [
+        ("image:wine:serve", "image", "wine:serve", False),
+        # A folder of this name is beside it: a prefix says what is meant.
+        ("image:v1", "image", "v1", False),
+        ("container:wine-1", "container", "wine-1", False),
+        ("wine:latest", "image", "wine:latest", True),
+        ("example.org:5000/team/wine@sha256:00", "image", None, True),
+    ],
+)
+def test_targets_of_an_engine(base, text, kind, ref, guessed):
+    target = parse_target(text, base)
+    assert (target.kind, target.ref, target.guessed) == (kind, ref or text, guessed)
+    assert target.chosen == f"the {kind} {ref or text} of the container engine"
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("http://localhost:8080/a/", "the endpoint http://localhost:8080/a"),
+        ("https://example.org", "the endpoint https://example.org"),
+    ],
+)
+def test_endpoints(base, text, chosen):
+    target = parse_target(text, base)
+    assert (target.kind, target.chosen) == ("http", chosen)
+
+
+@pytest.mark.parametrize(
     "text",
-    ["image:x", "container:x", "https://example.org", "k8s://a/b/c"],
+    ["k8s://a/b/c"],
 )
 def test_targets_of_later(base, text):
     with pytest.raises(NotAvailableError) as caught:
@@ -69,15 +98,22 @@ def test_targets_of_later(base, text):
             "{}/layout.tar: archives of a layout are not available in this version\n"
             "hint: unpack it into a folder, and check that",
         ),
+        ("./wine", f"./wine: no such file or folder\nhint: {HINT}"),
+        ("", f"no such file or folder\nhint: {HINT}"),
+        ("wine/../x", f"wine/../x: no such file or folder\nhint: {HINT}"),
         (
-            "wine:latest",
-            "wine:latest: no such file or folder, and images of an engine are not available in "
-            f"this version\nhint: {HINT}",
+            "image:no such",
+            "image:no such: not the name of an image\n"
+            "expected: image:NAME as the docker command takes it",
         ),
         (
-            "",
-            "no such file or folder, and images of an engine are not available in "
-            f"this version\nhint: {HINT}",
+            "container:",
+            "container:: not the name of a container\n"
+            "expected: container:NAME as the docker command takes it",
+        ),
+        (
+            "http:8080",
+            "not an address\nexpected: http://HOST:PORT or https://HOST\nfound: http:8080",
         ),
     ],
 )

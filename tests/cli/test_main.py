@@ -160,7 +160,8 @@ def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         make_context(tmp_path, Recorder(), {})
     assert str(caught.value) == (
         "this user has no home folder\n"
-        "hint: set HOME, or all of MLLOCK_CACHE, XDG_CACHE_HOME and XDG_CONFIG_HOME"
+        "hint: set HOME, or all of MLLOCK_CACHE, XDG_CACHE_HOME, XDG_CONFIG_HOME and "
+        "XDG_STATE_HOME"
     )
     context = make_context(tmp_path, Recorder(), {"MLLOCK_CACHE": str(tmp_path)})
     with pytest.raises(InputError):

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from support.console import Typed, commands, mismatch, run_document
 
-from mllock.cli.main import COMMANDS
+from mllock.cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -63,10 +64,13 @@ def typing() -> dict[str, str]:
 def test_the_reference_of_commands_is_what_help_prints(tmp_path: Path) -> None:
     page = ROOT / "docs/reference/commands.md"
     assert run_document(page, tmp_path, typing()) == []
-    assert {typed.command for typed in commands(page.read_text())} == {
-        "mllock --help",
-        *(f"mllock {name} --help" for name in COMMANDS),
-    }
+    expected = {"mllock --help"}
+    for name in COMMANDS:
+        expected.add(f"mllock {name} --help")
+        command = cli.get_command(click.Context(cli), name)
+        if isinstance(command, click.Group):
+            expected |= {f"mllock {name} {inner} --help" for inner in command.commands}
+    assert {typed.command for typed in commands(page.read_text())} == expected
 
 
 @pytest.mark.e2e

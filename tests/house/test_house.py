@@ -25,9 +25,13 @@ ROOMS = (
     "data",
     "store",
     "image",
+    # Beside image: neither knows the other; training, checking and building use both.
+    "engine",
     # A record is a signed statement: training needs attest, and attest no training.
     "attest",
+    "probes",
     "train",
+    "serve",
     "check",
     "workflows",
     "cli",

@@ -239,11 +239,10 @@ def test_the_command_in_json(world: World, tmp_path: Path, monkeypatch, capsys) 
 
 
 OUTPUTS = {
-    "docker": (
-        "--output docker: not available in this version\nhint: use oci:DIR or registry:HOST/REPO"
+    "oci:": "--output oci:: not an output\nexpected: oci:DIR, docker or registry:HOST/REPO[:TAG]",
+    "folder": (
+        "--output folder: not an output\nexpected: oci:DIR, docker or registry:HOST/REPO[:TAG]"
     ),
-    "oci:": "--output oci:: not an output\nexpected: oci:DIR or registry:HOST/REPO[:TAG]",
-    "folder": "--output folder: not an output\nexpected: oci:DIR or registry:HOST/REPO[:TAG]",
     "registry:x": (
         "x: the host of the registry is missing or malformed\n"
         "expected: HOST[:PORT]/REPO[:TAG|@DIGEST]"

@@ -6,7 +6,7 @@ import dataclasses
 import json
 
 import pytest
-from support.deployed import PROVEN, check, context, deploy, push_layout
+from support.deployed_registry import PROVEN, check, context, deploy, push_layout
 from support.layers import MANIFEST, compact, tar
 from support.oci_push import opened
 from support.tamper import Layout, flip

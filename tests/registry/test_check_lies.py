@@ -8,7 +8,7 @@ import resource
 import subprocess
 
 import pytest
-from support.deployed import PROVEN, check, context, deploy
+from support.deployed_registry import PROVEN, check, context, deploy
 from support.e2e import MLLOCK
 from support.layers import MANIFEST, compact, sha
 from support.registry import docker_config

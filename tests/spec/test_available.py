@@ -35,16 +35,13 @@ CASES = [
         None,
     ),
     ('[data.a]\nsource = "s3://b/k"\npath = "k"', 6, "data.a.source", '"s3://b/k"'),
-    (TRAIN + "network = true", 8, "train.network", "true"),
     (TRAIN + "gpus = 2", 8, "train.gpus", "2"),
-    (TRAIN + 'memory = "8GiB"', 8, "train.memory", '"8GiB"'),
     (
         TEST + TRAIN + '[evaluate]\ncommand = ["x"]\nmetrics = "m"',
         11,
         "evaluate",
         None,
     ),
-    (TRAIN + '[serve]\ncommand = ["x"]\nprobes = "p"', 10, "serve.probes", '"p"'),
     ("[gates]", 5, "gates", None),
     ('[builder]\nkind = "docker"', 6, "builder.kind", '"docker"'),
 ]

@@ -51,9 +51,18 @@ def must(
     return done
 
 
+# Brings the loopback up, which a new namespace has down (netdevice(7): SIOCSIFFLAGS, IFF_UP).
+_ONLY_LOOPBACK = """
+import fcntl, os, socket, struct, sys
+with socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh", b"lo", 1))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
 def no_network(command: list[str]) -> list[str]:
-    """`command` in a network namespace of its own: there, not even loopback is up."""
-    return ["unshare", "--net", "--", *command]
+    """`command` in a network namespace of its own: there is nothing but its own loopback."""
+    return ["unshare", "--net", "--", sys.executable, "-c", _ONLY_LOOPBACK, *command]
 
 
 @pytest.fixture(scope="session")

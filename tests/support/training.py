@@ -8,7 +8,7 @@ at: data is pinned, code selected, wheels are in a real cache.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ __all__ = [
     "ENVIRONMENT",
     "PROGRAM",
     "SPEC",
+    "Typed",
     "context",
     "host",
     "lock_of",
@@ -59,6 +60,9 @@ __all__ = [
     "put_wheels",
     "relock",
 ]
+
+# `typed("show", "--json")`: exit code, standard output, standard error.
+Typed = Callable[..., tuple[int, str, str]]
 
 ENVIRONMENT: dict[str, Any] = {"v": 1, "os": "linux", "architecture": "amd64", "diff_ids": []}
 
@@ -254,7 +258,7 @@ def context(project: Path, environ: Mapping[str, str] | None = None) -> Context:
     cache = Cache(home / "cache", reporter)
     return Context(
         project=project,
-        environ={**pip_environ(home), **(environ or {})},
+        environ={**pip_environ(home), "MLLOCK_ENGINE": "none", **(environ or {})},
         reporter=reporter,
         cache=cache,
         fetcher=HttpFetcher(cache, reporter),
@@ -269,6 +273,7 @@ def locked(folder: Path, **options: Any) -> Context:
     return ctx
 
 
-def relock(ctx: Context) -> None:
-    packages = put_wheels(ctx.cache, {("tiny-lib", "1.0"): None})
+def relock(ctx: Context, files: dict[str, bytes] | None = None) -> None:
+    """Lock the project again; `files` are what tiny-lib holds."""
+    packages = put_wheels(ctx.cache, {("tiny-lib", "1.0"): files})
     (ctx.project / "mlproject.lock").write_bytes(dump_lock(lock_of(ctx.project, packages)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mllock.check.types import Finding, Report
 from mllock.core.digest import sha256_of
 from mllock.data.scan import scan
 from mllock.image.layers import cached_layer
+from mllock.image.tree import Node
 from mllock.lock.format import dump_lock, seal
 from mllock.lock.types import LayerGroup, Layers, Lock
 from mllock.spec.reader import load_spec
@@ -110,13 +111,14 @@ class World:
     def other(self) -> Path:
         return self.project / ".mllock" / "runs" / OTHER
 
-    def context(self, folder: str = "project") -> Context:
-        environ = {
+    def context(self, folder: str = "project", environ: Mapping[str, str] | None = None) -> Context:
+        own = {
             "XDG_CONFIG_HOME": str(self.root / "config"),
             "MLLOCK_CACHE": str(self.root / "cache"),
             "HOME": str(self.root),
+            "MLLOCK_ENGINE": "none",
         }
-        return make_context(self.root / folder, Recorder(), environ)
+        return make_context(self.root / folder, Recorder(), {**own, **(environ or {})})
 
     @property
     def key(self) -> SigningKey:
@@ -129,8 +131,16 @@ class World:
         shutil.copytree(self.run / "model", place, dirs_exist_ok=True)
         return place
 
-    def check(self, target: str, *, folder: str = "project", **options: Any) -> Report:
-        return check_target(self.context(folder), target, base=self.root / folder, **options)
+    def check(
+        self,
+        target: str,
+        *,
+        folder: str = "project",
+        environ: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Report:
+        ctx = self.context(folder, environ)
+        return check_target(ctx, target, base=self.root / folder, **options)
 
     def copy(self, place: Path) -> World:
         """A world of one's own, without the cache."""
@@ -140,22 +150,24 @@ class World:
         return World(root=place)
 
 
-def make_world(root: Path) -> World:
+def make_world(
+    root: Path, *, spec: str = SPEC, base: Sequence[Node] = BASE, runtime: str = "host"
+) -> World:
     world = World(root=root)
     make_project(
         world.project,
-        spec=SPEC,
+        spec=spec,
         files={"serve.py": "print('serving')\n", "lib/helper.py": "HELP = 1\n"},
     )
     ctx = world.context()
     lock = _lock(ctx)
     (world.project / "mlproject.lock").write_bytes(dump_lock(lock))
-    _seed_base(ctx, lock)
+    _seed_base(ctx, lock, base)
     for run_id, model in (
         (OTHER, MODEL | {"weights.bin": b"\x07\x01" * 100}),
         (RUN, MODEL),
     ):
-        make_run(ctx, lock, run_id, model)
+        make_run(ctx, lock, run_id, model, runtime=runtime)
     build_images(ctx)
     return world
 
@@ -173,12 +185,12 @@ def _lock(ctx: Context) -> Lock:
     return seal(msgspec.structs.replace(lock, layers=Layers(builder_format=0, python=groups)))
 
 
-def _seed_base(ctx: Context, lock: Lock) -> None:
+def _seed_base(ctx: Context, lock: Lock, base: Sequence[Node]) -> None:
     key = {
         "suite": lock.base.suite,
         "debs": [f"sha256:{deb.sha256}" for deb in lock.system if deb.layer == "base"],
     }
-    cached_layer(ctx.cache, "base", f"debian:{lock.base.suite}", key, lambda: BASE)
+    cached_layer(ctx.cache, "base", f"debian:{lock.base.suite}", key, lambda: base)
 
 
 def make_run(
@@ -192,9 +204,10 @@ def make_run(
     single: bool = False,
     links: Mapping[str, str] | None = None,
     folders: tuple[str, ...] = (),
+    extra: Mapping[str, bytes] | None = None,
 ) -> None:
     """A run as `mllock train` would leave it, of a model that is given: files, links by target,
-    empty folders."""
+    empty folders. `extra` are more by-products."""
     loaded = load_spec(ctx.project / "mlproject.toml")
     built = environment_of(ctx, loaded, lock)
     plan = replace(
@@ -218,6 +231,7 @@ def make_run(
         "params.json": params_bytes(plan.params),
         "code.manifest": plan.code.manifest.text(),
         "log.txt": b"trained\n",
+        **(extra or {}),
     }
     for name, data in {**files, "mlproject.lock": plan.lock_bytes}.items():
         (staged / name).write_bytes(data)

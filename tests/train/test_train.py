@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from mllock.attest.policy import load_policy
 from mllock.core.digest import sha256_of
 from mllock.data.scan import scan
 from mllock.errors import (
+    EngineError,
     InputError,
     LockError,
-    NotAvailableError,
     SpecError,
     StaleLockError,
 )
@@ -241,11 +242,14 @@ def test_nothing_to_train(tmp_path: Path) -> None:
     )
 
 
-def test_a_runtime_of_a_later_version(tmp_path: Path) -> None:
-    with pytest.raises(NotAvailableError) as caught:
-        train(locked(tmp_path), runtime="docker", environment_of=no_layers)
+def test_an_engine_that_is_asked_for_has_to_answer(tmp_path: Path) -> None:
+    ctx = locked(tmp_path)
+    nowhere = replace(ctx, environ={**ctx.environ, "DOCKER_HOST": f"unix://{tmp_path}/none"})
+    with pytest.raises(EngineError) as caught:
+        train(nowhere, runtime="docker", environment_of=no_layers)
     assert str(caught.value) == (
-        "--runtime docker: not available in this version\nhint: use --runtime host"
+        f"no container engine answers at unix://{tmp_path}/none\n"
+        "hint: start it, or name another one with DOCKER_HOST"
     )
 
 

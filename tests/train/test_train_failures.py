@@ -95,6 +95,41 @@ def test_a_program_that_writes_no_model(tmp_path: Path, program: str, message: s
     assert (failure.kind, failure.reason, failure.exit_code) == ("output", message, 0)
 
 
+OUTSIDE = [("out/m.bin", "out"), ("out/deep/m.bin", "out"), ("out/deep/m.bin", "out/deep")]
+
+
+@pytest.mark.parametrize("key", ["model", "metrics"])
+@pytest.mark.parametrize(("declared", "link"), OUTSIDE)
+def test_outputs_below_a_link_are_left_where_they_are(
+    tmp_path: Path, key: str, declared: str, link: str
+) -> None:
+    """They are somebody's: moved into the run, they would be gone from where they were."""
+    mine = tmp_path / "mine"
+    file = mine / declared.removeprefix(f"{link}/")
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    program = PROGRAM + (
+        f"os.makedirs(os.path.dirname({link!r}) or '.', exist_ok=True)\n"
+        f"os.symlink({str(mine)!r}, {link!r})\n"
+    )
+    old = {"model": 'model = "model"', "metrics": 'metrics = "metrics.json"'}[key]
+    ctx = locked(tmp_path, program=program, spec=SPEC.replace(old, f'{key} = "{declared}"'))
+    error = fails(ctx, ProgramError)
+    assert str(error) == (
+        f"mlproject.toml: train.{key}: the {key} would be taken from outside of the run: {link} is "
+        f"a link\nexpected: {link} to be a folder that the program makes\n"
+        f"found: a link to {mine}\nhint: make the folder {link} and write the {key} into it"
+    )
+    assert file.read_text() == "{}"
+    failed_run(ctx)
+
+
+def test_metrics_without_end_are_not_read(tmp_path: Path) -> None:
+    program = PROGRAM + "os.truncate('metrics.json', 2**40)\n"
+    error = fails(locked(tmp_path, program=program), ProgramError)
+    assert error.message.startswith("the metrics are not JSON: ")
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -164,9 +199,7 @@ def test_data_that_changes_during_training_voids_the_run_by_name(tmp_path: Path)
     program = PROGRAM + "open('data/train.csv', 'a').write('more')\n"
     ctx = locked(tmp_path, program=program)
     error = fails(ctx, VoidRunError)
-    assert error.message.startswith(
-        "data changed while the program ran: data.train: 'data/train.csv' has "
-    )
+    assert error.message.startswith("data changed while the program ran: 'data/train.csv' has ")
     assert (error.exit_code, error.key) == (1, "data.train")
     failure = failed_run(ctx).failure()
     assert failure is not None
@@ -177,6 +210,70 @@ def test_data_that_goes_away_voids_the_run(tmp_path: Path) -> None:
     program = PROGRAM + "os.unlink(os.path.realpath('data/train.csv'))\n"
     error = fails(locked(tmp_path, program=program), VoidRunError)
     assert error.key == "data.train.source"
+
+
+# What the program, or anybody beside it, may do to data so that its bytes are the same afterwards.
+PUT_BACK = {
+    "written": "d = open(p).read(); open(p, 'w').write('biased'); open(p, 'w').write(d)",
+    "times set back": (
+        "s = os.stat(p); d = open(p).read(); open(p, 'w').write('biased'); open(p, 'w').write(d)\n"
+        "os.utime(p, ns=(s.st_atime_ns, s.st_mtime_ns))"
+    ),
+    "replaced": "q = p + '~'; os.rename(p, q); shutil.copy2(q, p); os.unlink(q)",
+    "renamed": "os.rename(p, p + '~'); os.rename(p + '~', p)",
+    "mode": "m = os.stat(p).st_mode; os.chmod(p, 0o600); os.chmod(p, m)",
+    "link and unlink": "os.link(p, p + '~'); os.unlink(p + '~')",
+}
+MORE_PUT_BACK = {
+    "another file": "open(f + '/more.csv', 'w'); os.unlink(f + '/more.csv')",
+    "another folder": "os.mkdir(f + '/sub/more'); os.rmdir(f + '/sub/more')",
+    "moved folder": "os.rename(f + '/sub', f + '/sub2'); os.rename(f + '/sub2', f + '/sub')",
+}
+
+
+@pytest.mark.parametrize("what", PUT_BACK)
+@pytest.mark.parametrize("kind", ["file", "folder", "selection"])
+def test_data_that_is_changed_and_put_back_voids_the_run(
+    tmp_path: Path, what: str, kind: str
+) -> None:
+    touch = f"import shutil\np = os.path.realpath('data/train.csv')\n{PUT_BACK[what]}\n"
+    error = fails(locked(tmp_path, program=PROGRAM + touch, spec=of_kind(kind)), VoidRunError)
+    # A whole folder shows it first: names went in it.
+    assert error.file in ("data/train.csv", "data")
+    assert str(error).removeprefix(str(error.file)) == (
+        ": data.train: data was changed and put back while the program ran\n"
+        "expected: data that nothing writes to, replaces or renames\n"
+        "found: the bytes that are locked, with other marks (inode, times) than before\n"
+        "hint: nothing may write to declared data while a run reads it; train again"
+    )
+
+
+@pytest.mark.parametrize("what", MORE_PUT_BACK)
+def test_what_came_and_went_in_a_folder_voids_the_run(tmp_path: Path, what: str) -> None:
+    touch = f"f = os.path.realpath('data')\n{MORE_PUT_BACK[what]}\n"
+    ctx = locked(
+        tmp_path, program=PROGRAM + touch, spec=of_kind("folder"), files={"data/sub/a.csv": "1"}
+    )
+    error = fails(ctx, VoidRunError)
+    assert error.message == "data was changed and put back while the program ran"
+
+
+def test_what_no_run_sees_voids_none(tmp_path: Path) -> None:
+    touch = (
+        "f = os.path.realpath('data/train.csv')\n"
+        "open(f + '.log', 'w').write('x')\n"
+        "os.link(f, f + '.copy')\n"
+    )
+    go(locked(tmp_path, program=PROGRAM + touch, spec=of_kind("selection")))
+
+
+def of_kind(kind: str) -> str:
+    if kind == "file":
+        return SPEC
+    folder = SPEC.replace('source = "data/train.csv"', 'source = "data"')
+    if kind == "folder":
+        return folder
+    return folder.replace('source = "data"', 'source = "data"\ninclude = ["*.csv"]')
 
 
 def test_code_that_changes_during_training_voids_the_run_by_name(tmp_path: Path) -> None:

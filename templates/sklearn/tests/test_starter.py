@@ -72,6 +72,18 @@ def test_serving_answers_as_the_model_does(serve, trained):
     assert serve.healthz() == {"status": "ok"}
 
 
+def test_probes_are_answered_as_they_say(serve):
+    for line in (PROJECT / "probes.jsonl").read_text().splitlines():
+        probe = json.loads(line)
+        question = serve.Question(**probe["body"])
+        if "status" in probe:
+            with pytest.raises(HTTPException) as caught:
+                serve.predict(question)
+            assert caught.value.status_code == probe["status"]
+        else:
+            assert len(serve.predict(question).quality) == len(question.wines)
+
+
 def test_serving_names_what_is_missing(serve):
     with pytest.raises(HTTPException) as caught:
         serve.predict(serve.Question(wines=[{"alcohol": 11.0}]))

@@ -1,0 +1,1 @@
+"""Probes: requests whose recorded answers a deployment has to give again."""
