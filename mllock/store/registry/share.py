@@ -61,6 +61,7 @@ RUN_FILES = (
     "params.json",
     "record.sigstore.json",
     "serve-image.sigstore.json",
+    "train-image.sigstore.json",
 )
 _UNKNOWN = {"architecture": "unknown", "os": "unknown"}
 _MAX_ENTRIES = 20
