@@ -28,7 +28,7 @@ from mllock.core.digest import Digest, from_hex, hex_of
 from mllock.core.tree import Entry, TreeManifest
 from mllock.errors import RunError
 
-__all__ = ["PREDICATE_TYPE", "ModelSignature", "read_model_signature", "sign_model"]
+__all__ = ["PREDICATE_TYPE", "ModelSignature", "model_files", "read_model_signature", "sign_model"]
 
 PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 
@@ -101,7 +101,7 @@ class ModelSignature:
 
 def sign_model(model: TreeManifest, name: str, key: SigningKey) -> bytes:
     """The bytes of `model.sig`. `name` is the folder or file that the model is in."""
-    files = _files(model)
+    files = model_files(model)
     links = any(entry.kind == "l" for entry in model.entries)
     predicate = {
         "serialization": {
@@ -176,7 +176,7 @@ def _hint(key: PublicKey) -> str:
     return hashlib.sha256(key.pem.encode("ascii")).hexdigest()
 
 
-def _files(model: TreeManifest) -> dict[str, Digest]:
+def model_files(model: TreeManifest) -> dict[str, Digest]:
     """Paths and digests as that tool sees them: a link to a file is the file."""
     entries = {entry.path: entry for entry in model.entries}
     files = {}

@@ -10,8 +10,10 @@ Order: revoked, then the signature, then the dates. Specified in docs/reference/
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
 import shlex
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -24,10 +26,12 @@ from msgspec import Meta
 from mllock.attest.bundle import Bundle, verify_bundle
 from mllock.attest.keys import PublicKey, load_key
 from mllock.errors import RunError
+from mllock.store.regular import open_regular
 
 __all__ = ["POLICY_FILE", "Entry", "Policy", "Trust", "load_policy", "parse_policy"]
 
 POLICY_FILE = "policy.toml"
+MAX_BYTES = 16 * 1024 * 1024
 NAME = r"^[a-z0-9]+(-[a-z0-9]+)*\Z"
 
 Status = Literal[
@@ -86,13 +90,15 @@ class Trust:
     `payload` is the verified bytes, and is None unless the signature was checked and fits: it is
     there for an expired key too, but only `trusted` says that it may be believed. `refuted` tells
     a no from a "cannot tell": True for a bad signature, a revoked or expired key, and a key that
-    the policy does not name. `fingerprint` is the bundle's own claim unless `payload` is there.
+    the policy does not name. `fingerprint` is the bundle's own claim unless `payload` is there;
+    `key` is then the one that the signature fits.
     """
 
     status: Status
     fingerprint: str
     reason: str
     payload: bytes | None = None
+    key: PublicKey | None = None
     refuted: bool = False
     hint: str | None = None
 
@@ -147,6 +153,7 @@ class Policy:
                 fingerprint=claimed,
                 reason="signed by this machine's own key",
                 payload=payload,
+                key=key,
             )
         return self._by_entries(project, key, payload, today or _today())
 
@@ -194,6 +201,7 @@ class Policy:
                 fingerprint=key.fingerprint,
                 reason=f'{self.source} does not trust this key for project "{project}"',
                 payload=payload,
+                key=key,
                 refuted=True,
                 hint=self._how_to_trust(project, key.fingerprint),
             )
@@ -213,15 +221,18 @@ class Policy:
             fingerprint=key.fingerprint,
             reason=reason,
             payload=payload,
+            key=key,
             refuted=status != "trusted",
         )
 
 
 def load_policy(path: Path | None, config_dir: Path, environ: Mapping[str, str]) -> Policy:
-    """The policy in `path`, else the user's, else "no policy". Raises RunError."""
+    """The policy in `path`, else the user's, else "no policy". Raises RunError, InputError."""
     chosen = path if path is not None else config_dir / POLICY_FILE
     try:
-        data = chosen.read_bytes()
+        with open_regular(chosen) as file:
+            _only_its_owner_decides(os.fstat(file.fileno()), chosen, named=path is not None)
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         if path is not None:
             raise RunError("no such policy file", file=str(path)) from None
@@ -231,7 +242,32 @@ def load_policy(path: Path | None, config_dir: Path, environ: Mapping[str, str])
         raise RunError(
             f"cannot read the policy: {(error.strerror or str(error)).lower()}", file=str(chosen)
         ) from error
+    if len(data) > MAX_BYTES:
+        raise RunError(f"more than {MAX_BYTES} bytes: not a policy", file=str(chosen))
     return replace(parse_policy(data, str(chosen)), named=path is not None)
+
+
+def _only_its_owner_decides(status: os.stat_result, path: Path, *, named: bool) -> None:
+    """Whoever can write the policy says which keys count. The user's own is the user's, or the
+    administrator's; one of --policy may be anybody's who keeps it for others to read."""
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise RunError(
+            "other users may change this policy",
+            file=str(path),
+            expected="a mode like 0644",
+            found=f"mode {mode:04o}",
+            hint=f"read it; if it is as you want it: chmod go-w {shlex.quote(str(path))}",
+        )
+    if not named and status.st_uid not in (os.geteuid(), 0):
+        raise RunError(
+            "this policy is another user's",
+            file=str(path),
+            expected=f"owner {os.geteuid()}",
+            found=f"owner {status.st_uid}",
+            hint="read it; if it is as you want it, make a copy of your own, or name it: "
+            "--policy FILE",
+        )
 
 
 def parse_policy(data: bytes, source: str) -> Policy:

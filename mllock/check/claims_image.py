@@ -107,6 +107,7 @@ def environment(evidence: Evidence, record: Record) -> Finding:
     differences = [
         *_environment_layers(document, image),
         *_environment_settings(document, image),
+        *_removed(document, image),
         *_written_over(document, image),
     ]
     statement = None if evidence.statement is None else evidence.statement.usable
@@ -186,6 +187,21 @@ def _environment_settings(document: Document, image: ImageFacts) -> Iterator[Dif
         "variables": sorted(f"{name}={value}" for name, value in document.variables.items()),
     }
     yield from compare_json(expected, found, "environment")
+
+
+def _removed(document: Document, image: ImageFacts) -> Iterator[Difference]:
+    """No layer of mllock's removes anything: what wheels and debs hold is in the image.
+
+    All layers of an environment are mllock's own. Those of a base from a registry will not be.
+    """
+    for number, layer in enumerate(image.layers[: len(document.diff_ids)], start=1):
+        assert layer.contents is not None
+        for path in (*layer.contents.whiteouts, *layer.contents.opaques):
+            yield Difference(
+                path=f"/{path}",
+                expected="nothing removed within the environment",
+                found=f"a whiteout in layer {number}",
+            )
 
 
 def _written_over(document: Document, image: ImageFacts) -> Iterator[Difference]:

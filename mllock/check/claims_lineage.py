@@ -14,10 +14,11 @@ from mllock.check.document import document_of
 from mllock.check.evidence import Endpoint, Evidence, FoundTree, ImageFacts
 from mllock.check.findings import count, proven, refuted, unproven
 from mllock.check.types import Difference, Finding
-from mllock.core.digest import Digest
+from mllock.core.digest import Digest, is_digest
 from mllock.image.environment import image_variables
 from mllock.image.read import Member
 from mllock.lock.types import Lock
+from mllock.probes.recording import NAME as PROBES
 from mllock.train.record import Material, Record, lock_materials
 
 __all__ = ["lineage"]
@@ -43,6 +44,13 @@ def lineage(evidence: Evidence, record: Record) -> Finding:
             "lineage",
             f"no lock with the content digest {record.lock_content} was found",
             cure="check in the project that trained it, or name its run with --run RUN",
+        )
+    missing = _missing(evidence, record)
+    if missing:
+        return unproven(
+            "lineage",
+            f"missing from the run folder {evidence.run}: {', '.join(missing)}",
+            cure="bring them back from a copy of the run: the record has their digests",
         )
     return proven(
         "lineage",
@@ -70,15 +78,41 @@ def _locks(evidence: Evidence, record: Record) -> Iterator[Difference]:
 def _kept(evidence: Evidence, record: Record) -> Iterator[Difference]:
     if evidence.run is not None and evidence.run != record.run_id:
         yield Difference(path=evidence.record.name, expected=evidence.run, found=record.run_id)
-    own = {"record.json": record.digest, "model.manifest": record.model}
+    files = _files(record)
     for name, digest in sorted(evidence.kept.items()):
-        expected = own.get(name) or record.byproducts.get(name)
-        if expected is not None and digest != expected:
-            yield Difference(path=f"{evidence.run}/{name}", expected=expected, found=digest)
+        if name == LOCK_NAME and is_digest(digest):
+            continue  # `_locks` says it
+        if digest != files.get(name):
+            yield Difference(
+                path=f"{evidence.run}/{name}", expected=files.get(name, "nothing"), found=digest
+            )
+    if evidence.model_signature is not None:
+        yield Difference(
+            path=f"{evidence.run}/model.sig",
+            expected="the signature of the record's signer about this model",
+            found=evidence.model_signature,
+        )
     code = record.byproducts.get("code.manifest")
     # The digest of a tree is the sha256 of its manifest.
     if code is not None and code != record.code:
         yield Difference(path="code.manifest", expected=record.code, found=code)
+
+
+def _files(record: Record) -> dict[str, Digest]:
+    """What the folder of a run keeps, by name: what `mllock train` left there, and no more."""
+    return {
+        **record.byproducts,
+        "record.json": record.digest,
+        "model.manifest": record.model,
+        LOCK_NAME: record.lock,
+    }
+
+
+def _missing(evidence: Evidence, record: Record) -> list[str]:
+    if evidence.run is None:
+        return []
+    # The answers to probes are secret: `behaviour` asks for them, and says so.
+    return sorted(_files(record).keys() - evidence.kept.keys() - {PROBES})
 
 
 def _carried(evidence: Evidence, record: Record) -> Iterator[Difference]:

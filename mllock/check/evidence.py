@@ -222,8 +222,9 @@ class Evidence:
     named or chosen, if the record came from its folder. `target` is a tree for `path:`, an image
     for `oci:` and `image:`, a container for `container:`, an endpoint for `http:`. `manifest` is
     the text of the model's manifest, if one with the record's digest was found; `kept` are files of
-    the run folder by name, with their digests. `stage` is what was asked for; `release` is there if
-    there is a record that can be used; `probes` is what was asked, if anything was to be.
+    the run folder by name, with their digests; `model_signature` is what is wrong with its
+    model.sig. `stage` is what was asked for; `release` is there if there is a record that can be
+    used; `probes` is what was asked, if anything was to be.
     """
 
     project: str | None
@@ -233,7 +234,8 @@ class Evidence:
     target: FoundTree | ImageFacts | ContainerFacts | Endpoint
     locks: tuple[LockFound, ...] = ()
     manifest: TreeManifest | None = None
-    kept: Mapping[str, Digest] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=dict)
+    model_signature: str | None = None
     stage: str | None = None
     release: ReleaseFacts | None = None
     probes: ProbesSeen | None = None

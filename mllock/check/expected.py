@@ -7,13 +7,13 @@ The order of choice is documented in docs/reference/check.md.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mllock.attest.bundle import read_bundle
 from mllock.attest.image_statement import ImageStatement, read_image_statement
+from mllock.attest.model_signing import model_files, read_model_signature
 from mllock.attest.policy import Policy
 from mllock.check.evidence import ContainerFacts, ImageFacts, LockFound, Problem, Signed
 from mllock.core import canonical, tree
@@ -21,6 +21,8 @@ from mllock.core.digest import Digest, sha256_of
 from mllock.core.tree import TreeManifest
 from mllock.errors import InputError, LockError, RunError
 from mllock.lock.format import parse_lock
+from mllock.probes.recording import NAME as PROBES
+from mllock.store.regular import hash_regular, open_regular
 from mllock.train.record import Record, read_record
 from mllock.train.runs import RunFolder
 
@@ -30,6 +32,7 @@ __all__ = [
     "find_locks",
     "find_manifest",
     "kept_files",
+    "model_signature",
     "read_optional",
     "sign_of_record",
     "sign_of_statement",
@@ -40,13 +43,18 @@ MANIFEST = "model.manifest"
 LOCK = "mlproject.lock"
 STATEMENT = "serve-image.sigstore.json"
 MAX_FILE = 64 * 1024 * 1024
+# A log may be of any size; but of a sparse file of a terabyte nothing is read.
+MAX_KEPT = 64 * 1024**3
+SIGNATURE = "model.sig"
 KEPT = (
     "code.manifest",
+    "failed.json",
     "log.txt",
     "metrics.json",
-    "model.manifest",
+    LOCK,
+    MANIFEST,
     "params.json",
-    "probes.json",
+    PROBES,
     "record.json",
 )
 
@@ -64,15 +72,25 @@ class Source:
 def read_optional(path: Path) -> bytes | None:
     """A file of the verifier's, or None if there is none. Raises InputError if it is too large."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_FILE + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except IsADirectoryError:
-        raise InputError("a folder where a file is expected", file=str(path)) from None
     if len(data) > MAX_FILE:
         raise InputError(f"more than {MAX_FILE} bytes", file=str(path))
     return data
+
+
+def _beside(source: Source, name: str) -> bytes | None:
+    """A file beside the record. What is no file in a run folder, `kept_files` says."""
+    if source.folder is None:
+        return None
+    try:
+        return read_optional(source.folder / name)
+    except InputError:
+        if source.run is None:
+            raise
+        return None
 
 
 def sign_of_record(source: Source, policy: Policy, project: str | None) -> Signed[Record]:
@@ -133,7 +151,7 @@ def find_locks(
         # Beside a file that the user names, any lock may lie; a run folder keeps its own.
         found += _lock(
             f"{source.folder.name}/{LOCK}",
-            read_optional(source.folder / LOCK),
+            _beside(source, LOCK),
             copy=source.run is not None,
         )
     found += _lock(f"/opt/mllock/{LOCK}", carried.get(LOCK), copy=True)
@@ -162,8 +180,7 @@ def find_manifest(
     expected: Digest, source: Source, carried: Mapping[str, bytes]
 ) -> TreeManifest | None:
     """The text of the model's manifest, wherever one with the right digest is."""
-    beside = None if source.folder is None else read_optional(source.folder / MANIFEST)
-    for data in (beside, carried.get(MANIFEST)):
+    for data in (_beside(source, MANIFEST), carried.get(MANIFEST)):
         if data is not None and sha256_of(data) == expected:
             try:
                 return tree.parse(data)
@@ -173,17 +190,44 @@ def find_manifest(
     return None
 
 
-def kept_files(run: RunFolder | None) -> dict[str, Digest]:
-    """What the run folder keeps beside the record, as it is now; less what is not for this user."""
-    found: dict[str, Digest] = {}
+def kept_files(run: RunFolder | None) -> dict[str, str]:
+    """What the run folder keeps beside the record, as it is now: digests, or what is there that
+    is no file. What is not there is not in the answer, nor are answers to probes that are for
+    their owner only."""
+    found: dict[str, str] = {}
     for name in KEPT if run is not None else ():
         assert run is not None
-        data = None
-        with contextlib.suppress(PermissionError):
-            data = read_optional(run.path / name)
-        if data is not None:
-            found[name] = sha256_of(data)
+        try:
+            found[name] = hash_regular(run.path / name, max_bytes=MAX_KEPT)
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            if name != PROBES:
+                raise
+        except InputError as error:
+            found[name] = error.found or error.message
     return found
+
+
+def model_signature(run: RunFolder | None, signed: Signed[Record]) -> str | None:
+    """Why the run's model.sig is not the signer's word about the record's model; None if it is,
+    if there is none, or if the record itself has no signature that fits."""
+    record, trust = signed.value, signed.trust
+    if run is None or record is None or trust is None or trust.key is None:
+        return None
+    try:
+        data = read_optional(run.path / SIGNATURE)
+        if data is None:
+            return None
+        found = read_model_signature(data, trust.key)
+        manifest = find_manifest(
+            record.model, Source(name="", data=b"", folder=run.path, run=run), {}
+        )
+        if manifest is not None and found.files != model_files(manifest):
+            return "a signature of another model"
+    except InputError as error:
+        return error.message if error.found is None else f"{error.message}: {error.found}"
+    return None
 
 
 def carried_files(image: ImageFacts | ContainerFacts | None) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ import io
 import os
 import posixpath
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
@@ -31,6 +31,7 @@ __all__ = [
     "APP",
     "CARRIED",
     "ImageSource",
+    "carried_once",
     "culprits_of",
     "is_list",
     "is_ours",
@@ -42,6 +43,10 @@ APP = "app"
 CARRIED = "opt/mllock"
 STATUS = "var/lib/dpkg/status.d/"
 MAX_NAMED_LAYERS = 3
+MAX_CARRIED = 8
+_CARRIED_FILES = frozenset(
+    f"{CARRIED}/{name}" for name in ("mlproject.lock", "model.manifest", "record.sigstore.json")
+)
 
 
 class ImageSource(Protocol):
@@ -70,11 +75,12 @@ def read_image(source: ImageSource, ref: str) -> ImageFacts:
         return ImageFacts(ref=ref, problem=problem_of(error))
     declared = image.config_value["rootfs"]["diff_ids"]
     stop = threading.Event()
+    kept = carried_once()
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="mllock-check") as pool:
         try:
             layers = tuple(
                 pool.map(
-                    lambda pair: _read(source, pair[0], pair[1], stop),
+                    lambda pair: _read(source, pair[0], pair[1], stop, kept),
                     zip(image.layers, declared, strict=True),
                 )
             )
@@ -115,7 +121,11 @@ def problem_of(error: ArchiveError) -> Problem:
 
 
 def _read(
-    source: ImageSource, descriptor: Descriptor, declared: Digest, stop: threading.Event
+    source: ImageSource,
+    descriptor: Descriptor,
+    declared: Digest,
+    stop: threading.Event,
+    kept: Callable[[str], bool],
 ) -> LayerSeen:
     contents, problem = None, None
     try:
@@ -123,7 +133,7 @@ def _read(
             _until(stop, source.stream(descriptor)),
             f"blobs/sha256/{descriptor.digest.removeprefix('sha256:')}",
             hashed=is_ours,
-            kept=lambda path: path.startswith(f"{CARRIED}/"),
+            kept=kept,
         )
     except ArchiveError as error:
         problem = problem_of(error)
@@ -141,6 +151,13 @@ def _until(stop: threading.Event, chunks: Iterator[bytes]) -> Iterator[bytes]:
         if stop.is_set():
             raise ArchiveError("not read to its end")
         yield chunk
+
+
+def carried_once() -> Callable[[str], bool]:
+    """Which files of one image are kept in memory: those that it carries about itself, and not as
+    often as its layers like. What is not kept is still hashed, and is not what was signed."""
+    left = iter(range(MAX_CARRIED))
+    return lambda path: path in _CARRIED_FILES and next(left, None) is not None
 
 
 def is_ours(path: str) -> bool:

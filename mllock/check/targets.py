@@ -10,6 +10,7 @@ good image beside it.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from dataclasses import dataclass
@@ -115,7 +116,30 @@ def _refuse_both(folder: Path) -> None:
 def _path(text: str, path: Path) -> Target:
     if not path.exists():
         raise InputError("no such file or folder", file=str(path))
+    _refuse_links(path)
     return Target(text=text, kind="path", path=_resolved(path), ref=None)
+
+
+def _refuse_links(path: Path) -> None:
+    """A link above a model is how folders are deployed, and is followed. The model itself must be
+    what is named, and a run must be the one whose folder is named: neither may be a link, or
+    another model than the one that was asked for would be proven."""
+    for part in (path, *path.parents):
+        if part.is_symlink() and (part == path or _in_runs(part)):
+            raise InputError(
+                "a link where a model is expected" if part == path else "a link inside of a run",
+                file=str(part),
+                found=f"a link to {os.readlink(part)}",
+                hint=f"name what it leads to: path:{path.resolve()}",
+            )
+
+
+def _in_runs(path: Path) -> bool:
+    """Whether `path` lies in the folder of runs of a project, as it is written or in fact."""
+    return any(
+        (".mllock", "runs") in itertools.pairwise(folder.parts)
+        for folder in (path.parent, path.parent.resolve())
+    )
 
 
 def _layout(text: str, rest: str, base: Path) -> Target:
@@ -147,7 +171,7 @@ def _registry(text: str, rest: str) -> Target:
 
 
 def _resolved(path: Path) -> Path:
-    """Links on the way are followed once, here, and the result is what is printed and read."""
+    """Links above are followed once, here, and the result is what is printed and read."""
     return path.resolve() if _has_link(path) else path
 
 

@@ -234,13 +234,13 @@ def _read(file: str) -> bytes:
     if file == "-":
         data = sys.stdin.buffer.read(MAX_BYTES + 1)
     else:
+        from mllock.store.regular import open_regular
+
         try:
-            with Path(file).open("rb") as opened:
+            with open_regular(Path(file)) as opened:
                 data = opened.read(MAX_BYTES + 1)
         except FileNotFoundError:
             raise InputError("no such file", file=file, expected="a public key") from None
-        except IsADirectoryError:
-            raise InputError("a folder where a file is expected", file=file) from None
     if len(data) > MAX_BYTES:
         raise InputError(f"more than {MAX_BYTES} bytes: not a public key", file=file)
     return data

@@ -3,9 +3,14 @@ error; stopped by Ctrl-C."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from mllock.cli.app import App, pass_on
+
+if TYPE_CHECKING:  # the workflow imports cryptography; --help does not need it
+    from mllock.workflows.runtimes import RuntimeName
 
 __all__ = ["command"]
 
@@ -17,11 +22,10 @@ __all__ = ["command"]
 )
 @click.option(
     "--runtime",
-    metavar="host",
-    type=click.Choice(["host", "docker"]),
-    default="host",
-    show_default=True,
-    help="Where the program runs; host: this machine's Python with the locked packages.",
+    metavar="RUNTIME",
+    type=click.Choice(["docker", "host"]),
+    help="Where the program runs; docker: in a container of the serving image (default where an "
+    "engine answers); host: this machine's Python with the locked packages.",
 )
 @click.option(
     "--port",
@@ -39,10 +43,16 @@ __all__ = ["command"]
     show_default=True,
     help="How long the program may take until it is ready.",
 )
-@click.option("--detach", is_flag=True, help="Leave it running; not with --runtime host.")
+@click.option("--detach", is_flag=True, help="Leave the container running; only in an engine.")
 @click.pass_obj
 def command(
-    app: App, *, runtime: str, port: int | None, run: str | None, patience: float, detach: bool
+    app: App,
+    *,
+    runtime: RuntimeName | None,
+    port: int | None,
+    run: str | None,
+    patience: float,
+    detach: bool,
 ) -> int:
     """Run [serve] command with the locked environment, in a fresh copy of the serving code and of
     the run's model, both verified while they are copied.
@@ -51,26 +61,25 @@ def command(
     it was ready and was then stopped, or ended well; 1 it failed, or was not ready in time; 130
     interrupted before it was ready.
     """
-    from mllock.errors import InputError
+    from mllock.serve.docker import DockerServer
     from mllock.serve.ready import ended_early
     from mllock.workflows.serve import serving
 
-    if detach and runtime == "host":
-        raise InputError(
-            "--detach: a program on the host ends with the command that started it",
-            hint='leave --detach out, or put "&", nohup or a service of systemd around it',
-        )
     with serving(
         app.context(),
         run=run,
         port=port,
         runtime=runtime,
+        detached=detach,
         output=None if app.verbosity < 0 else pass_on,
         patience=patience,
     ) as served:
-        app.print(str(served.server.address))
-        app.reporter.note("ready; Ctrl-C stops it")
         try:
+            # Who has read the URL may stop it.
+            app.print(str(served.server.address))
+            if isinstance(served.server, DockerServer) and served.detached:
+                return _leave(app, served.server.name)
+            app.reporter.note("ready; Ctrl-C stops it")
             code = served.server.wait()
         except KeyboardInterrupt:
             app.reporter.note("stopping")
@@ -80,4 +89,12 @@ def command(
         if code:
             raise ended_early(served.server, code, "while it served")
     app.reporter.note("the serving program ended by itself")
+    return 0
+
+
+def _leave(app: App, container: str) -> int:
+    app.print(container)
+    app.reporter.note("ready; what it prints, and how to stop and remove it:")
+    app.reporter.note(f"  docker logs --follow {container}")
+    app.reporter.note(f"  docker rm --force {container}")
     return 0

@@ -5,6 +5,9 @@ slash, no backslash, no drive letter, no control, surrogate, bidirectional or in
 and at most 4096 bytes with 255 a component. `fold` maps names that some file system would take
 for the same one (case, Unicode normal form) to the same key, so that a set of folds finds
 collisions. Wheels, models, data and code must be free of them; debs and bases are exempt.
+
+`whiteout` is a rule of its own: such a name is safe on a disk and in a tree manifest, and removes
+files in a layer of an image. Whatever becomes a layer must be free of it.
 """
 
 from __future__ import annotations
@@ -14,10 +17,12 @@ import string
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-__all__ = ["check", "check_all", "collision", "fold", "problem"]
+__all__ = ["WHITEOUT", "check", "check_all", "collision", "fold", "problem", "whiteout"]
 
 MAX_PATH = 4096
 MAX_NAME = 255
+# OCI image-spec, layer.md: in a layer, ".wh.NAME" removes NAME of the layers below.
+WHITEOUT = ".wh."
 
 # Unicode TR 36: characters that reorder or hide what is printed: soft hyphen, bidirectional
 # controls, zero-width space, separators, joiners and operators without a shape, annotations, tags.
@@ -107,3 +112,14 @@ def collision(paths: Iterable[str]) -> tuple[str, str] | None:
         if other != path:
             return other, path
     return None
+
+
+def whiteout(paths: Iterable[str]) -> str | None:
+    """The first path with a component that a layer of an image would take for a removal, or None.
+
+    Such a file would not be in the image, and others would be gone from it.
+    """
+    every = tuple(paths)
+    if f"/{WHITEOUT}" not in "/" + "\0/".join(every):
+        return None
+    return next(path for path in every if f"/{WHITEOUT}" in f"/{path}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +81,9 @@ def select_code(
         entries = hash_files(project, walk.paths(), _as_is)
         entries += walk.entries
         walk.verify()
-    _not_nothing(entries, patterns, key)
+    _not_nothing(entries, patterns, key, wanted.outputs)
     manifest = valid_manifest(entries, label)
+    _no_whiteouts(manifest)
     if repository is None:
         return SelectedCode(manifest=manifest, commit=None, dirty=None)
     commit = repository.commit()
@@ -95,43 +96,44 @@ class _Rules:
 
     def __init__(self, project: Path, spec: Spec) -> None:
         self._project = project
-        self._outputs = frozenset(_outputs(spec))
+        self.outputs = {path: what for what, path in _outputs(spec)}
         self._ignored = _read_ignore_file(project)
 
     def file(self, path: str) -> bool:
         """Whether the file or link at `path` may be code."""
-        if path in _NEVER_FILES or path in self._outputs or path.endswith(".pyc"):
+        if path in _NEVER_FILES or path in self.outputs or path.endswith(".pyc"):
             return False
         parts = path.split("/")[:-1]
         if not _NEVER_FOLDERS.isdisjoint(parts):
             return False
         folders = ("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
-        return self._outputs.isdisjoint(folders) and not self._ignored(path)
+        return self.outputs.keys().isdisjoint(folders) and not self._ignored(path)
 
     def no_folder(self, path: str) -> bool:
         """Whether nothing below the folder can be code."""
         return (
             path.rpartition("/")[2] in _NEVER_FOLDERS
-            or path in self._outputs
+            or path in self.outputs
             or (self._project / path / "pyvenv.cfg").exists()
         )
 
 
-def _outputs(spec: Spec) -> Iterator[str]:
-    """Data sources, what the commands write, and the probes."""
-    for source in spec.data.values():
-        yield os.path.normpath(source.source)
-        yield os.path.normpath(source.path or source.source)
+def _outputs(spec: Spec) -> Iterator[tuple[str, str]]:
+    """Data sources, what the commands write, and the probes: (key, path)."""
+    for name, source in spec.data.items():
+        if source.path is not None:
+            yield f"data.{name}.path", os.path.normpath(source.path)
+        yield f"data.{name}.source", os.path.normpath(source.source)
     if spec.train is not None:
-        yield os.path.normpath(spec.train.model)
+        yield "train.model", os.path.normpath(spec.train.model)
         if spec.train.metrics is not None:
-            yield os.path.normpath(spec.train.metrics)
+            yield "train.metrics", os.path.normpath(spec.train.metrics)
     if spec.evaluate is not None:
-        yield os.path.normpath(spec.evaluate.metrics)
+        yield "evaluate.metrics", os.path.normpath(spec.evaluate.metrics)
         if spec.evaluate.predictions is not None:
-            yield os.path.normpath(spec.evaluate.predictions)
+            yield "evaluate.predictions", os.path.normpath(spec.evaluate.predictions)
     if spec.serve is not None and spec.serve.probes is not None:
-        yield os.path.normpath(spec.serve.probes)
+        yield "serve.probes", os.path.normpath(spec.serve.probes)
 
 
 def _read_ignore_file(project: Path) -> Callable[[str], bool]:
@@ -195,11 +197,35 @@ def _check_name(path: str) -> None:
         )
 
 
-def _not_nothing(entries: Sequence[Entry], patterns: Sequence[str] | None, key: str) -> None:
+def _no_whiteouts(manifest: TreeManifest) -> None:
+    """Code becomes a layer of an image."""
+    path = safepath.whiteout(entry.path for entry in manifest.entries)
+    if path is not None:
+        raise DataError(
+            'a name that begins with ".wh.": in an image it would remove another file',
+            file=shown(path),
+            hint="rename it, or name it in .mllockignore",
+        )
+
+
+def _not_nothing(
+    entries: Sequence[Entry],
+    patterns: Sequence[str] | None,
+    key: str,
+    outputs: Mapping[str, str],
+) -> None:
     """Every pattern matches something."""
     for pattern in patterns or ():
         matches = compile_globs((pattern,))
         if not any(matches(entry.path) for entry in entries):
+            for path, what in outputs.items():
+                if matches(path):
+                    raise DataError(
+                        f"pattern {pattern!r} matches {path!r}, which is {what} and never code",
+                        file=_SPEC,
+                        key=key,
+                        hint="give code, data and outputs paths of their own",
+                    )
             raise DataError(
                 f"pattern {pattern!r} matches no file that can be code",
                 file=_SPEC,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mllock.core import canonical
 from mllock.core.digest import Digest
 from mllock.errors import ArchiveError
 from mllock.image.read_tar import Header, Source, headers
@@ -25,7 +26,8 @@ __all__ = ["LayerContents", "Member", "gunzip", "merge", "read_layer"]
 OUTPUT = 1024 * 1024
 MAX_UNPACKED = 64 * 1024**3
 MAX_MEMBERS = 1_000_000
-MAX_KEPT = 16 * 1024 * 1024
+# A bundle is JSON: no more of it is read anywhere, and no more is written.
+MAX_KEPT = canonical.MAX_BYTES
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"

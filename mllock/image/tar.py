@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mllock.core import safepath
 from mllock.errors import ArchiveError
 from mllock.image.content import Sources
 from mllock.image.gzip import GzipSink
@@ -27,8 +28,12 @@ _OCTAL_11 = 0o77777777777
 
 
 def sort_nodes(nodes: Iterable[Node]) -> tuple[Node, ...]:
-    """The order of a layer. Raises ArchiveError where a path occurs twice."""
+    """The order of a layer. Raises ArchiveError where a path occurs twice, or is no file there."""
     ordered = tuple(sorted(nodes, key=lambda n: (n.kind == "hardlink", n.path.encode())))
+    removal = safepath.whiteout(node.path for node in ordered)
+    if removal is not None:
+        # The last line of defence: wheels, debs, code and models are refused where they come in.
+        raise ArchiveError("in a layer, this name would remove another file", key=removal)
     seen: set[str] = set()
     for node in ordered:
         if node.path in seen:

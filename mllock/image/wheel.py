@@ -207,7 +207,8 @@ class _Wheel:
                 continue
             for name, value in config.items(section):
                 match = _ENTRY_POINT.fullmatch(value)
-                if match is None or "/" in name or safepath.problem(name) is not None:
+                unsafe = "/" in name or safepath.problem(name) or safepath.whiteout((name,))
+                if match is None or unsafe:
                     raise self._error(f"an entry point that cannot be a script: {name!r}", key)
                 text = _SCRIPT.format(
                     python=self._prefix.interpreter,

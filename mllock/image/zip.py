@@ -204,6 +204,10 @@ class _Reader:
         reason = safepath.problem(name.removesuffix("/"))
         if reason is not None:
             self._refuse(reason, ascii(name)[1:-1])
+        if safepath.whiteout((name,)) is not None:
+            self._refuse(
+                'a name that begins with ".wh.": in an image it would remove another file', name
+            )
         return name
 
     def _zip64(self, extra: bytes, name: str) -> tuple[int, ...]:

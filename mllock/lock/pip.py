@@ -96,10 +96,13 @@ class Pip:
         return all(one.code == 0 for one in done)
 
     def _run(self, folder: Path, module: str, *arguments: str) -> Output:
+        # What pip unpacks is in our folder, so that it goes with it when pip is interrupted.
+        temporary = folder.absolute() / "pip-tmp"
+        temporary.mkdir(exist_ok=True)
         done = processes.run(
             [sys.executable, "-m", module, *arguments],
             folder=folder,
-            variables=clean_environ(self.environ),
+            variables=clean_environ(self.environ) | {"TMPDIR": str(temporary)},
             merged=True,
         )
         text = done.output.decode("utf-8", "replace")

@@ -112,7 +112,7 @@ class DockerServeRuntime:
                 with held_interrupts(), contextlib.suppress(EngineError):
                     self._engine.remove(name)
                 raise
-            if not self._detached:
+            if not self._detached or server.told:
                 with held_interrupts():
                     self._engine.remove(name)
 
@@ -160,7 +160,7 @@ class DockerServer:
         self._port = port
         self._log = log
         self._grace = grace
-        self._told = False
+        self.told = False
         self.name = name
         self.address = Address(scheme="http", host=_LOOPBACK, port=self._published())
 
@@ -207,10 +207,10 @@ class DockerServer:
     def stop(self) -> bool:
         if self.exit_code() is not None:
             return True
-        if self._told:
+        if self.told:
             self.end()
             return False
-        self._told = True
+        self.told = True
         self._engine.kill(self._container, signal.SIGTERM)
         until = time.monotonic() + self._grace
         while self.exit_code() is None:
@@ -227,8 +227,9 @@ class DockerServer:
 
 
 def _copy(chunks: Iterator[bytes], file: BinaryIO, output: Callable[[bytes], None] | None) -> None:
-    # An engine that goes away, or a full disk, is noticed where it matters.
-    with contextlib.suppress(MllockError, OSError, ValueError):
+    # An engine that goes away, or a full disk, is noticed where it matters; and http.client has
+    # several ways to break when a stream is closed while it is read.
+    with contextlib.suppress(MllockError, OSError, ValueError, AttributeError):
         for chunk in chunks:
             file.write(chunk)
             if output is not None:

@@ -6,6 +6,7 @@ read.
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator
 
 from mllock.core import globs, safepath
@@ -47,6 +48,7 @@ def check_paths(loaded: LoadedSpec) -> None:
     for parts, path in (*_data(loaded), *_outputs(loaded)):
         _path(loaded, path, *parts)
         _not_reserved(loaded, path, parts)
+        _not_a_whiteout(loaded, path, parts)
     if spec.serve is not None and spec.serve.probes is not None:
         _path(loaded, spec.serve.probes, "serve", "probes")
     for table in ("train", "serve"):
@@ -92,6 +94,16 @@ def _not_reserved(loaded: LoadedSpec, path: str, parts: tuple[Part, ...]) -> Non
             raise loaded.error(f"{name} is not for data or outputs", *parts, found=f'"{path}"')
 
 
+def _not_a_whiteout(loaded: LoadedSpec, path: str, parts: tuple[Part, ...]) -> None:
+    """What the program finds or writes has a place in both images."""
+    if safepath.whiteout((path,)) is not None:
+        raise loaded.error(
+            'a name that begins with ".wh.": in an image it would remove another file',
+            *parts,
+            found=f'"{path}"',
+        )
+
+
 def _data(loaded: LoadedSpec) -> Iterator[_Named]:
     for name, source in loaded.spec.data.items():
         key = "path" if source.path is not None else "source"
@@ -122,6 +134,53 @@ def _apart(loaded: LoadedSpec) -> None:
         if not is_remote(source.source):
             for parts, path in outputs:
                 _not_within(loaded, parts, path, ("data", name, "source"), source.source)
+    _apart_from_code(loaded, outputs)
+
+
+def _apart_from_code(loaded: LoadedSpec, outputs: list[_Named]) -> None:
+    """What is data, output or probes is never code, so that a program by that name is not there.
+
+    Patterns with wildcards say nothing here; a program may lie in a folder of data.
+    """
+    others = [*_data(loaded), *outputs]
+    for name, source in loaded.spec.data.items():
+        if source.path is not None and not is_remote(source.source):
+            others.append((("data", name, "source"), source.source))
+    if loaded.spec.serve is not None and loaded.spec.serve.probes is not None:
+        others.append((("serve", "probes"), loaded.spec.serve.probes))
+    for code_parts, code in _literal_code(loaded):
+        for parts, path in others:
+            if f"{safepath.fold(code)}/".startswith(f"{safepath.fold(path)}/"):
+                _not_within(loaded, parts, path, code_parts, code)
+    for code_parts, code in _programs(loaded):
+        for parts, path in others:
+            if safepath.fold(path) == safepath.fold(code):
+                _not_within(loaded, parts, path, code_parts, code)
+
+
+def _literal_code(loaded: LoadedSpec) -> Iterator[_Named]:
+    for table in ("train", "serve"):
+        program = getattr(loaded.spec, table)
+        for index, pattern in enumerate((program.code if program else None) or ()):
+            if not set(pattern) & set("*?[\\"):
+                yield (table, "code", index), pattern.rstrip("/")
+
+
+def _programs(loaded: LoadedSpec) -> Iterator[_Named]:
+    """The files that commands plainly run: ./FILE, python FILE, python -m MODULE, MODULE:NAME."""
+    for table in ("train", "evaluate", "serve"):
+        program = getattr(loaded.spec, table)
+        words: tuple[str, ...] = () if program is None else program.command
+        python = bool(words) and re.fullmatch(r"(.*/)?python[0-9.]*", words[0]) is not None
+        for index, word in enumerate(words):
+            before = words[index - 1] if index else ""
+            module = word if python and before == "-m" else None
+            if (named := re.fullmatch(r"([A-Za-z_][\w.]*):[A-Za-z_]\w*", word)) is not None:
+                module = named[1]
+            if module is not None:
+                yield (table, "command", index), module.replace(".", "/") + ".py"
+            elif (index == 0 and "/" in word) or (python and word.endswith(".py")):
+                yield (table, "command", index), posixpath.normpath(word)
 
 
 def _not_within(

@@ -2,7 +2,8 @@
 
 OCI image-spec 1.1, image-layout.md. Order: blobs first, each whole before it has its name; then
 `oci-layout`; index.json last, by rename, so that a reader sees the old images or all of the new
-ones; then blobs that nothing names any more are removed. Layers are hard links into the cache where
+ones; then blobs that nothing names any more are removed. Images of others stay, and a layout that
+cannot be read is refused before all of it. Layers are hard links into the cache where
 the file system allows it. One process at a time writes a layout (`flock`); reading needs no lock.
 Not for reading what others made: `mllock.store.layout_reader`.
 """
@@ -16,7 +17,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +28,7 @@ from mllock.core.platform import KNOWN
 from mllock.core.ports import Blobs
 from mllock.errors import ArchiveError, InputError, IntegrityError
 from mllock.store import atomic
-from mllock.store.layout_reader import Layout, LayoutImage, open_layout
+from mllock.store.layout_reader import INDEX, MAX_DOCUMENT, Layout, LayoutImage, open_layout
 from mllock.store.oci_json import (
     MEDIA_EMPTY,
     MEDIA_INDEX,
@@ -36,11 +38,12 @@ from mllock.store.oci_json import (
     read_manifest,
 )
 
-__all__ = ["ARTIFACT_TYPE", "refuse_other_folders", "write_layout"]
+__all__ = ["ARTIFACT_TYPE", "refuse_loss", "refuse_other_folders", "write_layout"]
 
 ARTIFACT_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _MARKER = canonical.dumps({"imageLayoutVersion": "1.0.0"})
 _EMPTY = b"{}"
+_REPLACED = "replaced"
 _HEX = re.compile(r"[0-9a-f]{64}")
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES)
 
@@ -71,12 +74,14 @@ def write_layout(
     statements: Mapping[str, bytes],
     blobs: Blobs,
     keep: Callable[[LayoutImage], bool] = lambda _: False,
-) -> None:
+    ours: Callable[[LayoutImage], bool] = lambda _: True,
+) -> Mapping[str, str]:
     """Put `images` into `folder` by reference name; `statements` are bundles about them.
 
-    Images of other names that are whole and that `keep` accepts stay, with their statements.
-    Raises InputError if `folder` holds something else, IntegrityError if the cache lost a blob,
-    SurroundingsError.
+    Images that are not `ours` stay; of ours those of other names that are whole and that `keep`
+    accepts, with their statements. Answers which ones went, and why. Raises InputError if `folder`
+    holds something else or what would be lost (before anything is written), IntegrityError if the
+    cache lost a blob, SurroundingsError.
     """
     refuse_other_folders(folder)
     try:
@@ -85,7 +90,8 @@ def write_layout(
         raise atomic.cannot_write(folder, error) from error
     with _locked(folder):
         atomic.remove_old_temporaries(folder / "blobs" / "sha256")
-        entries = _kept(folder, set(images), keep)
+        there = _sort_out(folder, images, keep, ours)
+        entries = list(there.entries)
         for ref, image in images.items():
             entries += _put_image(folder, ref, image, statements.get(ref), blobs)
         entries.sort(key=_order)
@@ -95,6 +101,7 @@ def write_layout(
             canonical.dumps({"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": entries}),
         )
         _remove_unnamed(folder)
+    return there.removed
 
 
 def _put_image(
@@ -142,60 +149,114 @@ def _order(entry: Mapping[str, Any]) -> tuple[bool, str, str]:
     return (not name, name, entry["digest"])
 
 
-def _kept(
-    folder: Path, replaced: set[str], keep: Callable[[LayoutImage], bool]
-) -> list[dict[str, Any]]:
-    """The descriptors of what is to stay; all that cannot be read is not."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sorted:
+    """What of a layout stays, as entries of index.json; `removed` says why others do not."""
+
+    entries: tuple[dict[str, Any], ...] = ()
+    removed: Mapping[str, str] = field(default_factory=dict)
+
+
+def _sort_out(
+    folder: Path,
+    replaced: Iterable[str],
+    keep: Callable[[LayoutImage], bool],
+    ours: Callable[[LayoutImage], bool],
+) -> _Sorted:
+    """What of an existing layout stays. Raises InputError where something would be lost that is
+    not ours to lose, or where it cannot be told whose it is."""
+    if not os.path.lexists(folder / INDEX):
+        return _Sorted()  # what was begun and never finished names nothing
     try:
         layout = open_layout(folder)
-    except (InputError, ArchiveError):
-        return []
-    subjects: set[Digest] = set()
-    entries: list[dict[str, Any]] = []
+        removed: dict[str, str] = {}
+        gone: set[Digest] = set()
+        entries: list[dict[str, Any]] = []
+        for descriptor in layout.manifests:
+            if descriptor.ref is None:
+                continue
+            why = _why_not(layout, descriptor.ref, set(replaced), keep, ours)
+            if why is None:
+                entries.append(_plain(descriptor))
+                continue
+            gone.add(descriptor.digest)
+            if why != _REPLACED:
+                removed[descriptor.ref] = why
+        # What is about an image that goes, goes with it, and nothing else does.
+        gone -= {entry["digest"] for entry in entries}
+        entries += [
+            _plain(descriptor)
+            for descriptor in layout.manifests
+            if descriptor.ref is None and _subject(layout, descriptor) not in gone
+        ]
+    except ArchiveError as error:
+        raise InputError(
+            "this layout holds what cannot be read here, and would lose it",
+            file=str(folder),
+            found=": ".join(filter(None, (error.file, error.key, error.message))),
+            hint="name another folder with --output oci:DIR, or remove this one",
+        ) from error
+    return _Sorted(entries=tuple(entries), removed=removed)
+
+
+def _why_not(
+    layout: Layout,
+    ref: str,
+    replaced: set[str],
+    keep: Callable[[LayoutImage], bool],
+    ours: Callable[[LayoutImage], bool],
+) -> str | None:
+    """Why the image `ref` goes; None if it stays."""
+    image = _undamaged(layout, ref) if ref in replaced else layout.image(ref)
+    if image is not None and not ours(image):
+        if ref not in replaced:
+            return None
+        raise InputError(
+            f'an image "{ref}" that mllock did not make is in this layout',
+            file=str(layout.folder),
+            found=image.manifest_digest,
+            hint="name another folder with --output oci:DIR, or give that image another name",
+        )
+    if image is None or ref in replaced:
+        return _REPLACED
+    if not keep(image):
+        return "made in another environment"
+    return None if _is_whole(layout, image) else "damaged"
+
+
+def _undamaged(layout: Layout, ref: str) -> LayoutImage | None:
+    """The image, or None if its documents are not those of their digests: nobody can use it."""
     for descriptor in layout.manifests:
-        if descriptor.ref is None or descriptor.ref in replaced:
-            continue
-        if _is_whole(layout, descriptor.ref, keep):
-            subjects.add(descriptor.digest)
-            entries.append(_plain(descriptor, _platform(layout, descriptor.ref)))
-    entries += [
-        _plain(descriptor, None)
-        for descriptor in layout.manifests
-        if descriptor.ref is None and _subject(layout, descriptor) in subjects
-    ]
-    return entries
+        if descriptor.ref == ref:
+            try:
+                data = layout.read(descriptor, max_bytes=MAX_DOCUMENT)
+            except ArchiveError:
+                return None
+            config = read_manifest(data, descriptor.digest).config
+            try:
+                layout.read(config, max_bytes=MAX_DOCUMENT)
+            except ArchiveError:
+                return None
+    return layout.image(ref)
 
 
-def _is_whole(layout: Layout, ref: str, keep: Callable[[LayoutImage], bool]) -> bool:
+def _is_whole(layout: Layout, image: LayoutImage) -> bool:
     try:
-        image = layout.image(ref)
-        if not keep(image):
-            return False
         for layer in image.layers:
             for _ in layout.stream(layer):
                 pass
-    except (InputError, ArchiveError):
+    except ArchiveError:
         return False
     return True
 
 
-def _platform(layout: Layout, ref: str) -> dict[str, str]:
-    config = layout.image(ref).config_value
-    return {k: config[k] for k in ("os", "architecture", "variant") if config.get(k)}
-
-
 def _subject(layout: Layout, descriptor: Descriptor) -> Digest | None:
-    try:
-        data = layout.read(descriptor, max_bytes=1 << 20)
-        manifest = read_manifest(data, descriptor.digest)
-        for layer in manifest.layers:
-            layout.read(layer, max_bytes=1 << 26)
-    except ArchiveError:
-        return None
-    return None if manifest.subject is None else manifest.subject.digest
+    data = layout.read(descriptor, max_bytes=MAX_DOCUMENT)
+    subject = read_manifest(data, descriptor.digest).subject
+    return None if subject is None else subject.digest
 
 
-def _plain(descriptor: Descriptor, platform: dict[str, str] | None) -> dict[str, Any]:
+def _plain(descriptor: Descriptor) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "mediaType": descriptor.media_type,
         "digest": descriptor.digest,
@@ -205,8 +266,8 @@ def _plain(descriptor: Descriptor, platform: dict[str, str] | None) -> dict[str,
         entry["annotations"] = dict(descriptor.annotations)
     if descriptor.artifact_type is not None:
         entry["artifactType"] = descriptor.artifact_type
-    if platform is not None:
-        entry["platform"] = platform
+    if descriptor.platform is not None:
+        entry["platform"] = dict(descriptor.platform)
     return entry
 
 
@@ -259,6 +320,16 @@ def _blob(folder: Path, digest: Digest) -> Path:
     return folder / "blobs" / "sha256" / hex_of(digest)
 
 
+def refuse_loss(folder: Path, names: Iterable[str], ours: Callable[[LayoutImage], bool]) -> None:
+    """Writing `names` would lose nothing that is not `ours`, and all that is there can be read.
+
+    Raises InputError. `write_layout` asks this itself; asking before the work is done is kind.
+    """
+    if (folder / "oci-layout").is_file():
+        with _locked(folder):
+            _sort_out(folder, names, lambda _: False, ours)
+
+
 def refuse_other_folders(folder: Path) -> None:
     """Writing removes what nothing names: only where it is certain that this is a layout.
 
@@ -268,8 +339,13 @@ def refuse_other_folders(folder: Path) -> None:
         raise InputError("not a folder", file=str(folder), expected="an OCI layout, or nothing")
     if not folder.exists() or (folder / "oci-layout").is_file():
         return
-    others = sorted(path.name for path in folder.iterdir() if path.name != "blobs")
-    if others:
+    # Another build may be making it one just now.
+    others = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name != "blobs" and not path.name.startswith(atomic.TEMP_PREFIX)
+    )
+    if others and not (folder / "oci-layout").is_file():
         raise InputError(
             "this folder holds something that is not an OCI layout",
             file=str(folder),

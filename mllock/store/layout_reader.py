@@ -79,6 +79,7 @@ class Layout:
             raise ArchiveError("an artifact, expected an image", file=place)
         config = self.read(manifest.config, max_bytes=MAX_DOCUMENT)
         value = read_config(config, _blob_name(manifest.config.digest), len(manifest.layers))
+        _same(named[0], value)
         return LayoutImage(
             ref=ref,
             manifest=data,
@@ -99,6 +100,13 @@ class Layout:
             if entry.ref is not None:
                 continue
             manifest = self._manifest(entry, self.read(entry, max_bytes=MAX_DOCUMENT))
+            if entry.artifact_type not in (None, manifest.artifact_type):
+                raise ArchiveError(
+                    "index.json names another type of artifact",
+                    file=_blob_name(entry.digest),
+                    expected=str(manifest.artifact_type),
+                    found=entry.artifact_type,
+                )
             if manifest.artifact_type != artifact_type or manifest.subject is None:
                 continue
             if subject is not None and manifest.subject.digest != subject:
@@ -108,7 +116,7 @@ class Layout:
                     f"{len(manifest.layers)} blobs in an artifact, expected 1",
                     file=_blob_name(entry.digest),
                 )
-            found.append(self.read(manifest.layers[0], max_bytes=MAX_DOCUMENT))
+            found.append(self.read(manifest.layers[0], max_bytes=canonical.MAX_BYTES))
         return tuple(found)
 
     def read(self, descriptor: Descriptor, *, max_bytes: int) -> bytes:
@@ -158,6 +166,31 @@ class Layout:
 
     def _manifest(self, entry: Descriptor, data: bytes) -> Manifest:
         return read_manifest(data, _blob_name(entry.digest))
+
+
+def _same(entry: Descriptor, config: dict[str, Any]) -> None:
+    """What index.json says of an image, which no digest covers, is what the image says itself."""
+    if entry.artifact_type is not None:
+        raise ArchiveError(
+            "an artifact type for an image",
+            file=INDEX,
+            key=f"{entry.ref}.artifactType",
+            found=entry.artifact_type,
+        )
+    if entry.platform is None:
+        return
+    expected, found = (
+        [str(names.get(name, "")) for name in ("os", "architecture", "variant")]
+        for names in (config, entry.platform)
+    )
+    if expected != found:
+        raise ArchiveError(
+            "not the platform of the image",
+            file=INDEX,
+            key=f"{entry.ref}.platform",
+            expected="/".join(filter(None, expected)),
+            found="/".join(filter(None, found)),
+        )
 
 
 def open_layout(folder: Path) -> Layout:

@@ -34,6 +34,7 @@ _MANIFEST = frozenset(
 _DESCRIPTOR = frozenset(
     {"mediaType", "digest", "size", "annotations", "artifactType", "platform", "data", "urls"}
 )
+_PLATFORM = frozenset({"os", "architecture", "variant"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +46,7 @@ class Descriptor:
     size: int
     annotations: Mapping[str, str]
     artifact_type: str | None = None
+    platform: Mapping[str, str] | None = None
 
     @property
     def ref(self) -> str | None:
@@ -154,7 +156,21 @@ def _descriptor(value: Any, file: str, key: str, media_types: tuple[str, ...] | 
         size=size,
         annotations=_annotations(entry, file, f"{key}.annotations"),
         artifact_type=artifact,
+        platform=_platform(entry["platform"], file, f"{key}.platform")
+        if "platform" in entry
+        else None,
     )
+
+
+def _platform(value: Any, file: str, key: str) -> dict[str, str]:
+    """What a descriptor says the image is for; engines choose by it."""
+    platform = _object(value, file, key, _PLATFORM)
+    for name in ("os", "architecture"):
+        if not isinstance(platform.get(name), str) or not platform[name]:
+            raise _wrong(file, f"{key}.{name}", "a name", platform.get(name))
+    if not isinstance(platform.get("variant", ""), str):
+        raise _wrong(file, f"{key}.variant", "a name", platform["variant"])
+    return platform
 
 
 def _annotations(value: dict[str, Any], file: str, key: str) -> dict[str, str]:

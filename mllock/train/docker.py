@@ -68,7 +68,7 @@ class DockerRuntime:
         output: Callable[[bytes], None] | None = None,
         grace: float = GRACE,
     ) -> None:
-        self._engine = engine
+        self.engine = engine
         self._image = image
         self._cache = cache
         self._state = state
@@ -80,8 +80,8 @@ class DockerRuntime:
     def run(self, plan: RunPlan, work: Path, log: Path) -> Outcome:
         """Raises VoidRunError if the code is not the same afterwards, ProgramError if outputs
         cannot be taken, EngineError."""
-        memory_bytes(plan, self._engine.info)
-        remove_leftovers(self._engine, self._state, self._reporter)
+        memory_bytes(plan, self.engine.info)
+        remove_leftovers(self.engine, self._state, self._reporter)
         with Claim(self._state, plan.run_id) as claim:
             labels = labels_of(plan.run_id, claim.owner)
             try:
@@ -99,16 +99,16 @@ class DockerRuntime:
     def _remove(self, plan: RunPlan) -> None:
         # Ctrl-C, and a second one, do not stop this.
         with held_interrupts():
-            remove_run(self._engine, plan.run_id)
+            remove_run(self.engine, plan.run_id)
 
     def _create(self, plan: RunPlan, staged: Path, labels: dict[str, str]) -> str:
         """A container with the data in it, by binds where the engine sees this machine's files."""
-        info = self._engine.info
+        info = self.engine.info
         if not info.remote and not info.relabels:
             mounts = binds(plan, staged)
             try:
                 container = self._new(plan, mounts, labels)
-                if is_seen(self._engine, container, mounts):
+                if is_seen(self.engine, container, mounts):
                     return container
             except EngineError as error:
                 self._reporter.detail(f"binds do not work: {error.message}")
@@ -118,9 +118,9 @@ class DockerRuntime:
     def _new(self, plan: RunPlan, data: tuple[Mount, ...], labels: dict[str, str]) -> str:
         # Held: what the engine has made is known by its labels when the interrupt is handled.
         with held_interrupts():
-            place = Place(app=self._engine.create_volume(labels), data=data)
-            return self._engine.create(
-                container_plan(plan, self._image, place, self._engine.info, self._user, labels)
+            place = Place(app=self.engine.create_volume(labels), data=data)
+            return self.engine.create(
+                container_plan(plan, self._image, place, self.engine.info, self._user, labels)
             )
 
     def _fill(self, plan: RunPlan, labels: dict[str, str]) -> tuple[Mount, ...]:
@@ -130,40 +130,40 @@ class DockerRuntime:
         size = sum(manifest.size for manifest in plan.data.values())
         self._reporter.step(f"sending the data to the engine: {size} bytes")
         with held_interrupts():
-            volume = self._engine.create_volume(labels)
-            filler = self._engine.create(
+            volume = self.engine.create_volume(labels)
+            filler = self.engine.create(
                 ContainerPlan(
                     image=self._image,
                     mounts=(Mount(kind="volume", source=volume, target=DATA, read_only=False),),
                     labels=labels,
                 )
             )
-        user = user_of(self._engine.info, self._user)
-        self._engine.put_archive(filler, DATA, data_archive(plan, user))
-        self._engine.remove(filler)
+        user = user_of(self.engine.info, self._user)
+        self.engine.put_archive(filler, DATA, data_archive(plan, user))
+        self.engine.remove(filler)
         return (Mount(kind="volume", source=volume, target=DATA),)
 
     def _put(self, plan: RunPlan, container: str) -> None:
         """Params and links into `/app`, and a look that the rest of it is the code of the plan."""
-        made = self._engine.container(container)
+        made = self.engine.container(container)
         if made is None or made.image != self._image:
             raise EngineError(
                 "the container was made of another image",
                 expected=self._image,
                 found="nothing" if made is None else made.image,
             )
-        changed = changed_code(self._engine, container, plan.code.manifest)
+        changed = changed_code(self.engine, container, plan.code.manifest)
         if changed:
             raise VoidRunError(
                 "the code changed while the run was prepared", file=changed[0], hint="train again"
             )
-        self._engine.put_archive(container, APP, app_archive(plan))
+        self.engine.put_archive(container, APP, app_archive(plan))
 
     def _run(self, plan: RunPlan, container: str, work: Path, log: Path) -> Outcome:
         self._reporter.step("running: " + " ".join(plan.command))
         started = now()
         with _writable(log) as file:
-            followed = follow(self._engine, container, file, self._output, self._grace)
+            followed = follow(self.engine, container, file, self._output, self._grace)
         finished = now()
         _refuse_no_command(plan, followed.state, log)
         refused = None
@@ -173,7 +173,7 @@ class DockerRuntime:
         return self._outcome(plan, followed, started, finished, refused)
 
     def _unchanged(self, plan: RunPlan, container: str) -> None:
-        changed = changed_code(self._engine, container, plan.code.manifest)
+        changed = changed_code(self.engine, container, plan.code.manifest)
         if changed:
             raise VoidRunError(
                 "the code changed while the program ran",
@@ -186,7 +186,7 @@ class DockerRuntime:
         """Bring the outputs to `work`. Answers what is wrong with them."""
         train = plan.spec.train
         assert train is not None
-        engine = self._engine
+        engine = self.engine
         try:
             fetch(engine, container, train.model, work, what="model")
             if train.metrics is not None:
@@ -216,7 +216,7 @@ class DockerRuntime:
             started=started,
             finished=finished,
             facts=engine_facts(
-                self._engine.info,
+                self.engine.info,
                 plan.lock,
                 variables_of(plan),
                 [path for path in found if path is not None],

@@ -7,6 +7,7 @@ moved away from its owner. Raises ProgramError that names file and key.
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 import stat
@@ -15,16 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from mllock.core import canonical
+from mllock.core import canonical, safepath
 from mllock.core.tree import TreeManifest
 from mllock.data.scan import scan
 from mllock.data.walk import shown
 from mllock.errors import DataError, ProgramError
 from mllock.store import atomic
 
-__all__ = ["Metrics", "read_metrics", "take_model"]
+__all__ = ["Metrics", "evidence_bytes", "read_metrics", "take_model"]
 
 MAX_METRICS = 1024 * 1024
+# What every reader of a record reads, less what is in one beside the files of the model.
+MAX_EVIDENCE = canonical.MAX_BYTES - 8 * 1024 * 1024
+# A file in model.sig without its name, which is longer than in the record.
+FILE_BYTES = 120
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,11 +77,38 @@ def take_model(work: Path, declared: str, folder: Path) -> TreeManifest:
             found=error.found,
             hint=error.hint or "write regular files only into the model",
         ) from error
+    removal = safepath.whiteout(entry.path for entry in manifest.entries)
+    if removal is not None:
+        raise ProgramError(
+            'the model cannot be shipped: a name that begins with ".wh." would remove another file '
+            "of the image",
+            file=f"model/{removal}",
+            hint="let the program write it under another name",
+        )
+    if evidence_bytes(manifest) > MAX_EVIDENCE:
+        raise ProgramError(
+            "the model cannot be shipped: its record would be larger than what is read of one",
+            file=declared,
+            expected=f"evidence of at most {MAX_EVIDENCE} bytes",
+            found=f"{manifest.files} files, evidence of {evidence_bytes(manifest)} bytes",
+            hint="let the program pack them into fewer files",
+        )
     if manifest.files == 0:
         raise ProgramError(
             "the program ended well and wrote an empty model", file=declared, hint=hint
         )
     return manifest
+
+
+def evidence_bytes(manifest: TreeManifest) -> int:
+    """About how large the largest of record, model.sig and manifest is; the first two are JSON in
+    the base64 of a bundle, with a line for each file."""
+    lines = sum(
+        len(json.dumps(entry.path)) + FILE_BYTES
+        for entry in manifest.entries
+        if entry.digest is not None
+    )
+    return max(len(manifest.text()), lines * 4 // 3)
 
 
 def read_metrics(work: Path, declared: str | None) -> Metrics | None:

@@ -10,6 +10,7 @@ if the log cannot be written.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import signal
@@ -39,8 +40,15 @@ __all__ = [
 GRACE = 10.0
 # How long output may still come when the program has ended: from a process that left its group.
 DRAIN = 2.0
-# What `Popen` raises for a command that is not there, or is no program.
-NOT_RUNNABLE = (FileNotFoundError, PermissionError, NotADirectoryError)
+# What `Popen` raises for a command that is not there, is no program, or is too long.
+NOT_RUNNABLE = (OSError,)
+_HINTS = {
+    errno.ENOEXEC: "begin a script with a line that names its program, as in #!/usr/bin/env python",
+    errno.EACCES: "make the file executable, or write the program that runs it before it",
+    errno.E2BIG: "put long values into a file, such as {params_file}",
+    errno.ENOMEM: "free some memory, then run the same command again",
+    errno.EAGAIN: "look for a limit of processes, then run the same command again",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +109,9 @@ def cannot_run(
         file="mlproject.toml",
         key=key,
         expected=f"a program of the locked environment or in {variables.get('PATH', '')}",
-        hint="add the package that has it to [environment] dependencies",
+        hint=_HINTS.get(
+            error.errno or 0, "add the package that has it to [environment] dependencies"
+        ),
     )
 
 

@@ -32,7 +32,7 @@ from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec, refuse_unavailable
 from mllock.spec.types import Serve, Train
 from mllock.store import atomic
-from mllock.store.layout import refuse_other_folders, write_layout
+from mllock.store.layout import refuse_loss, refuse_other_folders, write_layout
 from mllock.store.layout_reader import LayoutImage
 from mllock.train.plan import params_bytes
 from mllock.train.runs import RunFolder, newest_good
@@ -108,6 +108,7 @@ def build_images(
     refuse_unavailable(loaded, host_platform())
     folder = output or default_output(ctx)
     refuse_other_folders(folder)
+    refuse_loss(folder, kinds or ("train",), _is_ours)
     lock, _ = current_lock(ctx, loaded)
     run = _find_run(ctx, loaded, lock, kinds, run_id)
     environment = environment_of(ctx, loaded, lock)
@@ -119,13 +120,16 @@ def build_images(
     key = load_or_create_key(ctx.config_dir, ctx.environ)
     images = tuple(_finish(loaded, lock, environment, part, key) for part in parts)
     ctx.reporter.step(f"writing {folder}")
-    write_layout(
+    removed = write_layout(
         folder,
         {built.image.kind: built.image for built in images},
         {built.image.kind: built.statement for built in images},
         ctx.cache,
         keep=lambda other: environment_label(other) == environment.digest,
+        ours=_is_ours,
     )
+    for name, why in removed.items():
+        ctx.reporter.note(f'removed the image "{name}" from {folder}: {why}')
     for part, built in zip(parts, images, strict=True):
         if part.run is not None:
             atomic.write_bytes(part.run.path / STATEMENT, built.statement)
@@ -361,6 +365,11 @@ def _train(loaded: LoadedSpec) -> Train:
             hint="say there how the model is made: command, model",
         )
     return loaded.spec.train
+
+
+def _is_ours(image: LayoutImage) -> bool:
+    """Whether `build` made it, and under this name: a copy under another name is somebody's."""
+    return image.ref in ("train", "serve") and environment_label(image) is not None
 
 
 def environment_label(image: LayoutImage) -> str | None:

@@ -234,6 +234,7 @@ def _evidence(
         locks=side.find_locks(project, source, carried),
         manifest=None if record is None else side.find_manifest(record.model, source, carried),
         kept=side.kept_files(source.run),
+        model_signature=side.model_signature(source.run, signed),
         stage=asked.released.stage_of(of),
         release=None if record is None else asked.released.facts(record.project),
         probes=_probes(asked, source, signed),

@@ -16,7 +16,7 @@ from mllock.attest.image_statement import ImageStatement
 from mllock.check.claims_image import claim_of
 from mllock.check.document import document_of
 from mllock.check.evidence import ContainerFacts, ImageFacts, Problem
-from mllock.check.image import culprits_of, is_list, is_ours
+from mllock.check.image import carried_once, culprits_of, is_list, is_ours
 from mllock.check.listings import Listings, everything
 from mllock.check.live import mounts_of
 from mllock.check.live_lists import ENGINE_FILES
@@ -95,7 +95,7 @@ def read_image(engine: Engine, image: Digest, ref: str) -> ImageFacts:
                 image,
                 is_manifest=engine.info.image_is_manifest,
                 hashed=is_ours,
-                kept=lambda path: path.startswith(CARRIED),
+                kept=carried_once(),
             )
     except EngineError as error:
         problem = _refusal(error)

@@ -26,6 +26,7 @@ from mllock.attest.policy import POLICY_FILE, Entry, Policy, load_policy
 from mllock.attest.policy_edit import add_revoked, add_trust
 from mllock.errors import InputError, RunError
 from mllock.store import atomic
+from mllock.store.regular import open_regular
 from mllock.store.turns import turn
 from mllock.workflows.context import Context
 
@@ -209,7 +210,8 @@ def _edit(
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        with open_regular(path) as file:
+            return file.read().decode("utf-8")
     except FileNotFoundError:
         return ""
     except OSError as error:

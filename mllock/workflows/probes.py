@@ -27,7 +27,12 @@ from mllock.spec.types import Serve
 from mllock.train.trees import copy_tree
 from mllock.train.types import Runtime
 from mllock.workflows.context import Context
-from mllock.workflows.serving import code_patterns, runtime_variables, serve_runtime
+from mllock.workflows.serving import (
+    code_patterns,
+    docker_serve_runtime,
+    host_serve_runtime,
+    runtime_variables,
+)
 
 __all__ = ["LOG", "ProbePlan", "plan_probes"]
 
@@ -111,12 +116,16 @@ def plan_probes(ctx: Context, loaded: LoadedSpec, lock: Lock, runtime: Runtime) 
     Raises InputError, DataError, SurroundingsError.
     """
     from mllock.data.code import select_code
+    from mllock.train.docker import DockerRuntime
 
     serve: Serve | None = loaded.spec.serve
     if serve is None or serve.probes is None:
         return None
     probes = read_probes(ctx.project / serve.probes, serve.probes)
-    chosen = serve_runtime(runtime.name, ctx, lock, None, runtime)
+    if isinstance(runtime, DockerRuntime):
+        chosen = docker_serve_runtime(ctx, loaded, lock, runtime.engine, None)
+    else:
+        chosen = host_serve_runtime(ctx, lock, None, runtime)
     chosen.check(serve, None)
     patterns, key = code_patterns(loaded)
     return ProbePlan(

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, Protocol
 
 from mllock.core.digest import Digest
@@ -20,12 +19,13 @@ from mllock.engine.ports import Engine
 from mllock.engine.types import EngineInfo
 from mllock.errors import EngineError
 from mllock.image.types import Image, ImageKind
-from mllock.lock.types import Lock, PythonPackage
+from mllock.lock.types import Lock
 from mllock.processes import held_interrupts
 from mllock.spec.loaded import LoadedSpec
 from mllock.train.types import Runtime
 from mllock.workflows.context import Context
 from mllock.workflows.engine import engine_if_any, engine_of
+from mllock.workflows.serving import locked_wheels
 
 __all__ = [
     "HasEnvironment",
@@ -97,21 +97,14 @@ def _cannot_run(info: EngineInfo, loaded: LoadedSpec) -> EngineError | None:
 
 
 def host_runtime(ctx: Context, lock: Lock, output: Output) -> Runtime:
-    from mllock.lock.python import fetch_wheels
-    from mllock.lock.target import target_of
     from mllock.train.host import HostRuntime
 
-    def fetch(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
-        return fetch_wheels(
-            packages,
-            ctx.cache,
-            target=target_of(lock),
-            environ=ctx.environ,
-            reporter=ctx.reporter,
-        )
-
     return HostRuntime(
-        cache=ctx.cache, fetch=fetch, environ=ctx.environ, reporter=ctx.reporter, output=output
+        cache=ctx.cache,
+        fetch=locked_wheels(ctx, lock),
+        environ=ctx.environ,
+        reporter=ctx.reporter,
+        output=output,
     )
 
 
@@ -144,13 +137,14 @@ def docker_runtime(
 
 
 @contextlib.contextmanager
-def loaded_image(ctx: Context, engine: Engine, image: Image, tag: str) -> Iterator[Digest]:
+def loaded_image(ctx: Context, engine: Engine, image: Image, tag: str | None) -> Iterator[Digest]:
     """The id of `image` in the engine, which is then called `tag`: unless the block is interrupted
-    or the engine fails in it. Then an image that was not there before is not there after."""
+    or the engine fails in it. Then, and without a tag, an image that was not there before is not
+    there after."""
     from mllock.workflows.load import image_id, load_image
 
     was_there = engine.image(image_id(engine, image)) is not None
-    keep = True
+    keep = tag is not None
     try:
         yield load_image(ctx, engine, image, ()).id
     except (KeyboardInterrupt, EngineError):
@@ -158,7 +152,7 @@ def loaded_image(ctx: Context, engine: Engine, image: Image, tag: str) -> Iterat
         raise
     finally:
         with held_interrupts(), contextlib.suppress(EngineError):
-            if keep:
+            if keep and tag is not None:
                 engine.tag(image_id(engine, image), tag)
             elif not was_there:
                 engine.untag(image_id(engine, image))

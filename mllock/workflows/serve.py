@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from mllock.attest.policy import load_policy
 from mllock.core.platform import host_platform
-from mllock.errors import RunError
+from mllock.errors import InputError, RunError
 from mllock.serve.ready import PATIENCE, wait_ready
 from mllock.serve.types import ServePlan, Server
 from mllock.spec.reader import load_spec, refuse_unavailable
@@ -22,11 +22,13 @@ from mllock.store import atomic
 from mllock.train.runs import RunFolder
 from mllock.workflows.context import Context
 from mllock.workflows.runs import run_to_serve
+from mllock.workflows.runtimes import RuntimeName, chosen
 from mllock.workflows.serving import (
     code_patterns,
+    docker_serve_runtime,
+    host_serve_runtime,
     runtime_variables,
     serve_of,
-    serve_runtime,
 )
 
 __all__ = ["Serving", "serving"]
@@ -39,6 +41,7 @@ class Serving:
     server: Server
     run: RunFolder
     runtime: str
+    detached: bool = False
 
 
 @contextlib.contextmanager
@@ -47,13 +50,16 @@ def serving(
     *,
     run: str | None = None,
     port: int | None = None,
-    runtime: str = "host",
+    runtime: RuntimeName | None = None,
+    detached: bool = False,
     output: Callable[[bytes], None] | None = None,
     patience: float = PATIENCE,
 ) -> Iterator[Serving]:
     """Serve while the block runs, which begins when the program is ready.
 
-    `port` is that of this machine; default: `[serve] port`. `output` gets what the program prints.
+    `port` is that of this machine; default: `[serve] port`. `runtime` None takes the engine where
+    one answers; there a `detached` program goes on when the block ends. `output` gets what the
+    program prints.
     """
     from mllock.data.code import select_code
     from mllock.workflows.lock import current_lock
@@ -65,28 +71,40 @@ def serving(
     folder = run_to_serve(ctx, lock, run)
     record = folder.record()
     _refuse_bad_signature(ctx, folder)
-    chosen = serve_runtime(runtime, ctx, lock, output)
     wanted = serve.port if port is None else port
-    chosen.check(serve, wanted)
     patterns, key = code_patterns(loaded)
-    plan = ServePlan(
-        spec=loaded.spec,
-        lock=lock,
-        code=select_code(ctx.project, loaded.spec, patterns, key=key).manifest,
-        code_root=ctx.project,
-        model=folder.model_manifest(),
-        model_root=folder.model_path(),
-        model_path=record.model_path,
-        variables=runtime_variables(ctx, serve),
-        port=wanted,
-    )
-    ctx.reporter.note(f"runtime: {chosen.name}; model of run {folder.id}")
-    with atomic.staging(ctx.state / "tmp") as staged:
+    with chosen(ctx, loaded, runtime, "serve") as engine, contextlib.ExitStack() as stack:
+        place = (
+            host_serve_runtime(ctx, lock, output)
+            if engine is None
+            else docker_serve_runtime(
+                ctx, loaded, lock, engine, output, run=folder, detached=detached
+            )
+        )
+        if detached and engine is None:
+            raise InputError(
+                "--detach: a program on the host ends with the command that started it",
+                hint='leave --detach out, or put "&", nohup or a service of systemd around it',
+            )
+        place.check(serve, wanted)
+        plan = ServePlan(
+            spec=loaded.spec,
+            lock=lock,
+            code=select_code(ctx.project, loaded.spec, patterns, key=key).manifest,
+            code_root=ctx.project,
+            model=folder.model_manifest(),
+            model_root=folder.model_path(),
+            model_path=record.model_path,
+            variables=runtime_variables(ctx, serve),
+            port=wanted,
+        )
+        ctx.reporter.note(f"model of run {folder.id}")
+        staged = stack.enter_context(atomic.staging(ctx.state / "tmp"))
         work = staged / "work"
         work.mkdir()
-        with chosen.start(plan, work, staged / "log.txt") as server:
-            wait_ready(server, serve.health, patience)
-            yield Serving(server=server, run=folder, runtime=chosen.name)
+        server = stack.enter_context(place.start(plan, work, staged / "log.txt"))
+        wait_ready(server, serve.health, patience)
+        yield Serving(server=server, run=folder, runtime=place.name, detached=detached)
 
 
 def _refuse_bad_signature(ctx: Context, run: RunFolder) -> None:

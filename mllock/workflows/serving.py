@@ -6,38 +6,44 @@ has just been trained, for as long as it takes to ask it.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from mllock.errors import NotAvailableError, SpecError
+from mllock.core.digest import Digest
+from mllock.engine.ports import Engine
+from mllock.errors import SpecError
 from mllock.lock.types import Lock, PythonPackage
-from mllock.serve.types import ServeRuntime
+from mllock.serve.types import ServePlan, ServeRuntime
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.types import Serve
+from mllock.train.runs import RunFolder, new_run_id
 from mllock.train.types import Runtime
 from mllock.train.venv import FetchWheels
 from mllock.workflows.context import Context
 
-__all__ = ["code_patterns", "locked_wheels", "runtime_variables", "serve_of", "serve_runtime"]
+__all__ = [
+    "code_patterns",
+    "docker_serve_runtime",
+    "host_serve_runtime",
+    "locked_wheels",
+    "runtime_variables",
+    "serve_of",
+]
 
 
-def serve_runtime(
-    name: str,
+def host_serve_runtime(
     ctx: Context,
     lock: Lock,
     output: Callable[[bytes], None] | None,
     trained: Runtime | None = None,
 ) -> ServeRuntime:
-    """The runtime of this name. `output` gets what the program prints; `trained` is what has
-    trained the model just before, in an environment that need not be verified twice."""
+    """This machine. `output` gets what the program prints; `trained` is what has trained the model
+    just before, in an environment that need not be verified twice."""
     from mllock.serve.host import HostServeRuntime
     from mllock.train.host import HostRuntime
 
-    if name != HostServeRuntime.name:
-        raise NotAvailableError(
-            f"--runtime {name}: not available in this version",
-            hint=f"use --runtime {HostServeRuntime.name}",
-        )
     return HostServeRuntime(
         cache=ctx.cache,
         fetch=locked_wheels(ctx, lock),
@@ -45,6 +51,42 @@ def serve_runtime(
         reporter=ctx.reporter,
         output=output,
         known=lambda: trained.venv if isinstance(trained, HostRuntime) else None,
+    )
+
+
+def docker_serve_runtime(
+    ctx: Context,
+    loaded: LoadedSpec,
+    lock: Lock,
+    engine: Engine,
+    output: Callable[[bytes], None] | None,
+    *,
+    run: RunFolder | None = None,
+    detached: bool = False,
+) -> ServeRuntime:
+    """A container of the serving image of `run`, which is called NAME:serve then. Without a run, of
+    an image of the plan's own model, which is gone again when it was served."""
+    from mllock.serve.docker import DockerServeRuntime
+    from mllock.workflows.build import model_image, serve_image
+    from mllock.workflows.environment import environment_of
+    from mllock.workflows.runtimes import loaded_image
+
+    def image_of(plan: ServePlan) -> AbstractContextManager[Digest]:
+        environment = environment_of(ctx, loaded, lock)
+        if run is None:
+            image = model_image(ctx, loaded, lock, environment, plan)
+            return loaded_image(ctx, engine, image, None)
+        image = serve_image(ctx, loaded, lock, environment, run)
+        return loaded_image(ctx, engine, image, f"{loaded.spec.project.name}:serve")
+
+    return DockerServeRuntime(
+        engine=engine,
+        image_of=image_of,
+        state=ctx.state,
+        session=new_run_id(dt.datetime.now(dt.UTC)),
+        reporter=ctx.reporter,
+        output=output,
+        detached=detached,
     )
 
 

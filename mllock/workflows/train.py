@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import hashlib
+import os
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from mllock.core.digest import Digest, from_hex, sha256_of
 from mllock.core.platform import host_platform
 from mllock.core.tree import TreeManifest
 from mllock.data.touched import Looks, look, touched
+from mllock.data.walk import shown
 from mllock.errors import (
     InputError,
     MllockError,
@@ -128,8 +130,10 @@ def train(
                     docker_runtime(ctx, loaded, lock, built, engine, output)
                 )
             probes = plan_probes(ctx, loaded, lock, program)
+            # Two folders: the run is not beside what the program works in.
             staged = stack.enter_context(atomic.staging(ctx.state / "tmp"))
-            return _run(ctx, loaded, plan, program, probes, looks, staged)
+            run = stack.enter_context(atomic.staging(ctx.state / "tmp"))
+            return _run(ctx, loaded, plan, program, probes, looks, staged, run)
 
 
 def _run(
@@ -140,13 +144,13 @@ def _run(
     probes: ProbePlan | None,
     looks: Mapping[str, Looks],
     staged: Path,
+    run: Path,
 ) -> TrainResult:
-    """Run `plan` in `staged` and publish what comes out, good or failed."""
+    """Run `plan` in `staged`, and publish what comes out, good or failed, as `run`."""
     declared = plan.spec.train
     assert declared is not None
-    work, run = staged / "work", staged / "run"
+    work = staged / "work"
     work.mkdir()
-    run.mkdir()
     log = run / "log.txt"
     # Before the program: a key that cannot be used must not cost a day of training.
     key = load_or_create_key(ctx.config_dir, ctx.environ)
@@ -156,12 +160,14 @@ def _run(
         probes.keep_code(ctx.project, staged / "serving")
     try:
         outcome = runtime.run(plan, work, log)
+        _refuse_meddling(run, {"log.txt"})
         _ended_well(plan, outcome, log)
         _verify_data_again(ctx, loaded, plan, looks)
         model = take_model(work, declared.model, run / "model")
         metrics = read_metrics(work, declared.metrics)
         if probes is not None:
-            answers = _record_probes(ctx, plan, probes, model, staged)
+            answers = _record_probes(ctx, plan, probes, model, staged, run)
+            _refuse_meddling(run, {"log.txt", "model"})
     except (ProgramError, VoidRunError, KeyboardInterrupt) as error:
         _keep_failed(ctx, plan, outcome, run, error)
         raise
@@ -190,14 +196,14 @@ def _run(
 
 
 def _record_probes(
-    ctx: Context, plan: RunPlan, probes: ProbePlan, model: TreeManifest, staged: Path
+    ctx: Context, plan: RunPlan, probes: ProbePlan, model: TreeManifest, staged: Path, run: Path
 ) -> bytes:
     """The answers of the new model; the program's log stays in the run only if it fails."""
     declared = plan.spec.train
     assert declared is not None
     number = len(probes.probes)
     ctx.reporter.step(f"recording the answers to {number} probe{'s' if number > 1 else ''}")
-    work, log, root = staged / "served", staged / "run" / LOG, staged / "run" / "model"
+    work, log, root = staged / "served", run / LOG, run / "model"
     if model.is_single_file:
         root /= posixpath.basename(declared.model)
     work.mkdir()
@@ -215,9 +221,9 @@ def _keep_failed(
 ) -> None:
     """Publish why there is no good run: the logs and `failed.json`, nothing else.
 
-    Without a log the program was not started, and there is no run at all.
+    Without a log the program was not started, or took it away, and there is no run at all.
     """
-    if not (run / "log.txt").exists():
+    if run.is_symlink() or (run / "log.txt").is_symlink() or not (run / "log.txt").is_file():
         return
     kind: FailureKind = "output"
     reason = "interrupted"
@@ -246,6 +252,24 @@ def _keep_failed(
     data = msgspec.json.format(msgspec.json.encode(failure), indent=2) + b"\n"
     atomic.write_bytes(run / "failed.json", data)
     publish_run(run, ctx.runs, plan.run_id)
+
+
+def _refuse_meddling(run: Path, expected: set[str]) -> None:
+    """A program can reach all that its user can. What is kept of its run is still there, and no
+    more."""
+    try:
+        found = set(os.listdir(run))
+    except OSError:
+        found = set()
+    links = [path for path in (run, *(run / name for name in found)) if path.is_symlink()]
+    if found != expected or links:
+        raise ProgramError(
+            "the program changed the folder in which mllock keeps its run",
+            file=str(run),
+            expected=", ".join(sorted(expected)),
+            found=", ".join(sorted(map(shown, found))) or "nothing",
+            hint="write and remove files only in the folder that the program runs in",
+        )
 
 
 def _build_environment(ctx: Context, loaded: LoadedSpec, lock: Lock) -> HasEnvironment:

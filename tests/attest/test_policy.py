@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from mllock.attest.bundle import Bundle, read_bundle, sign_statement
 from mllock.attest.keys import SigningKey, load_or_create_key
 from mllock.attest.policy import Policy, load_policy, parse_policy
-from mllock.errors import RunError
+from mllock.errors import InputError, RunError
 
 TODAY = dt.date(2026, 11, 23)
 PAYLOAD = b"{}"
@@ -179,3 +180,70 @@ def test_a_named_policy_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(RunError) as caught:
         load_policy(tmp_path / "no.toml", tmp_path, {})
     assert str(caught.value) == f"{tmp_path / 'no.toml'}: no such policy file"
+
+
+@pytest.fixture
+def mine(tmp_path: Path, alice: SigningKey) -> Path:
+    """The policy of a user, in the folder of the configuration."""
+    path = tmp_path / "policy.toml"
+    path.write_text(f'[[trust]]\nproject = "*"\npublic-key = """\n{alice.public_pem}"""\n')
+    path.chmod(0o644)
+    return path
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666, 0o622])
+def test_a_policy_that_others_may_change(mine: Path, mode: int, *, named: bool) -> None:
+    """Whoever writes it says which keys count."""
+    mine.chmod(mode)
+    with pytest.raises(RunError) as caught:
+        load_policy(mine if named else None, mine.parent, {})
+    assert str(caught.value) == (
+        f"{mine}: other users may change this policy\nexpected: a mode like 0644\n"
+        f"found: mode {mode:04o}\nhint: read it; if it is as you want it: chmod go-w {mine}"
+    )
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o644, 0o755])
+def test_a_policy_that_others_may_read(mine: Path, mode: int) -> None:
+    mine.chmod(mode)
+    assert load_policy(mine, mine.parent, {}).entries == load_policy(None, mine.parent, {}).entries
+
+
+@pytest.mark.parametrize("user", [0, 4321, 5432])
+def test_the_policy_of_another_user(mine: Path, monkeypatch: pytest.MonkeyPatch, user: int) -> None:
+    """4321 is who checks. The administrator may decide for a user, another user may not, unless
+    that very file is named."""
+    monkeypatch.setattr("os.geteuid", lambda: 4321)
+    real = os.fstat
+    monkeypatch.setattr("os.fstat", lambda d: os.stat_result([*real(d)[:4], user, *real(d)[5:10]]))
+    assert len(load_policy(mine, mine.parent, {}).entries) == 1
+    if user != 5432:
+        assert len(load_policy(None, mine.parent, {}).entries) == 1
+        return
+    with pytest.raises(RunError) as caught:
+        load_policy(None, mine.parent, {})
+    assert str(caught.value) == (
+        f"{mine}: this policy is another user's\nexpected: owner 4321\nfound: owner 5432\n"
+        "hint: read it; if it is as you want it, make a copy of your own, or name it: "
+        "--policy FILE"
+    )
+
+
+def test_a_policy_that_is_no_file(mine: Path) -> None:
+    mine.unlink()
+    os.mkfifo(mine)
+    with pytest.raises(InputError) as caught:
+        load_policy(mine, mine.parent, {})
+    assert str(caught.value) == f"{mine}: not a regular file\nfound: a FIFO"
+
+
+def test_a_policy_behind_a_link(mine: Path, tmp_path: Path) -> None:
+    """People keep such files elsewhere; what counts is whose the file is."""
+    (tmp_path / "dotfiles").mkdir()
+    place = mine.rename(tmp_path / "dotfiles" / "policy.toml")
+    mine.symlink_to(place)
+    assert len(load_policy(None, mine.parent, {}).entries) == 1
+    place.chmod(0o666)
+    with pytest.raises(RunError):
+        load_policy(None, mine.parent, {})

@@ -13,6 +13,8 @@ from support.tamper import flip
 from support.world import MODEL, OTHER, RUN, finding, make_run, paths, verdicts
 
 from mllock.attest.bundle import read_bundle, sign_statement
+from mllock.attest.model_signing import sign_model
+from mllock.core import tree
 from mllock.core.canonical import digest_of, dumps
 from mllock.errors import InputError, RunError
 from mllock.lock.format import read_lock
@@ -183,6 +185,8 @@ def test_a_lock_that_moved_on_is_not_an_edited_one(world):
 def signed_by(world, key):
     path = world.run / "record.sigstore.json"
     path.write_bytes(sign_statement(read_bundle(path.read_bytes()).payload, key))
+    model = tree.parse((world.run / "model.manifest").read_bytes())
+    (world.run / "model.sig").write_bytes(sign_model(model, "model", key))
 
 
 def test_a_record_signed_by_another_key(world, other_key, policy):
@@ -239,7 +243,7 @@ def test_a_record_that_is_no_bundle(world):
 
 
 def test_the_record_of_another_run(world):
-    for name in ("record.sigstore.json", "record.json", "model.manifest"):
+    for name in ("record.sigstore.json", "record.json", "model.manifest", "model.sig"):
         shutil.copy(world.other / name, world.run / name)
     report = world.check(f"{world.run}/model", run=RUN)
     assert verdicts(report)["model"] == "refuted"

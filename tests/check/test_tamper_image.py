@@ -158,6 +158,32 @@ def test_a_layer_put_on_top(world, member, claim, path, repoint):
     assert report.exit_code() == 1
 
 
+def test_a_large_record_is_read_and_many_are_not_kept(world):
+    """Of a model of 130,000 files the record has 21 megabytes; each layer may hold one."""
+    layout = Layout(world.oci)
+    name = "opt/mllock/record.sigstore.json"
+    for _ in range(12):
+        layout.append(tar([(name, "file", bytes(20 * 1024 * 1024))]))
+    layout.save(repoint=True)
+    report = check(world)
+    assert verdicts(report)["model"] == "proven"
+    assert paths(report, "lineage") == [f"/{name}"]
+
+
+@pytest.mark.parametrize("path", ["usr/lib/.wh.libc.so.6", "usr/lib/.wh..wh..opq"])
+def test_a_layer_of_the_environment_removes_nothing(world, path):
+    """A wheel that holds such a name makes one, and its diff_id is then what was signed."""
+    layout = Layout(world.oci)
+    number = layout.layer_with(f"{SITE}/other.py")
+    layout.replace(number, layout.members(number) | {path: info(path, "file")})
+    layout.save()
+    found = finding(check(world), "environment")
+    removed = "/usr/lib/libc.so.6" if path.endswith("6") else "/usr/lib"
+    assert [
+        (d.path, d.expected, d.found) for d in found.differences if d.path.startswith("/usr")
+    ] == [(removed, "nothing removed within the environment", f"a whiteout in layer {number + 1}")]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "path"),
     [
@@ -178,6 +204,22 @@ def test_the_config(world, key, value, path):
     assert path in paths(report, "configuration")
     expected = "refuted" if key in ("User", "WorkingDir", "Env") else "unproven"
     assert verdicts(report)["environment"] == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "path"),
+    [
+        ("platform", {"os": "windows", "architecture": "arm64"}, "index.json: serve.platform"),
+        ("artifactType", "text/plain", "index.json: serve.artifactType"),
+    ],
+)
+def test_what_no_digest_covers_in_index_json(world, key, value, path):
+    layout = Layout(world.oci)
+    layout.entry[key] = value
+    (world.oci / "index.json").write_bytes(compact(layout.index))
+    report = check(world, run=RUN)
+    assert paths(report, "configuration") == [path]
+    assert report.exit_code() == 1
 
 
 def test_a_config_with_other_bytes_and_the_same_meaning(world):

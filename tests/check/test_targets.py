@@ -21,6 +21,8 @@ def base(tmp_path):
     HandMade(tmp_path / "oci")
     (tmp_path / "image:v1").mkdir()
     (tmp_path / "link").symlink_to("model")
+    (tmp_path / "filelink").symlink_to("model/w")
+    (tmp_path / "way").symlink_to(".")
     (tmp_path / "layout.tar").write_text("x")
     return tmp_path
 
@@ -31,7 +33,9 @@ def base(tmp_path):
         ("path:model", "path", "model", None, "the folder {}/model"),
         ("model", "path", "model", None, "the folder {}/model"),
         ("model/w", "path", "model/w", None, "the file {}/model/w"),
-        ("link", "path", "model", None, "the folder {}/model"),
+        ("way/model", "path", "model", None, "the folder {}/model"),
+        ("path:way/model/w", "path", "model/w", None, "the file {}/model/w"),
+        ("oci:way/oci", "oci", "oci", "serve", 'the image "serve" of the OCI layout {}/oci'),
         ("oci:oci", "oci", "oci", "serve", 'the image "serve" of the OCI layout {}/oci'),
         ("oci", "oci", "oci", "serve", 'the image "serve" of the OCI layout {}/oci'),
         ("oci:oci:v1", "oci", "oci", "v1", 'the image "v1" of the OCI layout {}/oci'),
@@ -137,6 +141,44 @@ def test_a_registry(base, text, ref, chosen):
     target = parse_target(f"registry:{text}", base)
     assert (target.kind, target.ref, target.chosen) == ("registry", ref, chosen)
     assert str(target.reference).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "leads_to", "real"),
+    [
+        ("link", "model", "model"),
+        ("path:link", "model", "model"),
+        ("path:link/", "model", "model"),
+        ("path:way/link", "model", "model"),
+        ("path:filelink", "model/w", "model/w"),
+    ],
+)
+def test_a_model_that_is_a_link(base, text, leads_to, real):
+    """What it leads to may be another one tomorrow, and is another one than was named."""
+    with pytest.raises(InputError) as caught:
+        parse_target(text, base)
+    place = base / text.removeprefix("path:")
+    assert str(caught.value) == (
+        f"{place}: a link where a model is expected\nfound: a link to {leads_to}\n"
+        f"hint: name what it leads to: path:{base}/{real}"
+    )
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_run_that_is_a_link(base, outside):
+    runs = base / ".mllock" / "runs"
+    if outside:
+        (base / "big").mkdir()
+        (base / ".mllock").symlink_to("big")
+    (runs / "one" / "model").mkdir(parents=True)
+    (runs / "two").symlink_to("one")
+    assert parse_target("path:.mllock/runs/one/model", base).path == runs.resolve() / "one/model"
+    with pytest.raises(InputError) as caught:
+        parse_target("path:.mllock/runs/two/model", base)
+    assert str(caught.value) == (
+        f"{runs}/two: a link inside of a run\nfound: a link to one\n"
+        f"hint: name what it leads to: path:{runs.resolve()}/one/model"
+    )
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "manifest.json", "sub"])

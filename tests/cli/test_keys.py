@@ -235,7 +235,7 @@ def test_trusting_what_is_not_the_key(config: Path, bob: SigningKey, tmp_path, c
     )
     for path, message in (
         ("none.pub", "no such file\nexpected: a public key"),
-        ("bob", "a folder where a file is expected"),
+        ("bob", "not a regular file\nfound: a folder"),
     ):
         assert run(["keys", "trust", path, "--project", "wine"]) == 2
         assert capsys.readouterr().err == f"error: {path}: {message}\n"

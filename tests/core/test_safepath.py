@@ -131,3 +131,19 @@ def test_reasons(path: str, reason: str) -> None:
 )
 def test_safe(path: str) -> None:
     assert safepath.problem(path) is None
+
+
+@pytest.mark.parametrize(
+    ("paths", "found"),
+    [
+        (["a", ".wh.a"], ".wh.a"),
+        (["a/.wh.b/c"], "a/.wh.b/c"),
+        (["a/.wh..wh..opq", "b"], "a/.wh..wh..opq"),
+        (["a", "a.wh.b", ".whx", "x/.wh"], None),
+        ([], None),
+    ],
+)
+def test_names_that_layers_take_for_removals(paths: list[str], found: str | None) -> None:
+    assert safepath.whiteout(paths) == found
+    # They are safe everywhere else: the tree digest of data does not change its meaning.
+    assert all(safepath.problem(path) is None for path in paths)

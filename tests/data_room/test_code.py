@@ -244,13 +244,32 @@ HINT = (
 )
 
 
-@pytest.mark.parametrize("pattern", ["src", "mlproject.toml", "model/*", "data/train.csv", "env"])
+@pytest.mark.parametrize("pattern", ["src", "mlproject.toml", "model/*", "env"])
 def test_a_pattern_that_matches_nothing(project: Path, pattern: str) -> None:
     with pytest.raises(DataError) as caught:
         select_code(project, SPEC, ("train.py", pattern), key="serve.code")
     assert str(caught.value) == (
         f"mlproject.toml: serve.code: pattern {pattern!r} matches no file that can be code\n"
         f"hint: {HINT}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "what"),
+    [
+        ("data/*.csv", "data/train.csv", "data.train.source"),
+        ("mode[l]", "model", "train.model"),
+        ("*.json", "metrics.json", "train.metrics"),
+    ],
+)
+def test_a_pattern_that_matches_what_is_never_code(
+    project: Path, pattern: str, path: str, what: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        select_code(project, SPEC, ("train.py", pattern))
+    assert str(caught.value) == (
+        f"mlproject.toml: train.code: pattern {pattern!r} matches {path!r}, which is {what} and "
+        "never code\nhint: give code, data and outputs paths of their own"
     )
 
 
@@ -331,6 +350,25 @@ def test_hostile_names(project: Path, with_git: bool) -> None:
         select_code(project, SPEC, None)
     assert caught.value.file == "a\\u202eb.py"
     assert caught.value.message == "a name that is not portable: character U+202E in path"
+
+
+@pytest.mark.parametrize("with_git", [False, True])
+@pytest.mark.parametrize("name", [".wh.train.py", ".wh..wh..opq", "pkg/.wh.a.py"])
+def test_names_that_would_remove_others_in_an_image(
+    project: Path, name: str, *, with_git: bool
+) -> None:
+    (project / name).write_text("x")
+    if with_git:
+        git(project, "init", "-q")
+        git(project, "add", "-f", ".")
+    with pytest.raises(DataError) as caught:
+        select_code(project, SPEC, None)
+    assert str(caught.value) == (
+        f'{name}: a name that begins with ".wh.": in an image it would remove another file\n'
+        "hint: rename it, or name it in .mllockignore"
+    )
+    (project / ".mllockignore").write_text(".wh.*\n**/.wh.*\n")
+    assert name not in paths(select_code(project, SPEC, None))
 
 
 def test_the_same_code_with_and_without_git(project: Path) -> None:

@@ -1,8 +1,9 @@
-"""The line with a container engine, on the starter: training in the image and on the host."""
+"""The line with a container engine, on the starter: in the image and on the host."""
 
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from support.containers import clean
 from support.e2e import must
 
 from mllock.engine.docker import DockerEngine
+from mllock.serve.listening import free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -54,6 +56,25 @@ def test_training_in_the_image_gives_the_model_of_the_host(
     assert shown[0]["files"] == shown[1]["files"]
     assert shown[0]["metrics"] == shown[1]["metrics"]
     assert shown[0]["environment"] == shown[1]["environment"]
+
+
+def test_the_starter_is_served_from_its_image(
+    named: Path, engine: DockerEngine, engine_host: str, e2e_environ: dict[str, str]
+) -> None:
+    """Trained on the host, served from the image: two answers of one model."""
+    environ = {**e2e_environ, "DOCKER_HOST": engine_host, "MLLOCK_ENGINE": ""}
+    must(named, "train", "--runtime", "host", environ=environ)
+    port = free_port()
+    done = must(named, "serve", "--port", str(port), "--detach", environ=environ)
+    url, name = done.stdout.splitlines()
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=20) as response:
+            assert json.loads(response.read()) == {"status": "ok"}
+        container = engine.container(name)
+        assert container is not None
+        assert container.ports == {8080: ("127.0.0.1", port)}
+    finally:
+        engine.remove(name)
 
 
 def test_the_demo_with_an_engine_proves_the_environment(

@@ -59,7 +59,8 @@ def own_cache(tmp_path: Path, e2e_environ: dict[str, str]) -> dict[str, str]:
     shutil.copytree(e2e_environ["MLLOCK_CACHE"], cache, copy_function=os.link)
     for name in ("layers", "venvs"):
         shutil.rmtree(cache / name)
-    return {**e2e_environ, "MLLOCK_CACHE": str(cache)}
+    (tmp_path / "tmp").mkdir()
+    return {**e2e_environ, "MLLOCK_CACHE": str(cache), "TMPDIR": str(tmp_path / "tmp")}
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,7 @@ def test_ctrl_c(
         assert left == set()
     assert not (starter / ".mllock/oci/index.json").exists()
     assert [p for p in (Path(own_cache["MLLOCK_CACHE"]) / "tmp").glob("*") if p.is_dir()] == []
+    assert list(Path(own_cache["TMPDIR"]).iterdir()) == []
     must(starter, *arguments, environ=own_cache)
 
 

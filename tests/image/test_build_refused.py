@@ -112,14 +112,16 @@ def test_code_where_the_model_of_an_older_spec_goes(world: World, file: str, cod
     [None, [], [1], "x", {"Labels": "x"}, {"Labels": ["x"]}, {"Labels": {"mllock.environment": 1}}],
 )
 def test_an_image_of_somebody_else_in_the_layout(world: World, config: object) -> None:
-    """What its config looks like is not known before: it goes, as one that is not ours."""
-    expected = digests(world)["serve"]
+    """What its config looks like is not known before: it stays, as one that is not ours."""
     layout = Tampered(world.oci)
     layout.config["config"] = config
     layout.save(repoint=True)
     assert list(digests(world, "train")) == ["train"]
-    assert open_layout(world.oci).refs == ("train",)
-    assert digests(world)["serve"] == expected
+    assert open_layout(world.oci).refs == ("serve", "train")
+    with pytest.raises(InputError) as caught:
+        digests(world)
+    assert caught.value.message == 'an image "serve" that mllock did not make is in this layout'
+    assert open_layout(world.oci).image("serve").manifest_digest == layout.entry["digest"]
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(

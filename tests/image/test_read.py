@@ -269,9 +269,9 @@ def test_pax(body, message):
 
 
 def test_kept_files_are_bounded(monkeypatch):
-    blob = packed(tar([("f", "file", bytes(16 * 1024 * 1024 + 1))]))
+    blob = packed(tar([("f", "file", bytes(64 * 1024 * 1024 + 1))]))
     assert refused(blob, kept=lambda _: True) == (
-        "'f' has 16777217 bytes, at most 16777216 are read"
+        "'f' has 67108865 bytes, at most 67108864 are read"
     )
 
 

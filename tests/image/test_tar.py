@@ -110,6 +110,20 @@ def test_a_path_twice() -> None:
     assert str(caught.value) == "a: a layer holds this path twice"
 
 
+@pytest.mark.parametrize(
+    "path", [".wh.a", "app/.wh.serve.py", "app/.wh..wh..opq", "app/.wh..wh.plnk", "app/.wh.x/a"]
+)
+def test_a_name_that_would_remove_another_file(path: str) -> None:
+    with pytest.raises(ArchiveError) as caught:
+        blob([file("a"), file(path)])
+    assert str(caught.value) == f"{path}: in a layer, this name would remove another file"
+
+
+def test_names_that_only_look_like_removals() -> None:
+    names = [".wh", ".whx", "a.wh.b", "x/.wha", "x.wh./b"]
+    assert [n.path for n in sort_nodes([file(name) for name in names])] == sorted(names)
+
+
 # ----- gzip -----
 
 

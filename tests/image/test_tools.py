@@ -14,6 +14,7 @@ from support.e2e import must
 from support.world import World
 
 from mllock.store.layout_reader import open_layout
+from mllock.workflows.build import build_images
 
 
 def tool(*command: str | Path, cwd: Path | None = None) -> str:
@@ -44,6 +45,19 @@ def test_skopeo(whole: World, tmp_path: Path, ref: str) -> None:
     assert copied["manifests"][0]["digest"] == image.manifest_digest
     # docker-archive stores layers uncompressed: skopeo checks every diff_id.
     tool("skopeo", "copy", f"oci:{whole.oci}:{ref}", f"docker-archive:{tmp_path / 'archive.tar'}")
+
+
+@pytest.mark.tools
+def test_an_image_that_skopeo_put_there_stays(world: World) -> None:
+    there = f"oci:{world.oci}:important"
+    tool("skopeo", "copy", f"oci:{world.oci}:train", there)
+    before = json.loads(tool("skopeo", "inspect", there))
+    spec = world.project / "mlproject.toml"
+    spec.write_text(spec.read_text().replace("[serve]", "[serve]\nhealth = '/h'"))
+    build_images(world.context())
+    assert json.loads(tool("skopeo", "inspect", there)) == before
+    tool("skopeo", "copy", there, f"oci:{world.root / 'copy'}:important")
+    assert open_layout(world.oci).refs == ("important", "serve", "train")
 
 
 @pytest.mark.tools

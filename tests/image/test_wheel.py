@@ -242,6 +242,10 @@ def test_refused(tmp_path: Path, case: str) -> None:
 ENTRY_POINTS = f"{INFO}/entry_points.txt"
 BAD_ENTRY_POINTS = {
     "slash": ("[console_scripts]\n../x = a:b\n", "an entry point that cannot be a script: '../x'"),
+    "whiteout": (
+        "[console_scripts]\n.wh.python = a:b\n",
+        "an entry point that cannot be a script: '.wh.python'",
+    ),
     "no attribute": ("[console_scripts]\nx = a\n", "an entry point that cannot be a script: 'x'"),
     "code": (
         "[console_scripts]\nx = a:b;import os\n",

@@ -206,6 +206,20 @@ HOSTILE = {
         "a.txt: its data reach into the central directory",
     ),
     "count": (zipped(A, count=2), "1 entries, its end says 2"),
+    "whiteout": (
+        zipped(A, A.but(name=b"pkg/.wh.__init__.py")),
+        'pkg/.wh.__init__.py: a name that begins with ".wh.": in an image it would remove another '
+        "file",
+    ),
+    "opaque": (
+        zipped(A, A.but(name=b"pkg/.wh..wh..opq")),
+        'pkg/.wh..wh..opq: a name that begins with ".wh.": in an image it would remove another '
+        "file",
+    ),
+    "below a whiteout": (
+        zipped(A, A.but(name=b"pkg/.wh.a/b.py")),
+        'pkg/.wh.a/b.py: a name that begins with ".wh.": in an image it would remove another file',
+    ),
     "text": (
         b"hello, this is not an archive at all",
         "not a zip archive, or one with bytes after its end",

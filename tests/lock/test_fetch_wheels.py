@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from support.bench import TARGET, Bench, bench
 from support.wheels import (
@@ -23,6 +26,21 @@ def test_fetching_what_is_there_asks_nobody(bench: Bench) -> None:
         "alpha-1.0-py3-none-any.whl": data
     }
     assert bench.index.requests == []
+
+
+def test_pip_unpacks_in_a_folder_of_ours(bench: Bench, tmp_path: Path) -> None:
+    """Interrupted, pip leaves what it unpacked: it has to be where mllock removes it."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    os.utime(elsewhere, ns=(1, 1))
+    bench.environ |= {name: str(elsewhere) for name in ("TMPDIR", "TEMP", "TMP")}
+    bench.index.add("alpha", "1.0")
+    packages = bench.resolve("alpha")
+    bench.cache.blob_path(from_hex(packages[0].wheels[0].hashes["sha256"])).unlink()
+    bench.fetch(packages)
+    # Whatever comes or goes in a folder moves its time.
+    assert elsewhere.stat().st_mtime_ns == 1
+    assert list((bench.cache.root / "tmp").glob("*")) == []
 
 
 def test_a_tampered_wheel_is_reported_and_fetched_again(bench: Bench) -> None:

@@ -182,10 +182,10 @@ def test_the_command_in_json(world, server, monkeypatch, capsys):
     arguments = ("serve", "--json", "--output", where)
     assert command(world, *arguments, monkeypatch=monkeypatch) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["output"] == where
+    assert document["output"] == f"oci:{world.oci}"
     (image,) = document["images"]
     assert (image["kind"], image["run"]) == ("serve", RUN)
-    assert image["reference"] == f"{server.host}/team/wine:v1"
+    assert document["sent"] == {"registry": [f"{server.host}/team/wine:v1@{image['manifest']}"]}
 
 
 def test_mounting_is_about_registries(world, monkeypatch, capsys):

@@ -26,7 +26,6 @@ from mllock.cli.main import run as type_command
 from mllock.errors import (
     InputError,
     MllockError,
-    NotAvailableError,
     ProgramError,
     RunError,
     SpecError,
@@ -74,7 +73,7 @@ def test_the_model_of_the_run_is_served(ctx: Context) -> None:
     assert nothing_left(ctx)
     assert b"".join(output) == f"serving on {port}\n".encode()
     lines = ctx.reporter.lines  # type: ignore[attr-defined]
-    assert f"note: runtime: host; model of run {served.run.id}" in lines
+    assert f"note: model of run {served.run.id}" in lines
 
 
 def test_the_declared_port_is_the_default(ctx: Context) -> None:
@@ -148,9 +147,10 @@ def test_a_stale_lock(ctx: Context) -> None:
     refused(ctx, StaleLockError)
 
 
-def test_a_runtime_of_later(ctx: Context) -> None:
-    assert refused(ctx, NotAvailableError, runtime="docker") == (
-        "--runtime docker: not available in this version\nhint: use --runtime host"
+def test_a_program_on_the_host_cannot_be_left_behind(ctx: Context) -> None:
+    assert refused(ctx, InputError, port=free_port(), detached=True) == (
+        "--detach: a program on the host ends with the command that started it\n"
+        'hint: leave --detach out, or put "&", nohup or a service of systemd around it'
     )
 
 
@@ -298,14 +298,6 @@ def test_a_program_that_ends_well(ctx: Context) -> None:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 0
     assert errors.decode().endswith("the serving program ended by itself\n")
-
-
-def test_detach_is_for_engines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert type_command(["serve", "--detach"]) == 2
-    assert capsys.readouterr().err == (
-        "error: --detach: a program on the host ends with the command that started it\n"
-        'hint: leave --detach out, or put "&", nohup or a service of systemd around it\n'
-    )
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "x"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.layers import HandMade, tar
 from support.reporter import Recorder
 
 from mllock.core.digest import Digest, hex_of, sha256_of
@@ -17,7 +18,7 @@ from mllock.image.config import assemble
 from mllock.image.types import Image, ImageConfig, ImagePlan, Layer
 from mllock.store.cache import Cache
 from mllock.store.layout import ARTIFACT_TYPE, write_layout
-from mllock.store.layout_reader import open_layout
+from mllock.store.layout_reader import LayoutImage, open_layout
 
 
 @pytest.fixture
@@ -142,13 +143,109 @@ def test_a_damaged_blob_is_put_right(tmp_path: Path, cache: Cache) -> None:
     assert b"".join(layout.stream(layout.image("train").layers[0])) == b"layer base"
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in files(folder)}
+
+
+def is_ours(found: LayoutImage) -> bool:
+    return found.ref in ("train", "serve") and not found.config_value["config"].get("Labels")
+
+
+LOSS = "this layout holds what cannot be read here, and would lose it"
+
+
 @pytest.mark.parametrize("damage", ["{", "[]", '{"schemaVersion":2,"manifests":[{}]}', ""])
-def test_a_damaged_index_is_replaced(tmp_path: Path, cache: Cache, damage: str) -> None:
+def test_an_index_that_cannot_be_read_is_not_written_over(
+    tmp_path: Path, cache: Cache, damage: str
+) -> None:
+    """It may name images of somebody's, which would be gone."""
     folder = tmp_path / "oci"
     write_layout(folder, {"train": image(cache, "train")}, {}, cache)
     (folder / "index.json").write_text(damage)
-    write_layout(folder, {"train": image(cache, "train")}, {}, cache, keep=lambda _: True)
+    before = content(folder)
+    with pytest.raises(InputError) as caught:
+        write_layout(folder, {"train": image(cache, "train", "new")}, {}, cache)
+    assert caught.value.message == LOSS
+    assert caught.value.hint == "name another folder with --output oci:DIR, or remove this one"
+    assert content(folder) == before
+
+
+def test_a_layout_that_was_begun_is_finished(tmp_path: Path, cache: Cache) -> None:
+    folder = tmp_path / "oci"
+    write_layout(folder, {"train": image(cache, "train")}, {}, cache)
+    (folder / "index.json").unlink()
+    write_layout(folder, {"train": image(cache, "train")}, {}, cache)
     assert open_layout(folder).refs == ("train",)
+
+
+def foreign(folder: Path, ref: str) -> HandMade:
+    made = HandMade(folder)
+    config = {"config": {"Labels": {"vendor": "somebody"}}}
+    entry = made.image(ref, [tar([("a", "file", "x")])], config)
+    entry["platform"] = {"os": "linux", "architecture": "amd64"}
+    made.artifact(entry, b"somebody's signature")
+    return made
+
+
+def test_images_of_others_stay(tmp_path: Path, cache: Cache) -> None:
+    folder = tmp_path / "oci"
+    made = foreign(folder, "important")
+    before = content(folder)
+    for text in ("one", "two"):
+        written = image(cache, "train", text)
+        gone = write_layout(folder, {"train": written}, {"train": b"s"}, cache, ours=is_ours)
+        assert gone == {}
+        layout = open_layout(folder)
+        assert layout.refs == ("important", "train")
+        # To the byte: entries, blobs, and what is about them.
+        entries = json.loads((folder / "index.json").read_text())["manifests"]
+        assert all(entry in entries for entry in made.entries)
+        assert len(entries) == 4
+        blobs = {name: data for name, data in before.items() if name.startswith("blobs/")}
+        assert blobs.items() <= content(folder).items()
+    gone = write_layout(folder, {"serve": image(cache, "serve")}, {}, cache, ours=is_ours)
+    assert gone == {"train": "made in another environment"}
+    assert open_layout(folder).refs == ("important", "serve")
+
+
+def test_an_image_of_others_under_a_name_of_ours(tmp_path: Path, cache: Cache) -> None:
+    folder = tmp_path / "oci"
+    made = foreign(folder, "train")
+    before = content(folder)
+    with pytest.raises(InputError) as caught:
+        write_layout(folder, {"train": image(cache, "train")}, {}, cache, ours=is_ours)
+    assert str(caught.value) == (
+        f'{folder}: an image "train" that mllock did not make is in this layout\n'
+        f"found: {made.entries[0]['digest']}\n"
+        "hint: name another folder with --output oci:DIR, or give that image another name"
+    )
+    assert content(folder) == before
+    write_layout(folder, {"serve": image(cache, "serve")}, {}, cache, ours=is_ours)
+    assert open_layout(folder).refs == ("serve", "train")
+
+
+@pytest.mark.parametrize("ref", ["important", "train", None])
+def test_what_is_not_read_here_is_not_lost(tmp_path: Path, cache: Cache, ref: str | None) -> None:
+    """An image of another form (Docker's, zstd, an index): what it needs cannot be told."""
+    folder = tmp_path / "oci"
+    made = HandMade(folder)
+    made.add(b'{"schemaVersion":2,"mediaType":"application/vnd.docker.manifest.v2"}', ref)
+    before = content(folder)
+    with pytest.raises(InputError) as caught:
+        write_layout(folder, {"train": image(cache, "train")}, {}, cache, ours=is_ours)
+    assert caught.value.message == LOSS
+    assert content(folder) == before
+
+
+def test_an_image_of_others_that_is_damaged_is_not_lost(tmp_path: Path, cache: Cache) -> None:
+    folder = tmp_path / "oci"
+    made = foreign(folder, "important")
+    (folder / "blobs" / "sha256" / made.entries[0]["digest"][7:]).write_bytes(b"x")
+    before = content(folder)
+    with pytest.raises(InputError) as caught:
+        write_layout(folder, {"train": image(cache, "train")}, {}, cache, ours=is_ours)
+    assert caught.value.message == LOSS
+    assert content(folder) == before
 
 
 def test_a_folder_with_other_things_is_refused(tmp_path: Path, cache: Cache) -> None:

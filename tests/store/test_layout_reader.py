@@ -246,3 +246,83 @@ def test_documents_are_bounded(made):
     with pytest.raises(ArchiveError) as caught:
         layout.read(layout.manifests[0], max_bytes=10)
     assert caught.value.message.endswith("bytes, at most 10 are read")
+
+
+@pytest.mark.parametrize(
+    ("platform", "message"),
+    [
+        (
+            {"os": "windows", "architecture": "arm64"},
+            "index.json: v1.platform: not the platform of the image\n"
+            "expected: linux/amd64\nfound: windows/arm64",
+        ),
+        (
+            {"os": "linux", "architecture": "amd64", "variant": "v3"},
+            "index.json: v1.platform: not the platform of the image\n"
+            "expected: linux/amd64\nfound: linux/amd64/v3",
+        ),
+    ],
+    ids=str,
+)
+def test_a_platform_that_is_not_the_images(made, platform, message):
+    made.image("v1", [tar([])])
+    made.entries[-1]["platform"] = platform
+    made.write_index()
+    with pytest.raises(ArchiveError) as caught:
+        open_layout(made.folder).image("v1")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("platform", "message"),
+    [
+        ("x", "manifests[0].platform: not as expected\nexpected: an object\nfound: x"),
+        (
+            {"os": "linux"},
+            "manifests[0].platform.architecture: not as expected\nexpected: a name\nfound: None",
+        ),
+        (
+            {"os": "linux", "architecture": "amd64", "variant": 3},
+            "manifests[0].platform.variant: not as expected\nexpected: a name\nfound: 3",
+        ),
+        (
+            {"os": "linux", "architecture": "amd64", "os.version": "9"},
+            "manifests[0].platform: unknown key 'os.version'",
+        ),
+    ],
+    ids=str,
+)
+def test_a_platform_that_is_none(made, platform, message):
+    made.image("v1", [tar([])])
+    made.entries[0]["platform"] = platform
+    made.write_index()
+    with pytest.raises(ArchiveError) as caught:
+        open_layout(made.folder)
+    assert str(caught.value) == f"index.json: {message}"
+
+
+def test_the_platform_of_the_image(made):
+    made.image("v1", [tar([])], {"architecture": "arm64", "variant": "v8"})
+    made.entries[-1]["platform"] = {"os": "linux", "architecture": "arm64", "variant": "v8"}
+    made.write_index()
+    assert open_layout(made.folder).image("v1").ref == "v1"
+
+
+def test_an_image_that_index_json_calls_an_artifact(made):
+    made.image("v1", [tar([])])
+    made.entries[-1]["artifactType"] = "text/plain"
+    made.write_index()
+    with pytest.raises(ArchiveError) as caught:
+        open_layout(made.folder).image("v1")
+    assert str(caught.value) == (
+        "index.json: v1.artifactType: an artifact type for an image\nfound: text/plain"
+    )
+
+
+def test_an_artifact_that_index_json_calls_another(made):
+    made.artifact(made.image("v1", [tar([])]), b"x")
+    made.entries[-1]["artifactType"] = "text/plain"
+    made.write_index()
+    with pytest.raises(ArchiveError) as caught:
+        open_layout(made.folder).referrers(None, BUNDLE)
+    assert caught.value.message == "index.json names another type of artifact"

@@ -229,8 +229,10 @@ def own_engine(place: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     # Sockets have short names, and pytest's folders long ones.
     short = Path(tempfile.mkdtemp(prefix="mllock-t-"))
     host = f"unix://{short}/docker.sock"
-    # In a network of its own: an engine without a bridge removes the bridge of the others.
-    command = ["unshare", "--net", "dockerd", "--bridge=none", "--iptables=false", "--host", host]
+    # In namespaces of its own: an engine without a bridge removes the bridge of the others, and
+    # one that is killed leaves mounts and containers behind.
+    command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command += ["dockerd", "--bridge=none", "--iptables=false", "--host", host]
     command += ["--data-root", str(place / "data"), "--exec-root", str(short / "exec")]
     command += ["--pidfile", str(short / "pid")]
     with (

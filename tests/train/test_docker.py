@@ -192,8 +192,8 @@ def test_data_that_changes_meanwhile_voids_the_run(project: Project, tmp_path: P
     finally:
         timer.join()
     assert data.exists()
-    assert caught.value.message.startswith(
-        "data changed while the program ran: data.flags: 'flags' has 2 files now, 1 locked"
+    assert caught.value.message == (
+        "data changed while the program ran: 'flags' has 2 files now, 1 locked"
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 from support.training import PROGRAM, SPEC, locked, no_layers, relock
 
-from mllock.errors import MllockError, ProgramError, SurroundingsError, VoidRunError
+from mllock.errors import MllockError, ProgramError, SurroundingsError
 from mllock.train.runs import RunFolder, list_runs, newest_good
 from mllock.workflows.context import Context
 from mllock.workflows.train import train
@@ -68,6 +69,85 @@ def test_a_program_that_does_not_exist(tmp_path: Path) -> None:
     assert error.message == "cannot run no-such-tool: no such file or directory"
     assert (error.file, error.key) == ("mlproject.toml", "train.command")
     assert error.hint == "add the package that has it to [environment] dependencies"
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "why", "hint"),
+    [
+        (
+            "import os\n",
+            0o755,
+            "exec format error",
+            "begin a script with a line that names its program, as in #!/usr/bin/env python",
+        ),
+        (
+            "#!/usr/bin/env python\n",
+            0o644,
+            "permission denied",
+            "make the file executable, or write the program that runs it before it",
+        ),
+        (
+            "#!/no/such/program\n",
+            0o755,
+            "no such file or directory",
+            "add the package that has it to [environment] dependencies",
+        ),
+        ("", 0o755, "exec format error", None),
+    ],
+    ids=["no line", "not executable", "no such interpreter", "empty"],
+)
+def test_a_file_that_is_no_program(
+    tmp_path: Path, text: str, mode: int, why: str, hint: str | None
+) -> None:
+    spec = SPEC.replace('"python", "train.py"', '"./train.py"')
+    ctx = locked(tmp_path, program=text, spec=spec)
+    (ctx.project / "train.py").chmod(mode)
+    error = fails(ctx, ProgramError)
+    assert error.message == f"cannot run ./train.py: {why}"
+    assert hint is None or error.hint == hint
+
+
+def test_an_argument_that_is_too_long(tmp_path: Path) -> None:
+    error = fails(locked(tmp_path, spec=SPEC.replace("--alpha", "x" * 200_000)), ProgramError)
+    assert error.message == "cannot run python: argument list too long"
+    assert error.hint == "put long values into a file, such as {params_file}"
+
+
+MEDDLING = {
+    "removes the log": "os.unlink(run + '/log.txt')",
+    "links the log": "os.unlink(run + '/log.txt'); os.symlink('/etc/passwd', run + '/log.txt')",
+    "adds a file": "open(run + '/record.json', 'w')",
+    "adds a folder": "os.mkdir(run + '/model')",
+    "removes the folder": "import shutil; shutil.rmtree(run)",
+    "links the folder": "os.rename(run, run + '2'); os.symlink(run + '2', run)",
+    "removes all folders": "import shutil; shutil.rmtree(os.path.dirname(run))",
+}
+
+
+@pytest.mark.parametrize("code", [0, 3])
+@pytest.mark.parametrize("what", MEDDLING)
+def test_a_program_that_meddles_with_its_run(tmp_path: Path, what: str, code: int) -> None:
+    program = PROGRAM + (
+        "import glob\n"
+        "(run,) = [os.path.dirname(p) for p in glob.glob('../../.*/log.txt')]\n"
+        f"{MEDDLING[what]}\n"
+        f"raise SystemExit({code})\n"
+    )
+    ctx = locked(tmp_path, program=program)
+    with pytest.raises(ProgramError) as caught:
+        go(ctx)
+    assert caught.value.message == "the program changed the folder in which mllock keeps its run"
+    assert newest_good(ctx.runs, None) is None
+    if "add" in what:
+        failed_run(ctx)
+    else:
+        assert list_runs(ctx.runs) == ()
+
+
+def test_nothing_of_the_run_is_beside_the_program(tmp_path: Path) -> None:
+    run = go(locked(tmp_path, program=PROGRAM + "print(sorted(os.listdir('..')))\n"))
+    home, work = ast.literal_eval(run.log.read_text().splitlines()[-1])
+    assert (home.startswith(".mllock-tmp-"), work) == (True, "work")
 
 
 @pytest.mark.parametrize(
@@ -149,6 +229,21 @@ def test_an_unsafe_model(tmp_path: Path, statement: str) -> None:
     failed_run(ctx)
 
 
+@pytest.mark.parametrize("name", [".wh.x", ".wh..wh..opq", ".wh..wh.plnk", "sub/.wh.w"])
+def test_a_model_that_would_remove_files_of_the_image(tmp_path: Path, name: str) -> None:
+    program = (
+        "import os; os.makedirs('model/sub'); open('model/w', 'w').write('w')\n"
+        f"open('model/{name}', 'w').write('')"
+    )
+    ctx = locked(tmp_path, program=program)
+    error = fails(ctx, ProgramError)
+    assert str(error) == (
+        f'model/{name}: the model cannot be shipped: a name that begins with ".wh." would remove '
+        "another file of the image\nhint: let the program write it under another name"
+    )
+    failed_run(ctx)
+
+
 @pytest.mark.parametrize(
     ("metrics", "text"),
     [
@@ -193,107 +288,6 @@ def test_invalid_metrics(tmp_path: Path, metrics: str | None, text: str | None) 
     if text is not None:
         assert str(error) == text
     failed_run(ctx)
-
-
-def test_data_that_changes_during_training_voids_the_run_by_name(tmp_path: Path) -> None:
-    program = PROGRAM + "open('data/train.csv', 'a').write('more')\n"
-    ctx = locked(tmp_path, program=program)
-    error = fails(ctx, VoidRunError)
-    assert error.message.startswith("data changed while the program ran: 'data/train.csv' has ")
-    assert (error.exit_code, error.key) == (1, "data.train")
-    failure = failed_run(ctx).failure()
-    assert failure is not None
-    assert failure.kind == "void"
-
-
-def test_data_that_goes_away_voids_the_run(tmp_path: Path) -> None:
-    program = PROGRAM + "os.unlink(os.path.realpath('data/train.csv'))\n"
-    error = fails(locked(tmp_path, program=program), VoidRunError)
-    assert error.key == "data.train.source"
-
-
-# What the program, or anybody beside it, may do to data so that its bytes are the same afterwards.
-PUT_BACK = {
-    "written": "d = open(p).read(); open(p, 'w').write('biased'); open(p, 'w').write(d)",
-    "times set back": (
-        "s = os.stat(p); d = open(p).read(); open(p, 'w').write('biased'); open(p, 'w').write(d)\n"
-        "os.utime(p, ns=(s.st_atime_ns, s.st_mtime_ns))"
-    ),
-    "replaced": "q = p + '~'; os.rename(p, q); shutil.copy2(q, p); os.unlink(q)",
-    "renamed": "os.rename(p, p + '~'); os.rename(p + '~', p)",
-    "mode": "m = os.stat(p).st_mode; os.chmod(p, 0o600); os.chmod(p, m)",
-    "link and unlink": "os.link(p, p + '~'); os.unlink(p + '~')",
-}
-MORE_PUT_BACK = {
-    "another file": "open(f + '/more.csv', 'w'); os.unlink(f + '/more.csv')",
-    "another folder": "os.mkdir(f + '/sub/more'); os.rmdir(f + '/sub/more')",
-    "moved folder": "os.rename(f + '/sub', f + '/sub2'); os.rename(f + '/sub2', f + '/sub')",
-}
-
-
-@pytest.mark.parametrize("what", PUT_BACK)
-@pytest.mark.parametrize("kind", ["file", "folder", "selection"])
-def test_data_that_is_changed_and_put_back_voids_the_run(
-    tmp_path: Path, what: str, kind: str
-) -> None:
-    touch = f"import shutil\np = os.path.realpath('data/train.csv')\n{PUT_BACK[what]}\n"
-    error = fails(locked(tmp_path, program=PROGRAM + touch, spec=of_kind(kind)), VoidRunError)
-    # A whole folder shows it first: names went in it.
-    assert error.file in ("data/train.csv", "data")
-    assert str(error).removeprefix(str(error.file)) == (
-        ": data.train: data was changed and put back while the program ran\n"
-        "expected: data that nothing writes to, replaces or renames\n"
-        "found: the bytes that are locked, with other marks (inode, times) than before\n"
-        "hint: nothing may write to declared data while a run reads it; train again"
-    )
-
-
-@pytest.mark.parametrize("what", MORE_PUT_BACK)
-def test_what_came_and_went_in_a_folder_voids_the_run(tmp_path: Path, what: str) -> None:
-    touch = f"f = os.path.realpath('data')\n{MORE_PUT_BACK[what]}\n"
-    ctx = locked(
-        tmp_path, program=PROGRAM + touch, spec=of_kind("folder"), files={"data/sub/a.csv": "1"}
-    )
-    error = fails(ctx, VoidRunError)
-    assert error.message == "data was changed and put back while the program ran"
-
-
-def test_what_no_run_sees_voids_none(tmp_path: Path) -> None:
-    touch = (
-        "f = os.path.realpath('data/train.csv')\n"
-        "open(f + '.log', 'w').write('x')\n"
-        "os.link(f, f + '.copy')\n"
-    )
-    go(locked(tmp_path, program=PROGRAM + touch, spec=of_kind("selection")))
-
-
-def of_kind(kind: str) -> str:
-    if kind == "file":
-        return SPEC
-    folder = SPEC.replace('source = "data/train.csv"', 'source = "data"')
-    if kind == "folder":
-        return folder
-    return folder.replace('source = "data"', 'source = "data"\ninclude = ["*.csv"]')
-
-
-def test_code_that_changes_during_training_voids_the_run_by_name(tmp_path: Path) -> None:
-    program = PROGRAM + "open(__file__, 'a').write('#')\n"
-    error = fails(locked(tmp_path, program=program), VoidRunError)
-    assert str(error) == (
-        "train.py: the code changed while the program ran\n"
-        "expected: the file that the run was started with\n"
-        "hint: write outputs to other paths than code, and train again"
-    )
-
-
-def test_an_environment_that_changes_during_training_voids_the_run(tmp_path: Path) -> None:
-    program = PROGRAM + "open(os.path.dirname(tiny_lib.__file__) + '/more.py', 'w')\n"
-    ctx = locked(tmp_path, program=program)
-    error = fails(ctx, VoidRunError)
-    assert error.message == "the environment changed while the program ran"
-    # The next run has a clean one again.
-    (ctx.project / "train.py").write_text(PROGRAM)
-    go(ctx)
 
 
 def test_what_a_program_leaves_running_is_ended(tmp_path: Path) -> None:

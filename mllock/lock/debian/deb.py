@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mllock.core import safepath
 from mllock.errors import ArchiveError, NotAvailableError
 
 __all__ = ["Deb", "Entry", "open_deb", "read_tar"]
@@ -169,6 +170,12 @@ def _entry(header: bytes, kind: bytes, body: memoryview, long: dict[str, str], n
     if prefix and "path" not in long and header[257:263] == b"ustar\0":
         path = _text(prefix, name) + "/" + path
     path = normalise(path, name)
+    if safepath.whiteout((path,)) is not None:
+        raise ArchiveError(
+            'a name that begins with ".wh.": in an image it would remove another file',
+            file=name,
+            key=path,
+        )
     if kind not in _KINDS:
         words = {b"3": "character device", b"4": "block device", b"6": "named pipe"}
         raise ArchiveError(

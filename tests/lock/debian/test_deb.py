@@ -120,6 +120,11 @@ def test_not_a_package(tmp_path: Path) -> None:
             "hello.deb: ../y: path that leads outside of the package",
         ),
         (member("./x", kind=tarfile.SYMTYPE), "hello.deb: x: link without a target"),
+        (
+            member("./usr/lib/.wh.libc.so.6"),
+            'hello.deb: usr/lib/.wh.libc.so.6: a name that begins with ".wh.": in an image it '
+            "would remove another file",
+        ),
     ],
 )
 def test_hostile_members(tmp_path: Path, info: tarfile.TarInfo, message: str) -> None:
