@@ -4,15 +4,15 @@ Nothing is begun yet at that time, so that leaving at once leaves nothing behind
 `mllock.cli.main`'s.
 """
 
+# The part of `signal` that is in the interpreter: the rest of it takes longer to import than all
+# that is done here, and `types` and `typing` as well.
+import _signal as signal  # type: ignore[import-not-found] # typeshed has only `signal`
 import os
-import signal
-from types import FrameType
-from typing import NoReturn
 
 __all__ = ["main"]
 
 
-def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+def _leave(_number: int, _frame: object) -> None:
     os.write(2, b"\ninterrupted: nothing was half-written\n")
     os._exit(130)
 
