@@ -15,7 +15,7 @@ from pathlib import Path
 from mllock.attest.keys import load_or_create_key
 from mllock.core.digest import Digest
 from mllock.core.platform import host_platform
-from mllock.errors import SpecError
+from mllock.errors import SpecError, SurroundingsError
 from mllock.image.build import layer_pool
 from mllock.image.folder import code_nodes, model_nodes
 from mllock.image.layers import make_layer
