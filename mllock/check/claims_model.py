@@ -28,7 +28,13 @@ def model(evidence: Evidence, record: Record) -> Finding:
         tree = _unwrapped(evidence, record, target)
         single = SINGLE in tree.entries or SINGLE in tree.odd
         name = record.model_path.rpartition("/")[2] if single else ""
-        return _compare(evidence, record, tree, name)
+        found = _compare(evidence, record, tree, name)
+        if found.verdict == "proven" and tree.name not in (None, name):
+            reason = (
+                f'{found.reason}; that it is called "{tree.name}", there "{name}", is no part of it'
+            )
+            return replace(found, reason=reason)
+        return found
     assert isinstance(target, ImageFacts)
     stopped = unreadable("model", evidence, target, ("model",))
     if stopped is not None:

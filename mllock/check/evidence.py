@@ -95,12 +95,14 @@ class LockFound:
 class FoundTree:
     """A tree as it lies there. `odd` is what no manifest can hold: path and what it is.
 
-    `size` is the number of bytes in regular files, all of them hashed.
+    `size` is the number of bytes in regular files, all of them hashed. `name` is what a tree that
+    is a single file is called: no part of the tree.
     """
 
     entries: Mapping[str, Entry]
     odd: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
+    name: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -70,7 +70,8 @@ def read_tree(root: Path, signed: int | None = None) -> FoundTree:
             else:
                 listing.entries[name] = read
                 size += read.size
-    return FoundTree(entries=listing.entries, odd=listing.odd, size=size)
+    called = root.name if SINGLE in listing.entries else None
+    return FoundTree(entries=listing.entries, odd=listing.odd, size=size, name=called)
 
 
 def _affordable(listing: _Listing, signed: int | None) -> list[tuple[int, str, str]]:

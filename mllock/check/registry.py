@@ -91,7 +91,7 @@ class RegistryImages:
                     raise ArchiveError(
                         f"{len(manifest.layers)} blobs in an artifact, expected 1", file=digest
                     )
-                found.append(self._registry.read(manifest.layers[0], max_bytes=MAX_DOCUMENT))
+                found.append(self._registry.read(manifest.layers[0], max_bytes=canonical.MAX_BYTES))
         except IntegrityError as error:
             raise _lie(error) from error
         return tuple(found)

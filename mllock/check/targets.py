@@ -68,6 +68,10 @@ def parse_target(text: str, base: Path) -> Target:
     """Read TARGET; relative paths start at `base`. Raises InputError, NotAvailableError."""
     prefix, colon, rest = text.partition(":")
     if colon and prefix == "path":
+        if not rest:
+            raise InputError(
+                "no file or folder is named", file=text, expected="path:DIR or path:FILE"
+            )
         return _path(text, base / rest)
     if colon and prefix == "oci":
         return _layout(text, rest, base)

@@ -21,7 +21,7 @@ import click
 
 from mllock import __version__
 from mllock.cli.app import App, paint, printable_lines, say
-from mllock.errors import MllockError, SurroundingsError
+from mllock.errors import InputError, MllockError, SurroundingsError
 
 __all__ = ["cli", "main"]
 
@@ -120,9 +120,13 @@ def cli(ctx: click.Context, project: Path | None, quiet: int, verbose: int) -> N
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit."""
-    _streams()
-    _interrupts()
-    sys.exit(run(sys.argv[1:] if argv is None else argv))
+    try:
+        _interrupts()
+        _streams()
+        code = run(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        code = _interrupted()
+    sys.exit(code)
 
 
 def run(argv: list[str]) -> int:
@@ -134,24 +138,24 @@ def run(argv: list[str]) -> int:
         return _interrupted()
     except KeyboardInterrupt:
         return _interrupted()
+    except click.exceptions.NoArgsIsHelpError as error:
+        say(error.format_message())
+        return 2
     except click.ClickException as error:
         _usage(error)
+        _fail_in_json(InputError(error.format_message()), argv)
         return 2
     except MllockError as error:
         app.add_line(error)
-        _fail(error)
-        return error.exit_code
+        return _fail(error, argv)
     except _ReaderLeftError:
-        # Not an error of ours. What is still buffered goes nowhere when the interpreter ends.
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        _to_nowhere()  # not an error of ours
         return 141
     except OSError as error:
-        translated = surroundings(error)
+        translated = _no_folder() or surroundings(error)
         if translated is None:
             raise
-        _fail(translated)
-        return translated.exit_code
+        return _fail(translated, argv)
     return code if isinstance(code, int) else 0
 
 
@@ -176,8 +180,11 @@ def _streams() -> None:
 def _interrupts() -> None:
     """Being told to stop, or losing the terminal, is what Ctrl-C is: nothing is left behind.
 
-    What the caller made us ignore (nohup, a shell's background) stays ignored.
+    What the caller made us ignore (nohup, a shell's background) stays ignored. `mllock.__main__`
+    answered Ctrl-C until now.
     """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
@@ -193,6 +200,17 @@ def _translated() -> Iterator[None]:
     except KeyboardInterrupt:
         say("")  # after the ^C of a terminal
         raise click.Abort from None
+
+
+def _no_folder() -> InputError | None:
+    """The shell may stand in a folder that somebody removed."""
+    try:
+        os.getcwd()
+    except OSError:
+        return InputError(
+            "the folder that this command was typed in is gone", hint="go to one that is there"
+        )
+    return None
 
 
 def surroundings(error: OSError) -> SurroundingsError | None:
@@ -213,8 +231,30 @@ def surroundings(error: OSError) -> SurroundingsError | None:
     return None
 
 
-def _fail(error: MllockError) -> None:
+def _fail(error: MllockError, argv: Sequence[str]) -> int:
     say(paint("31", "error: ") + printable_lines(str(error)))
+    _fail_in_json(error, argv)
+    return error.exit_code
+
+
+def _fail_in_json(error: MllockError, argv: Sequence[str]) -> None:
+    """Who asked for JSON gets some, whatever happens: a program reads the answer, not the words."""
+    if "--json" not in argv:
+        return
+    place = {
+        name: None if (text := getattr(error, name)) is None else printable_lines(str(text))
+        for name in ("message", "file", "line", "key", "expected", "found", "hint")
+    }
+    try:
+        App.print_json({"error": place | {"line": error.line}, "exit-code": error.exit_code})
+    except BrokenPipeError:
+        _to_nowhere()
+
+
+def _to_nowhere() -> None:
+    """What is still buffered goes nowhere when the interpreter ends."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _usage(error: click.ClickException) -> None:

@@ -26,8 +26,9 @@ from mllock.attest.bundle import Bundle, read_bundle
 from mllock.core import canonical, tree
 from mllock.core.digest import Digest, sha256_of
 from mllock.core.tree import TreeManifest
-from mllock.errors import RunError
+from mllock.errors import InputError, RunError
 from mllock.store import atomic
+from mllock.store.regular import open_regular
 from mllock.train.record import Record, read_record
 
 __all__ = [
@@ -222,17 +223,19 @@ class RunFolder:
         return f"{self.id}/{name}"
 
     def _read(self, name: str) -> bytes:
-        path = self.path / name
         try:
-            if path.is_symlink() or not path.is_file():
-                raise RunError("no such file in the run", file=self._name(name))
-            if path.stat().st_size > MAX_FILE:
-                raise RunError("the file is too large", file=self._name(name))
-            return path.read_bytes()
+            with open_regular(self.path / name, follow=False) as file:
+                fits = os.fstat(file.fileno()).st_size <= MAX_FILE
+                data = file.read(MAX_FILE) if fits else b""
+        except (FileNotFoundError, NotADirectoryError, InputError):
+            raise RunError("no such file in the run", file=self._name(name)) from None
         except OSError as error:
             raise RunError(
                 f"cannot read: {(error.strerror or str(error)).lower()}", file=self._name(name)
             ) from error
+        if not fits:
+            raise RunError("the file is too large", file=self._name(name))
+        return data
 
 
 def list_runs(runs_dir: Path) -> tuple[RunFolder, ...]:

@@ -33,13 +33,13 @@ from mllock.check.evidence import (
 from mllock.check.expected import Source
 from mllock.check.folder import read_tree
 from mllock.check.image import ImageSource, name_culprits, read_image
+from mllock.check.layouts import layout_of
 from mllock.check.released import ReleaseQuestion, ask_release
 from mllock.check.targets import Target, parse_target
 from mllock.check.types import Claim, Report
 from mllock.core.digest import Digest
 from mllock.errors import ArchiveError, InputError, RunError
 from mllock.probes.address import Address, parse_address
-from mllock.store.layout_reader import open_layout
 from mllock.train.record import Record
 from mllock.train.runs import RunFolder, list_runs, newest_good, open_run
 from mllock.workflows.context import Context
@@ -114,7 +114,7 @@ def check_target(
     elif asked.target.address is not None:
         evidence, why = _endpoint(asked, asked.target.address)
     elif asked.target.kind == "oci":
-        evidence, why = _image(asked, open_layout(asked.target.path))
+        evidence, why = _image(asked, layout_of(asked.target.path))
     else:
         from mllock.workflows.check_deployed import in_engine, in_registry
 
@@ -169,7 +169,7 @@ def _image(asked: _Asked, layout: ImageSource) -> tuple[Evidence, str]:
     facts = read_image(layout, ref)
     carried = side.carried_files(facts)
     statement = _best(_in_layout(asked, layout, facts), facts)
-    _refuse_training(asked, statement, named=ref == "train")
+    _refuse_training(asked, None, named=ref == "train")
     source, why = _named(asked) or _for_image(asked, facts, statement, carried)
     if source.run is not None and not _is_about(statement, facts):
         data = side.read_optional(source.run.path / side.STATEMENT)

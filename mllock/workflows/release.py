@@ -18,7 +18,9 @@ from mllock.attest.policy import Policy, load_policy
 from mllock.attest.release import Release, ReleasedImage, make_release
 from mllock.attest.release_files import SUFFIX
 from mllock.check.released import require_stage
+from mllock.core import canonical
 from mllock.errors import AnswerNoError, InputError, RunError
+from mllock.store.regular import open_regular
 from mllock.store.turns import turn
 from mllock.train.record import Record
 from mllock.train.runs import RunFolder, open_run
@@ -115,7 +117,8 @@ def _images(run: RunFolder, record: Record, policy: Policy) -> tuple[ReleasedIma
     found = []
     for name in STATEMENTS:
         try:
-            data = (run.path / name).read_bytes()
+            with open_regular(run.path / name, follow=False) as file:
+                data = file.read(canonical.MAX_BYTES)
         except FileNotFoundError:
             continue
         bundle = read_bundle(data, name=f"{run.id}/{name}")

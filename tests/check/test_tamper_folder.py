@@ -294,6 +294,17 @@ def test_a_single_file(whole, tmp_path):
     folder = world.project / ".mllock" / "runs" / run / "model"
     assert world.check(str(folder)).exit_code() == 0
     assert world.check(str(folder / "model.bin")).exit_code() == 0
+    same = f"1 of 1 files, 7 bytes, are those of run {run}"
+    assert finding(world.check(str(folder / "model.bin")), "model").reason == same
+    shutil.copy(folder / "model.bin", world.root / "other.name")
+    report = world.check(str(world.root / "other.name"), run=run)
+    assert finding(report, "model").reason == (
+        f'{same}; that it is called "other.name", there "model.bin", is no part of it'
+    )
+    assert report.exit_code() == 0
+    (world.root / "served").mkdir()
+    (world.root / "other.name").rename(world.root / "served" / "other.name")
+    assert world.check(str(world.root / "served"), run=run).exit_code() == 1
     (folder / "more").write_bytes(b"")
     assert world.check(str(folder)).exit_code() == 1
     (folder / "model.bin").write_bytes(b"Weights")

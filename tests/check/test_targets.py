@@ -95,6 +95,10 @@ def test_targets_of_later(base, text):
     ("text", "message"),
     [
         ("path:no", "{}/no: no such file or folder"),
+        (
+            "path:",
+            "path:: no file or folder is named\nexpected: path:DIR or path:FILE",
+        ),
         ("oci:no", "{}/no: no such folder\nexpected: an OCI layout"),
         ("oci:no:v1", "{}/no: no such folder\nexpected: an OCI layout"),
         (

@@ -144,9 +144,11 @@ def two(world, registry):
     """The image, one that says that it is for arm64, and where they are."""
     right = push_layout(world, registry.host)
     layout = Layout(world.oci)
-    layout.config["architecture"] = "arm64"
+    layout.config["architecture"] = layout.entry["platform"]["architecture"] = "arm64"
     layout.edit("app/serve.py", lambda _, data: b"print('other')\n")
     layout.save()
+    index = world.oci / "index.json"
+    index.write_text(index.read_text().replace('"architecture":"amd64"', '"architecture":"arm64"'))
     wrong = push_layout(world, registry.host, "other")
     with opened(f"{registry.host}/wine") as client:
         yield right, wrong, client
