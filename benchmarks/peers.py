@@ -74,7 +74,9 @@ def engine(folder: Path, *, pigz: bool) -> Iterator[str]:
     folder.mkdir(parents=True)
     host = f"unix://{folder}/docker.sock"
     environ = {**os.environ} if pigz else {**os.environ, "MOBY_DISABLE_PIGZ": "1"}
-    command = ["dockerd", "--bridge=none", "--iptables=false", "--host", host]
+    # In namespaces of its own: an engine without a bridge removes the bridge of the others.
+    command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command += ["dockerd", "--bridge=none", "--iptables=false", "--host", host]
     command += ["--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")]
     command += ["--pidfile", str(folder / "pid")]
     with (folder / "log").open("wb") as log:
