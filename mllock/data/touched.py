@@ -35,8 +35,8 @@ class Look(NamedTuple):
     changed: int
     links: int
 
-    def differs(self, other: Look) -> bool:
-        if self.links != other.links:
+    def differs(self, other: Look, *, linked: bool) -> bool:
+        if linked and self.links != other.links:
             # A hard link more or less moves the time of change, and nothing else.
             return self[:5] != other[:5]
         return self != other
@@ -64,11 +64,12 @@ def look(project: Path, name: str, source: DataSource) -> Looks:
         ) from error
 
 
-def touched(before: Looks, after: Looks) -> str | None:
-    """The first path that is not the same thing, untouched; None if all are."""
+def touched(before: Looks, after: Looks, *, linked: bool = False) -> str | None:
+    """The first path that is not the same thing, untouched; None if all are. With `linked`, hard
+    links to the files may have been made meanwhile: by us, to show them to a container."""
     for path in sorted({*before, *after}):
         one, other = before.get(path), after.get(path)
-        if one is None or other is None or one.differs(other):
+        if one is None or other is None or one.differs(other, linked=linked):
             return shown(path)
     return None
 

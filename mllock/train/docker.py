@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from mllock.core.digest import Digest, from_hex
 from mllock.core.ports import Reporter
+from mllock.data.touched import look
 from mllock.engine.ports import Engine
 from mllock.engine.types import ContainerPlan, Mount, State
 from mllock.errors import EngineError, ProgramError, VoidRunError
@@ -87,7 +89,11 @@ class DockerRuntime:
             try:
                 container = self._create(plan, work.parent / "data", labels)
                 self._put(plan, container)
-                outcome = self._run(plan, container, work, log)
+                looks = {
+                    name: look(plan.project, name, source)
+                    for name, source in plan.spec.data.items()
+                }
+                outcome = replace(self._run(plan, container, work, log), looks=looks)
             except BaseException:
                 # What ended the run is what is to be said. The next one removes what is left.
                 with contextlib.suppress(EngineError):

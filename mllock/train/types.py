@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from mllock.core.digest import Digest
 from mllock.core.tree import TreeManifest
+from mllock.data.touched import Looks
 from mllock.errors import ProgramError
 from mllock.lock.types import Lock
 from mllock.spec.types import Scalar, Spec
@@ -54,7 +55,8 @@ class Outcome:
 
     `exit_code` is negative for a program that a signal ended; `interrupted` says that the user
     asked for it, `out_of_memory` that the kernel did; `refused` is why outputs of a program that
-    ended well could not be taken.
+    ended well could not be taken. `looks` is how the data looked just before the program started,
+    from a runtime that makes hard links to it.
     """
 
     exit_code: int
@@ -65,6 +67,7 @@ class Outcome:
     interrupted: bool = False
     out_of_memory: bool = False
     refused: ProgramError | None = None
+    looks: Mapping[str, Looks] | None = None
 
 
 class Runtime(Protocol):

@@ -162,7 +162,7 @@ def _run(
         outcome = runtime.run(plan, work, log)
         _refuse_meddling(run, {"log.txt"})
         _ended_well(plan, outcome, log)
-        _verify_data_again(ctx, loaded, plan, looks)
+        _verify_data_again(ctx, loaded, plan, looks, outcome.looks)
         model = take_model(work, declared.model, run / "model")
         metrics = read_metrics(work, declared.metrics)
         if probes is not None:
@@ -292,7 +292,11 @@ def _look_at_data(ctx: Context, loaded: LoadedSpec) -> dict[str, Looks]:
 
 
 def _verify_data_again(
-    ctx: Context, loaded: LoadedSpec, plan: RunPlan, before: Mapping[str, Looks]
+    ctx: Context,
+    loaded: LoadedSpec,
+    plan: RunPlan,
+    before: Mapping[str, Looks],
+    started: Mapping[str, Looks] | None,
 ) -> None:
     try:
         _verify_data(ctx, loaded, plan.lock)
@@ -308,7 +312,11 @@ def _verify_data_again(
             hint="nothing may write to declared data while a run reads it; train again",
         ) from error
     for name, source in loaded.spec.data.items():
-        path = touched(before[name], after[name])
+        if started is None:
+            path = touched(before[name], after[name])
+        else:
+            path = touched(before[name], started[name], linked=True)
+            path = touched(started[name], after[name]) if path is None else path
         if path is not None:
             raise VoidRunError(
                 "data was changed and put back while the program ran",

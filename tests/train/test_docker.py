@@ -197,6 +197,24 @@ def test_data_that_changes_meanwhile_voids_the_run(project: Project, tmp_path: P
     )
 
 
+def test_data_that_is_put_back_voids_the_run(project: Project) -> None:
+    ctx = project("echo ready", data=SELECTED, files=MANY)
+    file = ctx.project / "many/a.csv"
+
+    def change(_: bytes) -> None:
+        data, times = file.read_bytes(), file.stat()
+        file.write_bytes(b"biased")
+        file.write_bytes(data)
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    with pytest.raises(VoidRunError) as caught:
+        train(ctx, runtime="docker", output=change)
+    assert (caught.value.file, caught.value.message) == (
+        "many/a.csv",
+        "data was changed and put back while the program ran",
+    )
+
+
 FLAGS = """
 [data.flags]
 source = "flags"
