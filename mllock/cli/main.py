@@ -120,9 +120,13 @@ def cli(ctx: click.Context, project: Path | None, quiet: int, verbose: int) -> N
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit."""
-    _streams()
-    _interrupts()
-    sys.exit(run(sys.argv[1:] if argv is None else argv))
+    try:
+        _interrupts()
+        _streams()
+        code = run(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        code = _interrupted()
+    sys.exit(code)
 
 
 def run(argv: list[str]) -> int:
@@ -134,6 +138,9 @@ def run(argv: list[str]) -> int:
         return _interrupted()
     except KeyboardInterrupt:
         return _interrupted()
+    except click.exceptions.NoArgsIsHelpError as error:
+        say(error.format_message())
+        return 2
     except click.ClickException as error:
         _usage(error)
         _fail_in_json(InputError(error.format_message()), argv)
@@ -145,7 +152,7 @@ def run(argv: list[str]) -> int:
         _to_nowhere()  # not an error of ours
         return 141
     except OSError as error:
-        translated = surroundings(error)
+        translated = _no_folder() or surroundings(error)
         if translated is None:
             raise
         return _fail(translated, argv)
@@ -173,8 +180,11 @@ def _streams() -> None:
 def _interrupts() -> None:
     """Being told to stop, or losing the terminal, is what Ctrl-C is: nothing is left behind.
 
-    What the caller made us ignore (nohup, a shell's background) stays ignored.
+    What the caller made us ignore (nohup, a shell's background) stays ignored. `mllock.__main__`
+    answered Ctrl-C until now.
     """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
@@ -190,6 +200,17 @@ def _translated() -> Iterator[None]:
     except KeyboardInterrupt:
         say("")  # after the ^C of a terminal
         raise click.Abort from None
+
+
+def _no_folder() -> InputError | None:
+    """The shell may stand in a folder that somebody removed."""
+    try:
+        os.getcwd()
+    except OSError:
+        return InputError(
+            "the folder that this command was typed in is gone", hint="go to one that is there"
+        )
+    return None
 
 
 def surroundings(error: OSError) -> SurroundingsError | None:

@@ -46,6 +46,8 @@ def loads(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
     """Read JSON strictly. Raises ValueError, never anything else."""
     if len(data) > max_bytes:
         raise ValueError(f"{len(data)} bytes of JSON, at most {max_bytes} are read")
+    if not data.strip():
+        raise ValueError("it is empty")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

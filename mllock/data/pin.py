@@ -13,6 +13,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from mllock.core.digest import Digest
 from mllock.core.tree import SINGLE, Entry, TreeManifest
 from mllock.data.hashing import failure, file_entry, hash_files
@@ -25,6 +27,7 @@ from mllock.data.scan import (
     walk_of,
 )
 from mllock.data.statcache import StatCache
+from mllock.data.walk import shown
 from mllock.data.worker import BUFFER, hash_file
 from mllock.errors import DataError, StaleLockError
 from mllock.lock.types import DataPin
@@ -33,6 +36,8 @@ from mllock.spec.types import DataSource
 __all__ = ["Pinner", "locate", "stat_reasons", "verify_source"]
 
 _SPEC = "mlproject.toml"
+# More files than this are not tried one by one, only all together.
+MAX_FLIPS = 200
 
 
 class Pinner:
@@ -53,7 +58,7 @@ def verify_source(project: Path, name: str, source: DataSource, pin: DataPin) ->
     root = locate(project, name, source)
     manifest = scan(root, include=source.include, exclude=source.exclude, name=source.source)
     found = _pin_of(name, source, manifest)
-    reasons = _reasons(name, found, pin)
+    reasons = _reasons(name, found, pin, manifest)
     if reasons:
         raise StaleLockError(
             reasons[0].removeprefix(f"data.{name}: "),
@@ -70,7 +75,8 @@ def stat_reasons(
     project: Path, name: str, source: DataSource, pin: DataPin, state_dir: Path
 ) -> tuple[str, ...]:
     """Why the source is not what `pin` says, as far as stat can tell; empty if it is."""
-    return _reasons(name, Pinner(project, state_dir).pin(name, source), pin)
+    manifest = _remembered(project, locate(project, name, source), source, StatCache(state_dir))
+    return _reasons(name, _pin_of(name, source, manifest), pin, manifest)
 
 
 def locate(project: Path, name: str, source: DataSource) -> Path:
@@ -86,13 +92,23 @@ def locate(project: Path, name: str, source: DataSource) -> Path:
             key=key,
             hint="put the data, or a copy of it, in a folder of the project",
         )
-    if not os.path.lexists(path):
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"no such file or folder: {source.source!r}",
             file=_SPEC,
             key=key,
             hint="put the data there, or correct the path",
-        )
+        ) from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(
+            f"{source.source!r} cannot be read: {reason}",
+            file=_SPEC,
+            key=key,
+            hint="check the owner and the permissions of it and of its folder",
+        ) from error
     return Path(path)
 
 
@@ -164,7 +180,7 @@ def _pin_of(name: str, source: DataSource, manifest: TreeManifest) -> DataPin:
     )
 
 
-def _reasons(name: str, found: DataPin, pin: DataPin) -> tuple[str, ...]:
+def _reasons(name: str, found: DataPin, pin: DataPin, manifest: TreeManifest) -> tuple[str, ...]:
     what = f"data.{name}: {found.source!r}"
     if found.tree == pin.tree and found.kind == pin.kind:
         return ()
@@ -174,7 +190,30 @@ def _reasons(name: str, found: DataPin, pin: DataPin) -> tuple[str, ...]:
         return (f"{what} has {_files(found.files)} now, {pin.files} locked",)
     if found.size != pin.size:
         return (f"{what} has {found.size} bytes now, {pin.size} locked",)
+    bits = _exec_bits(manifest, Digest(pin.tree))
+    if bits is not None:
+        return (f"{what} has the bytes that are locked, but {bits}",)
     return (f"{what} has the size that is locked, but other names or bytes",)
+
+
+def _exec_bits(manifest: TreeManifest, locked: Digest) -> str | None:
+    """Which exec bits, set or cleared, make the tree the locked one: of one file, or of all."""
+    files = [entry for entry in manifest.entries if entry.digest is not None]
+    for kind, word in (("x", "without"), ("f", "with")):
+        others = [entry for entry in files if entry.kind != kind]
+        some = [[entry] for entry in others] if len(files) <= MAX_FLIPS else []
+        for flipped in (*some, others):
+            paths = {entry.path for entry in flipped}
+            entries = [
+                msgspec.structs.replace(e, kind=kind) if e.path in paths else e
+                for e in manifest.entries
+            ]
+            if TreeManifest(tuple(entries)).digest == locked:
+                (first, *more) = flipped
+                which = "" if first.path == SINGLE else f" of {shown(first.path)!r}"
+                which = f" of {_files(len(flipped))}" if more else which
+                return f"{word} the exec bit{which}"
+    return None
 
 
 def _facts(pin: DataPin) -> str:

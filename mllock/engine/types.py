@@ -87,8 +87,8 @@ class ContainerPlan:
     `memory` is in bytes, swap included. `network` False means none at all. `ports` are container
     port -> (address, port) of the engine's machine; port 0 lets the engine choose. `tmpfs` are
     target -> mount options. `capabilities` are all that it has, and it cannot get others; None is
-    what engines give. Without `keeps_output` the
-    engine has no log of it, and what it prints is for `attached` only.
+    what engines give. Without `keeps_output` the engine has no log of it, and what it prints is for
+    `attached` only.
     """
 
     image: str

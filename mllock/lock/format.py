@@ -98,6 +98,12 @@ def read_bytes(path: Path) -> bytes:
             return file.read(MAX_LOCK + 1)
     except FileNotFoundError:
         raise LockError("no lock here", file=path.name, hint='make it: "mllock lock"') from None
+    except OSError as error:
+        raise LockError(
+            f"cannot be read: {(error.strerror or str(error)).lower()}",
+            file=path.name,
+            hint="check the owner and the permissions of the file",
+        ) from error
 
 
 def parse_lock(data: bytes, name: str, *, verify: bool = True) -> Lock:

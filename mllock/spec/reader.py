@@ -47,6 +47,12 @@ def load_spec(path: Path) -> LoadedSpec:
             expected=f"a spec at {path}",
             hint='make one with "mllock init"',
         ) from None
+    except OSError as error:
+        raise SpecError(
+            f"cannot be read: {(error.strerror or str(error)).lower()}",
+            file=path.name,
+            hint="check the owner and the permissions of the file and of its folder",
+        ) from error
     return parse_spec(data, path)
 
 

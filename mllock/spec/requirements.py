@@ -166,13 +166,20 @@ def _problem(project: Path, name: str) -> str | None:
     path = (root / name).resolve()
     if not path.is_relative_to(root):
         return "this file is outside of the project"
-    if path.is_dir():
-        return "this is a folder, not a file"
-    return None if path.is_file() else "no such file"
+    try:
+        if path.is_dir():
+            return "this is a folder, not a file"
+        return None if path.is_file() else "no such file"
+    except OSError as error:
+        return f"cannot be read: {(error.strerror or str(error)).lower()}"
 
 
 def _text(project: Path, name: str) -> str:
-    data = (project / name).read_bytes()
+    try:
+        data = (project / name).read_bytes()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise SpecError(f"cannot be read: {reason}", file=name) from error
     if len(data) > MAX_FILE:
         raise SpecError(f"more than {MAX_FILE} bytes of requirements", file=name)
     try:

@@ -205,6 +205,8 @@ def _requirements(loaded: LoadedSpec) -> None:
 
 
 def _requirement_hint(text: str) -> str | None:
+    if text.lstrip().startswith("-"):
+        return "options of pip have no place here: name an index in [[environment.indexes]]"
     pinned = re.fullmatch(r"\s*([A-Za-z0-9._-]+)\s*=\s*([^=\s]+)\s*", text)
     if pinned:
         return f'did you mean "{pinned[1]}=={pinned[2]}"?'

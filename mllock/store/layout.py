@@ -29,6 +29,7 @@ from mllock.core.ports import Blobs
 from mllock.errors import ArchiveError, InputError, IntegrityError
 from mllock.store import atomic
 from mllock.store.layout_reader import INDEX, MAX_DOCUMENT, Layout, LayoutImage, open_layout
+from mllock.store.layout_undo import nothing_half, remove_folders
 from mllock.store.oci_json import (
     MEDIA_EMPTY,
     MEDIA_INDEX,
@@ -84,22 +85,24 @@ def write_layout(
     cache lost a blob, SurroundingsError.
     """
     refuse_other_folders(folder)
+    place = folder / "blobs" / "sha256"
+    new = [path for path in (place, *place.parents) if not path.exists()]
     try:
-        (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        remove_folders(new)
         raise atomic.cannot_write(folder, error) from error
     with _locked(folder):
-        atomic.remove_old_temporaries(folder / "blobs" / "sha256")
-        there = _sort_out(folder, images, keep, ours)
-        entries = list(there.entries)
-        for ref, image in images.items():
-            entries += _put_image(folder, ref, image, statements.get(ref), blobs)
-        entries.sort(key=_order)
-        atomic.write_bytes(folder / "oci-layout", _MARKER)
-        atomic.write_bytes(
-            folder / "index.json",
-            canonical.dumps({"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": entries}),
-        )
+        with nothing_half(folder, new):
+            atomic.remove_old_temporaries(place)
+            there = _sort_out(folder, images, keep, ours)
+            entries = list(there.entries)
+            for ref, image in images.items():
+                entries += _put_image(folder, ref, image, statements.get(ref), blobs)
+            entries.sort(key=_order)
+            index = {"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": entries}
+            atomic.write_bytes(folder / "oci-layout", _MARKER)
+            atomic.write_bytes(folder / "index.json", canonical.dumps(index))
         _remove_unnamed(folder)
     return there.removed
 

@@ -202,7 +202,7 @@ def test_read_strictly(change: Callable[[Any], None], reason: str) -> None:
         (SIGNED + b"{}", "Extra data"),
         (b"\xff", "not UTF-8 at byte 0"),
         (b"[]", "Expected `object`, got `array`"),
-        (b"", "Expecting value"),
+        (b"", "it is empty"),
         (b"[" * 100_000, "JSON is nested too deeply"),
     ],
 )

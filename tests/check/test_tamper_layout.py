@@ -61,7 +61,7 @@ BROKEN = {
     "an empty index": (
         lambda f: (f / "index.json").write_text(""),
         "index.json",
-        "not strict JSON: Expecting value: line 1 column 1 (char 0)",
+        "not strict JSON: it is empty",
     ),
     "an entry with urls": (
         lambda f: (f / "index.json").write_text(

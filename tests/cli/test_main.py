@@ -49,6 +49,74 @@ def test_closed_streams_change_no_exit_code(
     assert shell(f"mllock {arguments} {streams}", project).returncode == code
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    ["lock", "lock --check", "train", "build", "serve", "runs", "show", "check path:model", "init"],
+)
+@pytest.mark.parametrize("options", ["", "--project ."])
+def test_a_folder_that_was_removed(tmp_path: Path, arguments: str, options: str) -> None:
+    line = f'mkdir gone && cd gone && rmdir "$PWD" && mllock {options} {arguments}'
+    done = shell(line, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        2,
+        "",
+        "error: the folder that this command was typed in is gone\nhint: go to one that is there\n",
+    )
+
+
+def test_a_demo_in_a_folder_that_was_removed(tmp_path: Path) -> None:
+    done = shell('mkdir gone && cd gone && rmdir "$PWD" && mllock demo', tmp_path)
+    assert done.returncode == 2
+    assert "error: the folder that this command was typed in is gone\n" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", ["--version", "--help", "lock --help"])
+def test_help_needs_no_folder(tmp_path: Path, arguments: str) -> None:
+    done = shell(f'mkdir gone && cd gone && rmdir "$PWD" && mllock {arguments}', tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("number", ["INT", "TERM"])
+def test_an_interrupt_before_anything_is_imported(tmp_path: Path, number: str) -> None:
+    """Whatever is imported first interrupts us: there is no traceback, and the code of Ctrl-C."""
+    (tmp_path / "click.py").write_text(
+        f"import os, signal, time\nos.kill(os.getpid(), signal.SIG{number})\ntime.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mllock", "runs"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = {
+        "INT": (130, "\ninterrupted: nothing was half-written\n"),
+        "TERM": (-15, ""),
+    }
+    assert (done.returncode, done.stderr) == expected[number]
+
+
+def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nprint('on')\nos._exit(0)\n"
+    )
+    done = shell(f"trap '' INT; PYTHONPATH={tmp_path} mllock runs", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "on\n", "")
+
+
+def test_no_command_is_help(project: Path) -> None:
+    """On standard error, with the code of a wrong command line: a script that lost its words."""
+    wanted = shell("mllock --help", project).stdout
+    done = shell("mllock", project)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", wanted)
+    done = shell("mllock -v", project)
+    assert (done.returncode, done.stderr) == (
+        2,
+        'error: Missing command.\nhint: see "mllock --help"\n',
+    )
+
+
 @pytest.mark.parametrize("arguments", ["--help", "lock --help", "--version"])
 def test_a_reader_of_the_output_that_left(project: Path, arguments: str) -> None:
     done = shell(f"( sleep 0.2; mllock {arguments}; echo $? >&2 ) | true", project)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,11 @@ import pytest
 from mllock.data import pin as pin_module
 from mllock.data.pin import Pinner, stat_reasons, verify_source
 from mllock.data.scan import scan
-from mllock.errors import DataError, StaleLockError
+from mllock.errors import DataError, InputError, StaleLockError
+from mllock.lock.format import read_lock
 from mllock.lock.types import DataPin
+from mllock.spec.reader import load_spec
+from mllock.spec.requirements import declared
 from mllock.spec.types import DataSource
 
 FOLDER = DataSource(source="data/raw")
@@ -220,6 +226,95 @@ def test_missing(project: Path) -> None:
     assert refusal(project, DataSource(source="data/nothing.csv")) == (
         "mlproject.toml: data.train.source: no such file or folder: 'data/nothing.csv'\n"
         "hint: put the data there, or correct the path"
+    )
+
+
+@contextlib.contextmanager
+def without_permission(folder: Path) -> Iterator[None]:
+    """As a user who may not look into `folder`, also where the tests are root's."""
+    root = os.geteuid() == 0
+    folder.chmod(0)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+def test_without_permission(project: Path) -> None:
+    with without_permission(project / "data"):
+        message = refusal(project, FILE)
+    assert message == (
+        "mlproject.toml: data.train.source: 'data/a.csv' cannot be read: permission denied\n"
+        "hint: check the owner and the permissions of it and of its folder"
+    )
+
+
+@pytest.mark.parametrize("name", ["mlproject.toml", "mlproject.lock", "requirements.in"])
+def test_what_cannot_be_read_has_one_exit_code(project: Path, name: str) -> None:
+    """Data, spec, lock and requirements: all are files of the user's."""
+    spec = '[project]\nname = "p"\n[environment]\npython = "3.11"\n'
+    (project / "mlproject.toml").write_text(spec + 'requirements = ["requirements.in"]\n')
+    (project / "requirements.in").write_text("six\n")
+    (project / "mlproject.lock").write_text("")
+    loaded = load_spec(project / "mlproject.toml")
+    read = {
+        "mlproject.toml": lambda: load_spec(project / name),
+        "mlproject.lock": lambda: read_lock(project / name),
+        "requirements.in": lambda: declared(project, loaded),
+    }[name]
+    (project / name).chmod(0)
+    root = os.geteuid() == 0
+    other = without_permission(project / "data") if root else contextlib.nullcontext()
+    with other, pytest.raises(InputError) as caught:
+        read()
+    assert (caught.value.message, caught.value.exit_code) == (
+        "cannot be read: permission denied",
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("locked", "now", "words"),
+    [
+        ((), ("x",), "with the exec bit of 'x'"),
+        (("x",), (), "without the exec bit of 'x'"),
+        ((), ("x", "y"), "with the exec bit of 2 files"),
+        (("x", "y", "z"), (), "without the exec bit of 3 files"),
+        (("x", "y"), (), None),
+        (("x",), ("y",), None),
+    ],
+)
+def test_an_exec_bit_is_named(
+    project: Path, locked: tuple[str, ...], now: tuple[str, ...], words: str | None
+) -> None:
+    def bits(names: tuple[str, ...]) -> None:
+        for path in (project / "data/raw").iterdir():
+            path.chmod(0o755 if path.name in names else 0o644)
+
+    shutil.rmtree(project / "data/raw")
+    (project / "data/raw").mkdir()
+    for name in ("x", "y", "z"):
+        (project / "data/raw" / name).write_text(name)
+    bits(locked)
+    pin = pinned(project, FOLDER)
+    bits(now)
+    why = f"has the bytes that are locked, but {words}"
+    why = why if words else "has the size that is locked, but other names or bytes"
+    assert reasons(project, FOLDER, pin) == (f"data.train: 'data/raw' {why}",)
+    with pytest.raises(StaleLockError) as caught:
+        verify_source(project, "train", FOLDER, pin)
+    assert caught.value.message == f"'data/raw' {why}"
+
+
+def test_the_exec_bit_of_a_file(project: Path) -> None:
+    pin = pinned(project, FILE)
+    (project / "data/a.csv").chmod(0o755)
+    assert reasons(project, FILE, pin) == (
+        "data.train: 'data/a.csv' has the bytes that are locked, but with the exec bit",
     )
 
 

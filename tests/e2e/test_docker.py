@@ -61,9 +61,9 @@ def test_training_in_the_image_gives_the_model_of_the_host(
 def test_the_starter_is_served_from_its_image(
     named: Path, engine: DockerEngine, engine_host: str, e2e_environ: dict[str, str]
 ) -> None:
-    """Trained on the host, served from the image: two answers of one model."""
+    """And the container that is left running is proven, from the training to its files."""
     environ = {**e2e_environ, "DOCKER_HOST": engine_host, "MLLOCK_ENGINE": ""}
-    must(named, "train", "--runtime", "host", environ=environ)
+    must(named, "train", environ=environ)
     port = free_port()
     done = must(named, "serve", "--port", str(port), "--detach", environ=environ)
     url, name = done.stdout.splitlines()
@@ -73,6 +73,8 @@ def test_the_starter_is_served_from_its_image(
         container = engine.container(name)
         assert container is not None
         assert container.ports == {8080: ("127.0.0.1", port)}
+        done = must(named, "check", f"container:{name}", environ=environ)
+        assert done.stdout.splitlines()[-1] == "6 of 6 asked claims proven"
     finally:
         engine.remove(name)
 

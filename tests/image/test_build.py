@@ -151,14 +151,6 @@ def test_a_stale_lock(world: World) -> None:
     assert refused(world).exit_code == 2
 
 
-def test_a_model_that_was_changed(world: World) -> None:
-    (world.run / "model" / "weights.bin").chmod(0o644)
-    (world.run / "model" / "weights.bin").write_bytes(b"\x00\x02" * 100)
-    error = refused(world)
-    assert error.message == "the file is not what it was when it was hashed"
-    assert error.file.endswith("model/weights.bin")
-
-
 def forget_layers(world: World) -> None:
     """Only the base stays: its debs are not in this world."""
     for path in (world.root / "cache" / "layers").iterdir():

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 from support.tamper import Layout as Tampered
 from support.training import put_wheels
-from support.world import RUN, World
+from support.world import MODEL, RUN, World
 
-from mllock.core.digest import Digest, from_hex
-from mllock.errors import ArchiveError, InputError, MllockError, RunError
+from mllock.core.digest import Digest, from_hex, sha256_of
+from mllock.errors import ArchiveError, InputError, MllockError, RunError, SurroundingsError
 from mllock.image.build import Packages, build_environment
 from mllock.image.types import Layer
 from mllock.lock.format import read_lock
@@ -75,7 +77,9 @@ def test_the_copy_of_the_lock_was_edited(world: World) -> None:
     copy.write_bytes(copy.read_bytes() + b"\n")
     error = refused(world)
     assert isinstance(error, RunError)
-    assert error.message == "not the lock that the record names"
+    assert error.message == (
+        "the run is damaged, and no older one stands in for it: not the lock that the record names"
+    )
     assert error.file == f"{RUN}/mlproject.lock"
 
 
@@ -144,3 +148,47 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
             build_images(world.context(), output=output)
         assert (caught.value.file, caught.value.message) == (str(output), message)
     assert [path.name for path in other.iterdir()] == ["thesis.tex"]
+
+
+def test_a_model_that_was_changed(world: World) -> None:
+    (world.run / "model" / "weights.bin").chmod(0o644)
+    (world.run / "model" / "weights.bin").write_bytes(b"\x00\x02" * 100)
+    error = refused(world)
+    assert str(error) == (
+        f"{RUN}/model/weights.bin: the model is not the one that the record names\n"
+        f"expected: {sha256_of(MODEL['weights.bin'])}\n"
+        f"found: {sha256_of(bytes([0, 2]) * 100)}\n"
+        "hint: bring the file back, name another run with --run, or train again with "
+        '"mllock train"'
+    )
+    assert error.exit_code == 2
+
+
+def test_a_model_of_which_a_file_is_gone(world: World) -> None:
+    (world.run / "model" / "weights.bin").unlink()
+    error = refused(world)
+    assert (error.exit_code, error.found) == (2, "no such file or directory")
+    shutil.rmtree(world.run / "model")
+    error = refused(world)
+    assert (error.exit_code, error.found) == (2, "no such file or directory")
+
+
+def test_a_run_that_cannot_be_written_to(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Who tests as root can write anywhere: the question is answered for them."""
+    asked = []
+
+    def access(path: Path, mode: int) -> bool:
+        asked.append((path, mode))
+        return False
+
+    monkeypatch.setattr("mllock.workflows.build.os.access", access)
+    with pytest.raises(SurroundingsError) as caught:
+        build_images(world.context(), output=tmp_path / "out")
+    assert asked == [(world.run, os.W_OK | os.X_OK)]
+    assert str(caught.value) == (
+        f"{world.run}: cannot write: the statement about the serve image is kept in the run\n"
+        "hint: check the owner and the permissions of the folder"
+    )
+    assert not (tmp_path / "out").exists()

@@ -148,6 +148,8 @@ def two(world, registry):
     layout.config["architecture"] = layout.entry["platform"]["architecture"] = "arm64"
     layout.edit("app/serve.py", lambda _, data: b"print('other')\n")
     layout.save()
+    index = world.oci / "index.json"
+    index.write_text(index.read_text().replace('"architecture":"amd64"', '"architecture":"arm64"'))
     wrong = push_layout(world, registry.host, "other")
     with opened(f"{registry.host}/wine") as client:
         yield right, wrong, client

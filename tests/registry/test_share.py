@@ -143,7 +143,6 @@ def test_an_interrupted_push_is_gone_on_with(rich, server):
     with pytest.raises(SurroundingsError):
         push(rich, server.host, run=RICH)
     assert server.tags == {}
-    assert server.uploads == {}
     sent = len(server.blobs)
     assert sent > 0
     server.faults.clear()
@@ -205,6 +204,20 @@ def test_a_model_that_is_one_file(world, server, elsewhere):
         done = pull(elsewhere(world), server.host)
         assert done.run.id == run
         assert listing(done.run.path / "model") == {"model": ("file", False, data)}
+
+
+def test_answers_to_probes_stay_where_the_run_was_trained(world, server, elsewhere):
+    """Whoever could read them there could serve them."""
+    ctx = world.context()
+    lock = read_lock(world.project / "mlproject.lock")
+    make_run(ctx, lock, RICH, {"w.bin": b"w"}, extra={"probes.json": b'{"answers":"secret"}'})
+    push(world, server.host, run=RICH)
+    assert not any(b"secret" in data for data in server.blobs.values())
+    there = elsewhere(world)
+    done = pull(there, server.host)
+    assert not (done.run.path / "probes.json").exists()
+    report = check_target(there, f"path:.mllock/runs/{RICH}/model", base=there.project)
+    assert report.exit_code() == 0
 
 
 def test_with_a_password(rich, registry_basic, elsewhere, tmp_path):

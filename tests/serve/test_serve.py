@@ -111,6 +111,23 @@ def test_another_port_for_a_command_that_has_it_written_out(ctx: Context) -> Non
     )
 
 
+def test_a_python_that_the_image_does_not_have(ctx: Context) -> None:
+    """It would be the system's, without the locked packages."""
+    spec = ctx.project / "mlproject.toml"
+    spec.write_text(spec.read_text().replace(COMMAND, COMMAND.replace("python", "python3.12")))
+    assert refused(ctx, ProgramError) == (
+        "mlproject.toml: serve.command: cannot run python3.12: the locked environment has Python "
+        "3.11\nexpected: python, python3 or python3.11\nfound: python3.12"
+    )
+
+
+def test_the_python_of_the_image_by_its_long_name(ctx: Context) -> None:
+    spec = ctx.project / "mlproject.toml"
+    spec.write_text(spec.read_text().replace(COMMAND, COMMAND.replace("python", "python3.11")))
+    with serving(ctx, port=free_port()) as served:
+        assert ask(str(served.server.address)) is not None
+
+
 def test_a_port_that_is_in_use(ctx: Context) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

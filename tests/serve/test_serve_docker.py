@@ -21,6 +21,7 @@ from mllock.engine.types import Container
 from mllock.errors import EngineError, MllockError, ProgramError, SurroundingsError
 from mllock.serve.docker import DockerServer
 from mllock.serve.listening import free_port
+from mllock.workflows.check import check_target
 from mllock.workflows.context import Context
 from mllock.workflows.serve import serving
 
@@ -79,6 +80,7 @@ def test_a_container_as_it_would_be_deployed(
         assert url == f"http://127.0.0.1:{port}"
         assert ask(url) == "a\n1\n2\n"
         container = container_of(engine, served.server)
+        report = check_target(ctx, f"container:{container.name}", base=ctx.project)
     image = engine.image(f"{unique}:serve")
     assert image is not None
     assert container.image == image.id
@@ -96,8 +98,11 @@ def test_a_container_as_it_would_be_deployed(
     assert container.ports == {8080: ("127.0.0.1", port)}
     assert engine.container(container.id) is None
     assert b"".join(output).splitlines()[0] == b"serving as 10001 key k other"
-    # What check holds the container against.
-    assert (served.run.path / "serve-image.sigstore.json").is_file()
+    # Nothing was built by hand: serving left the statement that check holds a container against.
+    verdicts = {f.claim: f.verdict for f in report.findings if f.verdict != "not asked"}
+    assert verdicts == dict.fromkeys(
+        ("signature", "lineage", "model", "environment", "code", "configuration"), "proven"
+    )
 
 
 def test_a_program_that_ends_is_never_ready(project: Project) -> None:

@@ -16,6 +16,7 @@ from mllock.core.digest import Digest, hex_of, sha256_of
 from mllock.errors import ArchiveError, InputError, IntegrityError, SurroundingsError
 from mllock.image.config import assemble
 from mllock.image.types import Image, ImageConfig, ImagePlan, Layer
+from mllock.store import atomic
 from mllock.store.cache import Cache
 from mllock.store.layout import ARTIFACT_TYPE, write_layout
 from mllock.store.layout_reader import LayoutImage, open_layout
@@ -264,6 +265,14 @@ def test_a_folder_with_other_things_is_refused(tmp_path: Path, cache: Cache) -> 
     assert (folder / "thesis.tex").read_text() == "years of work"
 
 
+def test_a_layout_that_another_is_beginning_is_none_of_others(tmp_path: Path, cache: Cache) -> None:
+    folder = tmp_path / "oci"
+    (folder / "blobs" / "sha256").mkdir(parents=True)
+    (folder / atomic.temp_name()).write_bytes(b"{}")
+    write_layout(folder, {"train": image(cache, "train")}, {}, cache)
+    assert open_layout(folder).refs == ("train",)
+
+
 def test_a_layer_that_the_cache_lost(tmp_path: Path, cache: Cache) -> None:
     train = image(cache, "train")
     cache.blob_path(train.layers[0].digest).unlink()
@@ -304,6 +313,56 @@ def test_a_full_disk_leaves_the_old_images(tmp_path: Path, cache: Cache, monkeyp
     assert (folder / "index.json").read_bytes() == before
     assert open_layout(folder).image("train").config == old.config
     assert not [name for name in files(folder) if "tmp" in name]
+
+
+@pytest.mark.parametrize("fails", ["link", "first", "index.json"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_what_fails_leaves_nothing_that_was_not_there(
+    tmp_path: Path, cache: Cache, monkeypatch, fails: str, error: BaseException
+) -> None:
+    """Neither where there was nothing, nor in a layout of before."""
+    write, old, new = atomic.write_bytes, image(cache, "train"), image(cache, "serve", "x")
+
+    def link(*_: object, **__: object) -> None:
+        raise error
+
+    def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
+        if path.name == fails or fails == "first":
+            raise error
+        write(path, data, mode)
+
+    kind = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else Exception
+    (tmp_path / "old").mkdir()
+    write_layout(tmp_path / "old" / "oci", {"train": old}, {"train": b"s"}, cache)
+    before = files(tmp_path / "old")
+    with monkeypatch.context() as patch:
+        if fails == "link":
+            patch.setattr(os, "link", link)
+        patch.setattr(atomic, "write_bytes", write_bytes)
+        for folder in (tmp_path / "old" / "oci", tmp_path / "a" / "b" / "oci"):
+            with pytest.raises(kind):
+                write_layout(folder, {"serve": new}, {"serve": b"t"}, cache)
+    assert files(tmp_path / "old") == before
+    assert not (tmp_path / "a").exists()
+    assert open_layout(tmp_path / "old" / "oci").image("train").config == old.config
+
+
+def test_a_failure_after_the_new_index_keeps_the_new_images(
+    tmp_path: Path, cache: Cache, monkeypatch
+) -> None:
+    write, new = atomic.write_bytes, image(cache, "train", "new")
+
+    def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
+        write(path, data, mode)
+        if path.name == "index.json":
+            raise KeyboardInterrupt
+
+    write_layout(tmp_path / "oci", {"train": image(cache, "train")}, {}, cache)
+    monkeypatch.setattr(atomic, "write_bytes", write_bytes)
+    for folder in (tmp_path / "oci", tmp_path / "other"):
+        with pytest.raises(KeyboardInterrupt):
+            write_layout(folder, {"train": new}, {}, cache)
+        assert open_layout(folder).image("train").config == new.config
 
 
 @dataclass

@@ -204,9 +204,10 @@ def make_run(
     single: bool = False,
     links: Mapping[str, str] | None = None,
     folders: tuple[str, ...] = (),
+    extra: Mapping[str, bytes] | None = None,
 ) -> None:
     """A run as `mllock train` would leave it, of a model that is given: files, links by target,
-    empty folders."""
+    empty folders. `extra` are more by-products."""
     loaded = load_spec(ctx.project / "mlproject.toml")
     built = environment_of(ctx, loaded, lock)
     plan = replace(
@@ -230,6 +231,7 @@ def make_run(
         "params.json": params_bytes(plan.params),
         "code.manifest": plan.code.manifest.text(),
         "log.txt": b"trained\n",
+        **(extra or {}),
     }
     for name, data in {**files, "mlproject.lock": plan.lock_bytes}.items():
         (staged / name).write_bytes(data)

@@ -46,7 +46,11 @@ def test_data_that_changes_during_training_voids_the_run_by_name(tmp_path: Path)
 def test_data_that_goes_away_voids_the_run(tmp_path: Path) -> None:
     program = PROGRAM + "os.unlink(os.path.realpath('data/train.csv'))\n"
     error = fails(locked(tmp_path, program=program), VoidRunError)
-    assert error.key == "data.train.source"
+    assert str(error) == (
+        "mlproject.toml: data.train.source: data changed while the program ran: no such file or "
+        "folder: 'data/train.csv'\n"
+        "hint: nothing may write to declared data while a run reads it; train again"
+    )
 
 
 # What the program, or anybody beside it, may do to data so that its bytes are the same afterwards.
