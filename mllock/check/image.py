@@ -30,6 +30,7 @@ from mllock.store.oci_json import Descriptor
 __all__ = [
     "APP",
     "CARRIED",
+    "CARRIED_FILES",
     "ImageSource",
     "carried_once",
     "culprits_of",
@@ -44,7 +45,7 @@ CARRIED = "opt/mllock"
 STATUS = "var/lib/dpkg/status.d/"
 MAX_NAMED_LAYERS = 3
 MAX_CARRIED = 8
-_CARRIED_FILES = frozenset(
+CARRIED_FILES = frozenset(
     f"{CARRIED}/{name}" for name in ("mlproject.lock", "model.manifest", "record.sigstore.json")
 )
 
@@ -157,7 +158,7 @@ def carried_once() -> Callable[[str], bool]:
     """Which files of one image are kept in memory: those that it carries about itself, and not as
     often as its layers like. What is not kept is still hashed, and is not what was signed."""
     left = iter(range(MAX_CARRIED))
-    return lambda path: path in _CARRIED_FILES and next(left, None) is not None
+    return lambda path: path in CARRIED_FILES and next(left, None) is not None
 
 
 def is_ours(path: str) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from mllock.check.evidence import Problem
 from mllock.check.folder import SLACK
+from mllock.check.image import CARRIED_FILES
 from mllock.check.live_lists import ENGINE_FILES, SCRATCH
 from mllock.check.types import Difference
 from mllock.core.digest import Digest
@@ -132,7 +133,7 @@ def _too_much(path: str, size: int, most: int) -> Problem:
 
 
 def _file(source: Source, member: StreamMember) -> Member:
-    keep = member.path.startswith("opt/mllock/") and member.size <= MAX_KEPT
+    keep = member.path in CARRIED_FILES and member.size <= MAX_KEPT
     hasher = hashlib.sha256()
     content: list[bytes] = []
     for piece in source.pieces(member.size):

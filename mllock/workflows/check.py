@@ -169,7 +169,7 @@ def _image(asked: _Asked, layout: ImageSource) -> tuple[Evidence, str]:
     facts = read_image(layout, ref)
     carried = side.carried_files(facts)
     statement = _best(_in_layout(asked, layout, facts), facts)
-    _refuse_training(asked, None, named=ref == "train")
+    _refuse_training(asked, None, named=ref == "train" or ref.endswith("-train"))
     source, why = _named(asked) or _for_image(asked, facts, statement, carried)
     if source.run is not None and not _is_about(statement, facts):
         data = side.read_optional(source.run.path / side.STATEMENT)

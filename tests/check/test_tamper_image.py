@@ -7,7 +7,7 @@ import json
 import pytest
 from support.layers import compact, info, tar
 from support.tamper import Layout, flip
-from support.world import RUN, finding, paths, verdicts
+from support.world import finding, paths, verdicts
 
 SITE = "opt/venv/lib/python3.11/site-packages"
 
@@ -197,22 +197,6 @@ def test_the_config(world, key, value, path):
     assert path in paths(report, "configuration")
     expected = "refuted" if key in ("User", "WorkingDir", "Env") else "unproven"
     assert verdicts(report)["environment"] == expected
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "path"),
-    [
-        ("platform", {"os": "windows", "architecture": "arm64"}, "index.json: serve.platform"),
-        ("artifactType", "text/plain", "index.json: serve.artifactType"),
-    ],
-)
-def test_what_no_digest_covers_in_index_json(world, key, value, path):
-    layout = Layout(world.oci)
-    layout.entry[key] = value
-    (world.oci / "index.json").write_bytes(compact(layout.index))
-    report = check(world, run=RUN)
-    assert paths(report, "configuration") == [path]
-    assert report.exit_code() == 1
 
 
 def test_a_config_with_other_bytes_and_the_same_meaning(world):

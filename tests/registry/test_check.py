@@ -74,9 +74,10 @@ def test_the_tag_was_moved(world, registry):
 
 def test_the_tag_was_moved_to_a_training_image(world, registry):
     deploy(world, registry.host, "train")
-    with pytest.raises(InputError) as caught:
-        check(world, registry.host)
-    assert "a training image holds no model" in str(caught.value)
+    report = check(world, registry.host)
+    assert verdicts(report)["model"] == "refuted"
+    assert "image statement: kind" in paths(report, "configuration")
+    assert report.exit_code() == 1
 
 
 def test_a_digest_does_not_move(world, registry):
