@@ -29,6 +29,7 @@ from mllock.probes.address import Address
 from mllock.processes import held_interrupts
 from mllock.serve.listening import refuse_used_port
 from mllock.serve.types import ServePlan, Server
+from mllock.spec.command import with_port
 from mllock.spec.types import Serve
 from mllock.train.container import KIND_LABEL, OWNER_LABEL, TMP
 from mllock.train.leftovers import Claim, remove_leftovers
@@ -95,7 +96,8 @@ class DockerServeRuntime:
             try:
                 with held_interrupts():
                     container = self._engine.create(self._plan(plan, image, name, labels))
-                self._reporter.step("serving: " + " ".join(plan.serve.command))
+                command = with_port(plan.serve.command, plan.serve.port)
+                self._reporter.step("serving: " + " ".join(command))
                 self._engine.start(container)
                 server = DockerServer(
                     self._engine, container, name, plan.serve.port, log, self._grace
