@@ -63,8 +63,11 @@ def connect(environ: Mapping[str, str]) -> DockerEngine:
     settings = _settings(environ)
     endpoint = settings.get("base_url") or _USUAL
     shown = plain_endpoint(endpoint)
-    if endpoint.startswith("unix://") and not os.path.exists(endpoint.removeprefix("unix://")):
-        raise unreachable(shown, "no such socket")
+    if endpoint.startswith("unix://"):
+        try:
+            os.stat(endpoint.removeprefix("unix://"))
+        except OSError as error:
+            raise unreachable(shown, str(error)) from error
     version = _api_version(settings, shown)
     client = _client(settings, shown, version, ANSWER)
     try:

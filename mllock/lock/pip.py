@@ -88,7 +88,7 @@ class Pip:
         done = processes.run_together(
             [[sys.executable, "-m", *_download(source, target, options)] for source in sources],
             folder=folder,
-            variables=clean_environ(self.environ),
+            variables=self._variables(folder),
             logs=[folder / f"{source}.log" for source in sources],
         )
         for one in done:
@@ -96,18 +96,21 @@ class Pip:
         return all(one.code == 0 for one in done)
 
     def _run(self, folder: Path, module: str, *arguments: str) -> Output:
-        # What pip unpacks is in our folder, so that it goes with it when pip is interrupted.
-        temporary = folder.absolute() / "pip-tmp"
-        temporary.mkdir(exist_ok=True)
         done = processes.run(
             [sys.executable, "-m", module, *arguments],
             folder=folder,
-            variables=clean_environ(self.environ) | {"TMPDIR": str(temporary)},
+            variables=self._variables(folder),
             merged=True,
         )
         text = done.output.decode("utf-8", "replace")
         self._tell(module, text)
         return Output(code=done.code, text=text)
+
+    def _variables(self, folder: Path) -> dict[str, str]:
+        # pip unpacks hundreds of megabytes, and clears up after itself only if nobody stops it.
+        temporary = folder.absolute() / "pip-tmp"
+        temporary.mkdir(exist_ok=True)
+        return clean_environ(self.environ) | {"TMPDIR": str(temporary)}
 
     def _tell(self, module: str, text: str) -> None:
         for line in _lines(text):
