@@ -7,6 +7,7 @@ The order of choice is documented in docs/reference/check.md.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,11 +174,13 @@ def find_manifest(
 
 
 def kept_files(run: RunFolder | None) -> dict[str, Digest]:
-    """What the run folder keeps beside the record, as it is now."""
+    """What the run folder keeps beside the record, as it is now; less what is not for this user."""
     found: dict[str, Digest] = {}
     for name in KEPT if run is not None else ():
         assert run is not None
-        data = read_optional(run.path / name)
+        data = None
+        with contextlib.suppress(PermissionError):
+            data = read_optional(run.path / name)
         if data is not None:
             found[name] = sha256_of(data)
     return found

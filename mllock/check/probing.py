@@ -78,7 +78,14 @@ def ask_recorded(
             problem=f"run {record.run_id} recorded no probes",
             cure="declare [serve] probes, and train again",
         )
-    data = None if source.folder is None else read_optional(source.folder / NAME)
+    try:
+        data = None if source.folder is None else read_optional(source.folder / NAME)
+    except PermissionError:
+        return ProbesSeen(
+            url=url,
+            problem=f"{NAME} of run {record.run_id} is for its owner only",
+            cure="check as the user who trained it",
+        )
     if data is None:
         return ProbesSeen(
             url=url,

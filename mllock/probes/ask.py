@@ -21,7 +21,8 @@ from mllock.probes.types import Answer, Probe
 
 __all__ = ["SECONDS", "Ask", "NoAnswerError", "ask", "ask_probe"]
 
-SECONDS = 30.0
+# Large models take their time to answer.
+SECONDS = 120.0
 _CHUNK = 64 * 1024
 _MAX_TYPE = 200
 

@@ -35,6 +35,9 @@ __all__ = [
 
 NAME = "probes.json"
 MAX_ANSWER = 4 * 1024 * 1024
+MAX_FILE = canonical.MAX_BYTES
+# What is around the probes in the file, generously.
+_FRAME = 4096
 
 
 def record_answers(probes: Sequence[Probe], ask: Ask, *, file: str, code: Digest) -> Recording:
@@ -42,7 +45,8 @@ def record_answers(probes: Sequence[Probe], ask: Ask, *, file: str, code: Digest
 
     Raises ProgramError that names the line for an answer that cannot be recorded.
     """
-    exchanges = []
+    exchanges: list[Exchange] = []
+    size = _FRAME
     for probe in probes:
         try:
             answer = ask(probe, most=MAX_ANSWER)
@@ -50,6 +54,9 @@ def record_answers(probes: Sequence[Probe], ask: Ask, *, file: str, code: Digest
             raise _failed(f"the probe got no answer: {error}", probe, file) from error
         _recordable(probe, answer, file)
         exchanges.append(Exchange(probe=probe, answer=answer))
+        size += len(canonical.dumps(_exchange(exchanges[-1])))
+        if size > MAX_FILE:
+            raise _failed(f"the answers have more than {MAX_FILE} bytes together", probe, file)
     return Recording(salt=secrets.token_hex(32), code=code, exchanges=tuple(exchanges))
 
 

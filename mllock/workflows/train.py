@@ -207,7 +207,7 @@ def _record_probes(
     except ProgramError as error:
         error.hint = error.hint or f"its log is .mllock/runs/{plan.run_id}/{LOG}"
         raise
-    log.unlink()
+    log.unlink(missing_ok=True)
     return answers
 
 

@@ -6,7 +6,11 @@ Nothing is asked of an address because an unsigned file says so.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +65,51 @@ def test_answers_that_are_gone(mine: Deployed, listening):
     assert finding(report).cure == f"check where run {mine.run.name} is"
     assert report.exit_code() == 3
     assert asked == []
+
+
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from mllock.attest.policy import Trust
+from mllock.check.evidence import Signed
+from mllock.check.expected import Source, kept_files
+from mllock.check.probing import ask_recorded
+from mllock.probes.address import parse_address
+from mllock.train.runs import RunFolder
+run = RunFolder(Path(sys.argv[1]))
+trust = Trust(status="own key", reason="", fingerprint="", payload=run.bundle().payload)
+source = Source(name="x", data=run.bundle_bytes(), folder=run.path, run=run)
+signed = Signed(name="x", trust=trust, value=run.record())
+address = parse_address("http://127.0.0.1:1")
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+print(sorted(kept_files(run)))
+print(ask_recorded(address, source, signed).problem)
+"""
+
+
+def test_answers_are_for_their_owner_and_stop_nobody_else(tmp_path: Path, mine: Deployed):
+    """Other checks of a project that several users share go on without them."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        shutil.copytree(mine.run, folder / mine.run.name)
+        folder.chmod(0o755)
+        if os.geteuid() != 0:  # who cannot be somebody else takes the file from himself
+            (folder / mine.run.name / "probes.json").chmod(0)
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, str(folder / mine.run.name)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        shutil.rmtree(folder)
+    assert done.stderr == ""
+    kept, problem = done.stdout.splitlines()
+    assert "record.json" in kept
+    assert "probes.json" not in kept
+    assert problem == f"probes.json of run {mine.run.name} is for its owner only"
 
 
 def test_a_record_by_an_unknown_key_sends_nothing(mine: Deployed, listening, tmp_path: Path):

@@ -181,6 +181,20 @@ def test_too_large_an_answer():
     assert str(error) == "probes.jsonl:7: POST /p: the answer has more than 4194304 bytes"
 
 
+def test_too_large_answers_together(monkeypatch: pytest.MonkeyPatch):
+    """What could not be read again is not recorded."""
+    monkeypatch.setattr("mllock.probes.recording.MAX_FILE", 10_000)
+    probes = [Probe(line=n, method="POST", path="/p") for n in (1, 2)]
+    with (
+        answering(lambda h, b: reply(h, 200, b"x" * 3000)) as url,
+        pytest.raises(ProgramError) as caught,
+    ):
+        ask_all(url, *probes)
+    assert str(caught.value) == (
+        "probes.jsonl:2: POST /p: the answers have more than 10000 bytes together"
+    )
+
+
 def test_an_answer_that_is_encoded():
     headers = {"Content-Encoding": "gzip"}
     with (
