@@ -29,6 +29,8 @@ AUTHORIZATION = "MLLOCK_PROBE_AUTHORIZATION"
 SLACK = 64 * 1024
 # RFC 9110 and 6585: not now, and not an answer of the program.
 _NOT_NOW = frozenset({429, 502, 503, 504})
+# RFC 9110: not for you, whatever the program would have said.
+_NOT_FOR_US = frozenset({401, 403, 407})
 
 
 def authorization(address: Address, environ: Mapping[str, str]) -> dict[str, str]:
@@ -141,6 +143,10 @@ def _ask(
 ) -> Answer:
     most = len(exchange.answer.body) + SLACK
     found = ask_probe(address, exchange.probe, most=most, seconds=seconds, headers=headers)
-    if found.status in _NOT_NOW and found.status != exchange.answer.status:
+    if found.status == exchange.answer.status:
+        return found
+    if found.status in _NOT_NOW:
         raise NoAnswerError(f"it answers with status {found.status}")
+    if found.status in _NOT_FOR_US:
+        raise NoAnswerError(f"it answers with status {found.status}: does it want {AUTHORIZATION}?")
     return found

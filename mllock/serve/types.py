@@ -6,6 +6,7 @@ program runs, after it nothing of it is left, however the block ends.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ class ServePlan:
     model: TreeManifest
     model_root: Path
     model_path: str
-    variables: dict[str, str]
+    variables: Mapping[str, str]
     port: int | None
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class ProbePlan:
     code: TreeManifest
     runtime: ServeRuntime
     reporter: Reporter
-    variables: dict[str, str]
+    variables: Mapping[str, str]
 
     def keep_code(self, project: Path, folder: Path) -> None:
         """Copy the serving code to `folder` now: who trains for hours may go on writing."""
@@ -92,13 +93,13 @@ class ProbePlan:
             if code is not None:
                 raise ended_early(server, code, "while it answered the probes") from None
             raise
-        for sentence in restless(recording, ask, file=self.file):
-            self.reporter.warn(f"{sentence}\n{_RESTLESS}")
         if not server.listens():
             raise SurroundingsError(
-                f"another program listens on port {server.address.port}",
-                hint="the answers may be its own, and are thrown away; train again",
+                f"it was not the serving program alone that listened on port {server.address.port}",
+                hint="the answers may be somebody else's, and are thrown away; train again",
             )
+        for sentence in restless(recording, ask, file=self.file):
+            self.reporter.warn(f"{sentence}\n{_RESTLESS}")
         return recording
 
 

@@ -201,6 +201,14 @@ def test_not_now(deployed: Deployed, status: int):
         assert refuses(deployed, url) == no_answer(url, f"it answers with status {status}")
 
 
+@pytest.mark.parametrize("status", [401, 403, 407])
+def test_not_for_us(deployed: Deployed, status: int):
+    with everything(status, b"") as url:
+        assert refuses(deployed, url) == no_answer(
+            url, f"it answers with status {status}: does it want MLLOCK_PROBE_AUTHORIZATION?"
+        )
+
+
 def test_too_slow(deployed: Deployed):
     stop = threading.Event()
     recording = parse_recording((deployed.run / "probes.json").read_bytes())

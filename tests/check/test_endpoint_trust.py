@@ -68,7 +68,7 @@ def test_answers_that_are_gone(mine: Deployed, listening):
 
 
 AS_NOBODY = """
-import encodings.idna, os, sys  # later, nobody may read where it lies
+import os, sys
 from pathlib import Path
 from mllock.attest.policy import Trust
 from mllock.check.evidence import Signed
@@ -77,14 +77,15 @@ from mllock.check.probing import ask_recorded
 from mllock.probes.address import parse_address
 from mllock.train.runs import RunFolder
 run = RunFolder(Path(sys.argv[1]))
-trust = Trust(status="own key", reason="", fingerprint="", payload=b"verified")
+trust = Trust(status="own key", reason="", fingerprint="", payload=run.bundle().payload)
 source = Source(name="x", data=run.bundle_bytes(), folder=run.path, run=run)
 signed = Signed(name="x", trust=trust, value=run.record())
+address = parse_address("http://127.0.0.1:1")
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
 print(sorted(kept_files(run)))
-print(ask_recorded(parse_address("http://127.0.0.1:1"), source, signed).problem)
+print(ask_recorded(address, source, signed).problem)
 """
 
 

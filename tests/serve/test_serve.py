@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import time
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -237,6 +238,37 @@ def test_without_a_health_path_listening_is_ready(ctx: Context) -> None:
         "0.5 s: it listens on no port\n"
         f"expected: a program that listens on port {port}\n"
         "found: no output"
+    )
+
+
+STRANGER = """\
+import pathlib, subprocess, sys, time
+stranger = subprocess.Popen([sys.executable, "-c", sys.argv[2], sys.argv[1]],
+                            start_new_session=True, stdout=subprocess.DEVNULL)
+pathlib.Path(sys.argv[3]).write_text(str(stranger.pid))
+time.sleep(60)
+"""
+
+
+def test_the_answers_of_somebody_else_count_for_nothing(ctx: Context, tmp_path: Path) -> None:
+    """A program outside of the session answers on the very port, health and all."""
+    stranger = SERVER.replace("weights = pathlib", "weights = '' #")
+    spec = ctx.project / "mlproject.toml"
+    words = f'"{{port}}", {json.dumps(stranger)}, "{tmp_path}/stranger"]'
+    spec.write_text(spec.read_text().replace('"{port}"]', words))
+    (ctx.project / "serve.py").write_text(STRANGER)
+    port = free_port()
+    try:
+        message = refused(ctx, ProgramError, port=port, patience=3.0)
+        give_up = time.monotonic() + 30
+        while not listens(port) and time.monotonic() < give_up:
+            time.sleep(0.05)
+        assert ask(f"http://127.0.0.1:{port}") == {"weights": "", "x": 0.2}
+    finally:
+        os.kill(int((tmp_path / "stranger").read_text()), signal.SIGKILL)
+    assert message.splitlines()[0] == (
+        "mlproject.toml: serve.health: the serving program did not answer GET /healthz within 3 s: "
+        "it listens on no port"
     )
 
 

@@ -223,6 +223,24 @@ def test_answers_that_do_not_hold_are_said(tmp_path: Path) -> None:
     assert [json.loads(e.answer.body)["time"] for e in recording.exchanges] == [[0], [1]]
 
 
+def test_answers_of_a_program_that_left_its_port_are_thrown_away(tmp_path: Path) -> None:
+    """Who listens there by then, and since when, nobody can say."""
+    server = SERVER.replace(
+        'if question.get("fail")',
+        'if question["x"] == 7:\n            server.socket.close()\n'
+        '        if question.get("fail")',
+    )
+    probes = '{"path": "/predict", "body": {"x": 3}}\n{"path": "/predict", "body": {"x": 7}}\n'
+    ctx = locked(tmp_path, **with_serve(server=server, probes=probes))
+    with pytest.raises(SurroundingsError) as caught:
+        go(ctx)
+    assert caught.value.message.startswith(
+        "it was not the serving program alone that listened on port "
+    )
+    assert list_runs(ctx.runs) == ()
+    assert list((ctx.state / "tmp").iterdir()) == []
+
+
 NOSY = SERVER.replace(
     "print(",
     "files = sorted(str(p) for p in pathlib.Path('.').rglob('*') if p.is_file())\n"
