@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,23 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.exported import ENGINE, exported, ours
 from support.world import World
 
 from mllock.cli.main import run
 from mllock.core.digest import sha256_of
 from mllock.engine.docker import DockerEngine
-from mllock.engine.types import ContainerPlan, EngineImage
+from mllock.engine.types import EngineImage
 from mllock.errors import EngineError
-from mllock.image.read import Member, merge, read_layer
 from mllock.store.layout_reader import open_layout
 from mllock.workflows import load
 from mllock.workflows.build import BuildResult, build_images
 from mllock.workflows.load import load_image
-
-# What the engine itself puts into a container's tree (docs/reference/check.md).
-ENGINE = {".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "proc", "sys", "etc"} | {
-    f"etc/{name}" for name in ("hostname", "hosts", "mtab", "resolv.conf")
-}
 
 
 @pytest.fixture
@@ -41,43 +34,6 @@ def built(world: World, engine: DockerEngine, unique: str) -> Iterator[BuildResu
                 engine.remove(container.id)
             for tag in image.tags:
                 engine.untag(tag)
-
-
-def exported(engine: DockerEngine, reference: str, unique: str) -> dict[str, Member]:
-    """The merged tree of a container of the image, as the engine has it."""
-    made = engine.create(ContainerPlan(image=reference, command=("x",), labels={"test": unique}))
-    with engine.export(made) as chunks:
-        data = io.BytesIO(b"".join(chunks))
-    with tarfile.open(fileobj=data) as tar:
-        found = dict(members(tar))
-    engine.remove(made)
-    return found
-
-
-def members(tar: tarfile.TarFile) -> Iterator[tuple[str, Member]]:
-    for item in tar:
-        path = item.name.rstrip("/")
-        # Engine 20.10 writes the whole st_mode.
-        owner: dict[str, Any] = {"mode": item.mode & 0o7777, "uid": item.uid, "gid": item.gid}
-        if item.isdir():
-            yield path, Member(kind="folder", **owner)
-        elif item.issym():
-            yield path, Member(kind="symlink", target=item.linkname, **owner)
-        else:
-            assert item.isreg(), item
-            file = tar.extractfile(item)
-            assert file is not None
-            content = file.read()
-            yield path, Member(kind="file", size=item.size, digest=sha256_of(content), **owner)
-
-
-def ours(layout: Path, ref: str) -> dict[str, Member]:
-    found = open_layout(layout)
-    image = found.image(ref)
-    return merge(
-        read_layer(found.stream(layer), layer.digest, hashed=lambda _: True)
-        for layer in image.layers
-    )
 
 
 @pytest.mark.parametrize("kind", ["train", "serve"])

@@ -6,8 +6,10 @@ import dataclasses
 import json
 import subprocess
 import tempfile
+from pathlib import Path
 
 import pytest
+from support.exported import ENGINE, exported, ours
 from support.layers import BUNDLE
 from support.oci_push import opened
 from support.small_registry import small_registry
@@ -101,6 +103,22 @@ def test_skopeo_and_umoci(world, registry, tmp_path):
 
 
 @pytest.mark.tools
+def test_docker_pulls(world, registry, engine, engine_host, unique):
+    build(world, f"{registry.host}/{unique}:v1", "serve")
+    name = f"{registry.host}/{unique}:v1"
+    tool("docker", "--host", engine_host, "pull", "--quiet", name)
+    try:
+        there = engine.image(name)
+        assert there is not None
+        assert there.id == open_layout(world.oci).image("serve").config_digest
+        found, expected = exported(engine, name, unique), ours(world.oci, "serve")
+    finally:
+        engine.untag(name)
+    assert {path: found.get(path) for path in expected} == expected
+    assert set(found) - set(expected) - ENGINE == set()
+
+
+@pytest.mark.tools
 def test_podman_pulls(world, registry, tmp_path):
     build(world, f"{registry.host}/team/wine:v1", "serve")
     image = open_layout(world.oci).image("serve")
@@ -110,7 +128,11 @@ def test_podman_pulls(world, registry, tmp_path):
                   "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs")  # fmt: skip
         tool(*podman, "pull", "--quiet", "--tls-verify=false", name)
         (found,) = json.loads(tool(*podman, "image", "inspect", name))
+        root = tool(*podman, "image", "mount", name).strip()
+        merged = unpacked(Path(root))
+        tool(*podman, "image", "unmount", name)
         tool(*podman, "rmi", "--all", "--force")
+    assert merged == ours(world.oci, "serve")
     assert found["Digest"] == image.manifest_digest
     assert f"sha256:{found['Id']}" == image.config_digest
     assert found["RootFS"]["Layers"] == image.config_value["rootfs"]["diff_ids"]
