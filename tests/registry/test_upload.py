@@ -86,6 +86,27 @@ def test_it_begins_again_where_the_registry_has_forgotten(server):
     assert sum(moved) == len(LARGE)
 
 
+def test_what_a_broken_request_wrote_late(server):
+    """It goes on writing what it had of a broken request after it said how far it was."""
+
+    def late(request):
+        upload = request.registry.uploads[request.path.rpartition("/")[2].partition("?")[0]]
+        request.registry.faults.append(fault("PUT", lambda r: wrong(r, upload), times=1))
+        request.connection.shutdown(2)
+        request.hang_up()
+
+    def wrong(request, upload):
+        upload += b"late"
+        request.rfile.read(int(request.headers["Content-Length"]))
+        server.uploads.clear()
+        request.error(400, "DIGEST_INVALID")
+
+    server.faults.append(fault("PUT", late, times=1))
+    assert push(server, b"small") == "uploaded"
+    assert server.blobs["a", sha(b"small")] == b"small"
+    assert server.methods("uploads") == ["POST", "PUT", "GET", "PUT", "GET", "POST", "PUT"]
+
+
 def test_docker_registry_goes_on_after_a_broken_chunk(registry):
     """It forgets an upload whose chunk broke off: the blob begins again, and is whole."""
     from mllock.store.registry import upload

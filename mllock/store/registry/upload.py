@@ -139,6 +139,7 @@ class _Upload:
         self._what = what
         self._advance = advance
         self._counted = 0
+        self._again = False
         self._location = ""
         self._deadline = registry.limits.deadline(source.size)
 
@@ -153,6 +154,7 @@ class _Upload:
                     return
                 except TransientError as error:
                     tries += 1
+                    self._again = True
                     limits = self._registry.limits
                     if tries > limits.retries or self._deadline.left <= error.wait:
                         raise self._gave_up(error) from error
@@ -235,14 +237,17 @@ class _Upload:
     def _finish(self, file: _File, at: int) -> None:
         separator = "&" if "?" in self._location else "?"
         digest = urllib.parse.urlencode({"digest": self._source.digest})
+        # What a broken request still wrote while we asked where it got to is in the blob, too: of
+        # an upload that was gone on with, "not that digest" (400) is a reason to begin again.
+        broken = (400, 404, 416) if self._again else (404, 416)
         reply = self._ask(
             "PUT",
-            ok=(201, 204, 404, 416),
+            ok=(201, 204, *broken),
             target=f"{self._location}{separator}{digest}",
             headers=_BINARY,
             part=(file, at, self._source.size),
         )
-        if reply.status in (404, 416):
+        if reply.status in broken:
             raise TransientError("the upload was broken off")
         _same_digest(self._registry, reply, self._source.digest)
         self._count(self._source.size)
