@@ -20,7 +20,7 @@ from mllock.image.types import ENVIRONMENT_KINDS
 from mllock.train.record import Record
 
 __all__ = ["APP", "IN_THE_IMAGE", "claim_of", "code", "configuration", "environment"]
-__all__ += ["named_for", "no_statement", "trained_elsewhere", "unreadable"]
+__all__ += ["named_for", "no_statement", "statement_of_another", "trained_elsewhere", "unreadable"]
 
 APP = "app"
 CARRIED = "opt/mllock"
@@ -109,16 +109,8 @@ def environment(evidence: Evidence, record: Record) -> Finding:
         *_environment_settings(document, image),
         *_removed(document, image),
         *_written_over(document, image),
+        *statement_of_another(evidence, record),
     ]
-    statement = None if evidence.statement is None else evidence.statement.usable
-    if statement is not None and statement.environment != record.environment:
-        differences.append(
-            Difference(
-                path="image statement: environment",
-                expected=record.environment,
-                found=statement.environment,
-            )
-        )
     if differences:
         return refuted(
             "environment",
@@ -144,6 +136,17 @@ def trained_elsewhere(record: Record, same: str, source: str) -> Finding | None:
         "or accept it with --allow-unproven environment",
         source=source,
     )
+
+
+def statement_of_another(evidence: Evidence, record: Record) -> Iterator[Difference]:
+    """The image statement names the environment that the record names."""
+    statement = None if evidence.statement is None else evidence.statement.usable
+    if statement is not None and statement.environment != record.environment:
+        yield Difference(
+            path="image statement: environment",
+            expected=record.environment,
+            found=statement.environment,
+        )
 
 
 def _environment_layers(document: Document, image: ImageFacts) -> Iterator[Difference]:

@@ -12,7 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from mllock.attest.image_statement import ImageStatement
-from mllock.check.claims_image import APP, claim_of, no_statement, trained_elsewhere
+from mllock.check.claims_image import (
+    APP,
+    claim_of,
+    no_statement,
+    statement_of_another,
+    trained_elsewhere,
+)
 from mllock.check.claims_model import model_in
 from mllock.check.compare import compare_trees, tree_below
 from mllock.check.document import document_of
@@ -85,15 +91,7 @@ def environment(evidence: Evidence, record: Record) -> Finding:
             differences.append(
                 Difference(path=f"layer {number}", expected=digest, found=facts.missing[digest])
             )
-    statement = _statement(evidence)
-    if statement is not None and statement.environment != record.environment:
-        differences.append(
-            Difference(
-                path="image statement: environment",
-                expected=record.environment,
-                found=statement.environment,
-            )
-        )
+    differences += statement_of_another(evidence, record)
     if differences:
         reason = "not the environment that the record names"
         return refuted("environment", reason, differences, source=_SOURCE, level="B")

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,6 +37,7 @@ from mllock.store.oci_json import (
     Descriptor,
     read_manifest,
 )
+from mllock.store.turns import turn
 
 __all__ = ["ARTIFACT_TYPE", "refuse_loss", "refuse_other_folders", "write_layout"]
 
@@ -92,7 +92,7 @@ def write_layout(
     except OSError as error:
         remove_folders(new)
         raise atomic.cannot_write(folder, error) from error
-    with _locked(folder):
+    with turn(folder):
         with nothing_half(folder, new):
             atomic.remove_old_temporaries(place)
             there = _sort_out(folder, images, keep, ours)
@@ -329,7 +329,7 @@ def refuse_loss(folder: Path, names: Iterable[str], ours: Callable[[LayoutImage]
     Raises InputError. `write_layout` asks this itself; asking before the work is done is kind.
     """
     if (folder / "oci-layout").is_file():
-        with _locked(folder):
+        with turn(folder):
             _sort_out(folder, names, lambda _: False, ours)
 
 
@@ -368,13 +368,3 @@ def _remove_unnamed(folder: Path) -> None:
     for path in (folder / "blobs" / "sha256").iterdir():
         if _HEX.fullmatch(path.name) and path.name not in named:
             path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -19,9 +19,10 @@ from mllock.image.environment import image_variables
 from mllock.image.types import ImageConfig, Layer
 from mllock.lock.types import DebianPackage, Lock, PythonPackage
 from mllock.spec.loaded import LoadedSpec
+from mllock.train.venv import FetchWheels
 from mllock.workflows.context import Context
 
-__all__ = ["BuiltEnvironment", "environment_of", "platform_of"]
+__all__ = ["BuiltEnvironment", "environment_of", "locked_wheels", "platform_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,8 +49,10 @@ def platform_of(loaded: LoadedSpec) -> str:
     return loaded.spec.environment.platforms[0]
 
 
-def _packages(ctx: Context, loaded: LoadedSpec, lock: Lock) -> Packages:
-    def wheels(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
+def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
+    """The wheels of `lock`, from the cache or wherever pip finds them."""
+
+    def fetch(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
         from mllock.lock.python import fetch_wheels
         from mllock.lock.target import target_of
 
@@ -61,6 +64,10 @@ def _packages(ctx: Context, loaded: LoadedSpec, lock: Lock) -> Packages:
             reporter=ctx.reporter,
         )
 
+    return fetch
+
+
+def _packages(ctx: Context, loaded: LoadedSpec, lock: Lock) -> Packages:
     def debs(packages: Sequence[DebianPackage]) -> Mapping[str, Path]:
         from mllock.lock.debian import fetch_debs
 
@@ -73,4 +80,4 @@ def _packages(ctx: Context, loaded: LoadedSpec, lock: Lock) -> Packages:
             blobs=ctx.cache,
         )
 
-    return Packages(wheels=wheels, debs=debs)
+    return Packages(wheels=locked_wheels(ctx, lock), debs=debs)

@@ -25,7 +25,7 @@ from mllock.spec.loaded import LoadedSpec
 from mllock.train.types import Runtime
 from mllock.workflows.context import Context
 from mllock.workflows.engine import engine_if_any, engine_of
-from mllock.workflows.serving import locked_wheels
+from mllock.workflows.environment import locked_wheels
 
 __all__ = [
     "HasEnvironment",

@@ -7,27 +7,25 @@ has just been trained, for as long as it takes to ask it.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from mllock.core.digest import Digest
 from mllock.engine.ports import Engine
 from mllock.errors import SpecError
-from mllock.lock.types import Lock, PythonPackage
+from mllock.lock.types import Lock
 from mllock.serve.types import ServePlan, ServeRuntime
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.types import Serve
 from mllock.train.runs import RunFolder, new_run_id
 from mllock.train.types import Runtime
-from mllock.train.venv import FetchWheels
 from mllock.workflows.context import Context
+from mllock.workflows.environment import locked_wheels
 
 __all__ = [
     "code_patterns",
     "docker_serve_runtime",
     "host_serve_runtime",
-    "locked_wheels",
     "runtime_variables",
     "serve_of",
 ]
@@ -88,24 +86,6 @@ def docker_serve_runtime(
         output=output,
         detached=detached,
     )
-
-
-def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
-    """The wheels of `lock`, from the cache or wherever pip finds them."""
-
-    def fetch(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
-        from mllock.lock.python import fetch_wheels
-        from mllock.lock.target import target_of
-
-        return fetch_wheels(
-            packages,
-            ctx.cache,
-            target=target_of(lock),
-            environ=ctx.environ,
-            reporter=ctx.reporter,
-        )
-
-    return fetch
 
 
 def serve_of(loaded: LoadedSpec) -> Serve:
