@@ -9,32 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.releases import LATER, NOW, folder, put_release, put_revocations, release_of
+from support.releases import (
+    LATER,
+    NOW,
+    answer,
+    ask,
+    folder,
+    put_release,
+    put_revocations,
+    release_of,
+    said,
+)
 from support.world import OTHER, RUN, World, finding, paths, verdicts
 
-from mllock.check.types import Finding, Report
 from mllock.core.digest import sha256_of
 from mllock.errors import InputError
 
 FOLDER = ".mllock/releases"
 DAY = dt.timedelta(days=1)
-
-
-def ask(world: World, target: str | None = None, **options: Any) -> Report:
-    options = {"stage": "production", "now": NOW, "accepted": ["environment"]} | options
-    return world.check(target or str(world.deployed()), **options)
-
-
-def answer(world: World, target: str | None = None, **options: Any) -> Finding:
-    """The finding; nothing but a proven one, and nothing else wrong, comes with exit code 0."""
-    report = ask(world, target, **options)
-    found = finding(report, "release")
-    assert (report.exit_code() == 0) == (found.verdict == "proven")
-    return found
-
-
-def said(found: Finding) -> tuple[str, str]:
-    return found.verdict, found.reason
 
 
 @pytest.fixture

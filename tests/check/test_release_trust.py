@@ -13,35 +13,26 @@ from typing import Any
 import pytest
 from support.layers import compact
 from support.mutate import BYTES, mutate_bytes, mutate_json
-from support.releases import LATER, NOW, folder, put_release, put_revocations, release_of
+from support.releases import (
+    LATER,
+    answer,
+    ask,
+    folder,
+    put_release,
+    put_revocations,
+    release_of,
+    said,
+)
 from support.world import OTHER, RUN, World, finding, make_run
 
 from mllock.attest.bundle import read_bundle, sign_statement
 from mllock.attest.release import make_release
-from mllock.check.types import Finding, Report
 from mllock.errors import InputError, MllockError, RunError, SurroundingsError
 from mllock.lock.format import read_lock
 from mllock.train.runs import RunFolder
 
 FOLDER = ".mllock/releases"
 DAY = dt.timedelta(days=1)
-
-
-def ask(world: World, target: str | None = None, **options: Any) -> Report:
-    options = {"stage": "production", "now": NOW, "accepted": ["environment"]} | options
-    return world.check(target or str(world.deployed()), **options)
-
-
-def answer(world: World, target: str | None = None, **options: Any) -> Finding:
-    """The finding; nothing but a proven one, and nothing else wrong, comes with exit code 0."""
-    report = ask(world, target, **options)
-    found = finding(report, "release")
-    assert (report.exit_code() == 0) == (found.verdict == "proven")
-    return found
-
-
-def said(found: Finding) -> tuple[str, str]:
-    return found.verdict, found.reason
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ from mllock.attest.release import (
     make_release,
     make_revocations,
 )
+from mllock.check.types import Finding, Report
 from mllock.train.runs import RunFolder
-from support.world import RUN, World
+from support.world import RUN, World, finding
 
 NOW = dt.datetime(2026, 11, 25, 22, 0, 0, tzinfo=dt.UTC)
 LATER = NOW + dt.timedelta(days=90)
@@ -96,3 +97,20 @@ def put_revocations(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(sign_statement(make_revocations(value), key or world.key))
     return path
+
+
+def ask(world: World, target: str | None = None, **options: Any) -> Report:
+    options = {"stage": "production", "now": NOW, "accepted": ["environment"]} | options
+    return world.check(target or str(world.deployed()), **options)
+
+
+def answer(world: World, target: str | None = None, **options: Any) -> Finding:
+    """The finding; nothing but a proven one, and nothing else wrong, comes with exit code 0."""
+    report = ask(world, target, **options)
+    found = finding(report, "release")
+    assert (report.exit_code() == 0) == (found.verdict == "proven")
+    return found
+
+
+def said(found: Finding) -> tuple[str, str]:
+    return found.verdict, found.reason
