@@ -107,6 +107,8 @@ def _python_layers(
         owned = [group_nodes(group, wheels) for group in groups]
         check_conflicts([owner for owners in owned for owner in owners])
         note(cache, NO_CONFLICTS, together)
+        # The largest first: begun last, it would keep one core busy while the others have none.
+        missing.sort(key=lambda position: -groups[position].size)
         made = _in_parallel(
             [_layer_maker(cache, groups[position], merge(owned[position])) for position in missing]
         )

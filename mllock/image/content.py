@@ -61,6 +61,9 @@ class Sources:
             case Stored(data):
                 return iter((data,))
             case Deflated() as content:
+                whole = self._small(content)
+                if whole is not None:
+                    return iter((whole,))
                 return (plain for _, plain in self.inflate(node, content))
             case Packed() as content:
                 return self._packed(node, content)
@@ -96,7 +99,28 @@ class Sources:
             raise check.error("its deflate stream does not end where the archive says")
         check.finish()
 
-    def member(self, node: Node, content: Deflated) -> tuple[bytes, bytes] | None:
+    def _small(self, content: Deflated) -> bytes | None:
+        """What a small stream inflates to; None if it is large, or if anything is wrong with it:
+        `inflate` says what."""
+        if content.size > CHUNK or content.compressed > CHUNK:
+            return None
+        stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            plain = stream.decompress(
+                b"".join(self._slice(content.archive, content.offset, content.compressed)),
+                content.size + 1,
+            )
+        except zlib.error:
+            return None
+        if not stream.eof or stream.unused_data or len(plain) != content.size:
+            return None
+        if zlib.crc32(plain) != content.crc:
+            return None
+        if content.digest is not None and sha256_of(plain) != content.digest:
+            return None
+        return plain
+
+    def member(self, content: Deflated) -> tuple[bytes, bytearray] | None:
         """(gzip member, inflated content) of a stream, inflated at once by libdeflate.
 
         None where that cannot be done, or not be trusted: then `inflate` does it, or says why not.
@@ -111,7 +135,7 @@ class Sources:
         if member.find(trailer, len(GZIP_HEADER)) != len(member) - len(trailer):
             return None
         try:
-            plain = bytes(deflate.gzip_decompress(member))
+            plain = deflate.gzip_decompress(member)
         except deflate.DeflateError:
             return None
         if len(plain) != content.size:

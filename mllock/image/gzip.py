@@ -72,7 +72,7 @@ class GzipSink:
             taken += PIECE
         self._run += view[taken:]
 
-    def copy(self, member: bytes, plain: bytes) -> None:
+    def copy(self, member: bytes, plain: bytes | bytearray) -> None:
         """End the run; add a whole member and what it inflates to, verified by the caller."""
         self._flush()
         self._settle(0)

@@ -44,6 +44,11 @@ class PythonGroup:
         return tuple(from_hex(package.wheels[0].hashes["sha256"]) for package in self.packages)
 
     @property
+    def size(self) -> int:
+        """Of the wheels, in bytes."""
+        return sum(package.wheels[0].size for package in self.packages)
+
+    @property
     def key(self) -> dict[str, Any]:
         """All that the bytes of the layer depend on."""
         key: dict[str, Any] = {

@@ -52,7 +52,7 @@ def write_tar(nodes: Iterable[Node], sink: GzipSink) -> None:
             size = _size(node)
             content = node.content
             if isinstance(content, Deflated) and size >= PASS_THROUGH:
-                at_once = sources.member(node, content)
+                at_once = sources.member(content)
                 if at_once is not None:
                     sink.copy(*at_once)
                 else:

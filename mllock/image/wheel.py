@@ -9,7 +9,6 @@ version of a library. The digest of the whole wheel is verified by whoever takes
 from __future__ import annotations
 
 import configparser
-import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -60,6 +59,13 @@ class Prefix:
     def interpreter(self) -> str:
         return f"/{self.root}/bin/python"
 
+    def below_site(self, path: str) -> str:
+        """`path`, which is below `root`, as RECORD names it: relative to site-packages."""
+        site = f"{self.site}/"
+        if path.startswith(site):
+            return path[len(site) :]
+        return f"../../../{path.removeprefix(f'{self.root}/')}"
+
     def scheme(self, name: str, distribution: str) -> str | None:
         """The folder of a `.data` scheme, or None if there is no such scheme."""
         return {
@@ -106,7 +112,7 @@ class _Wheel:
             assert node.content is not None
             rows.append(
                 Row(
-                    path=posixpath.relpath(node.path, self._prefix.site),
+                    path=self._prefix.below_site(node.path),
                     digest=digest,
                     size=node.content.size,
                 )
