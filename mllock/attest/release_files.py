@@ -29,7 +29,7 @@ from mllock.core import canonical
 from mllock.core.digest import Digest
 from mllock.errors import InputError, RunError
 
-__all__ = ["SUFFIX", "ReleaseFile", "Stated", "judge", "read_folder"]
+__all__ = ["SUFFIX", "ReleaseFile", "Stated", "file_of", "judge", "read_folder"]
 
 SUFFIX = ".sigstore.json"
 MAX_BYTES = 1024 * 1024
@@ -71,6 +71,13 @@ class Stated:
     def project(self) -> str | None:
         said = self.release or self.revocations
         return None if said is None else said.project
+
+
+def file_of(value: Release | Revocations) -> str:
+    """Where a statement lies below the folder of releases."""
+    if isinstance(value, Revocations):
+        return f"revoked/{value.number:06}{SUFFIX}"
+    return f"{value.stage}/{value.number:06}-{value.run}{SUFFIX}"
 
 
 def read_folder(folder: Path) -> tuple[ReleaseFile, ...]:

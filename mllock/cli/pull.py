@@ -41,6 +41,7 @@ def command(app: App, *, target: str, policy: Path | None, as_json: bool) -> Non
                 "model": done.record.model,
                 "digest": done.digest,
                 "images": list(done.images),
+                "releases": list(done.releases),
                 "signature": done.trust.status,
                 "signed-by": done.trust.fingerprint,
                 "there": done.there,
@@ -53,6 +54,8 @@ def command(app: App, *, target: str, policy: Path | None, as_json: bool) -> Non
     app.print(f"signed   {signed}")
     for ref in done.images:
         app.print(f"image    oci:.mllock/oci:{ref}")
+    for name in done.releases:
+        app.print(f"release  .mllock/releases/{name}")
     if not done.trust.trusted:
         say(f"the signer is not known here: {done.trust.hint or 'see your policy'}")
     if "serve" in done.images:

@@ -49,6 +49,7 @@ from mllock.workflows.build import default_output, environment_label
 from mllock.workflows.context import Context
 from mllock.workflows.pull_model import fetch_model, refuse_full_disk
 from mllock.workflows.push import LATEST, refuse_changed_files
+from mllock.workflows.share_releases import read_releases, write_releases
 
 __all__ = ["PulledRun", "pull_run"]
 
@@ -59,13 +60,14 @@ MAX_TREE = 256 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PulledRun:
-    """What is here now. `there` says that the run was here before."""
+    """What is here now; `releases` by their files. `there` says that the run was here before."""
 
     run: RunFolder
     record: Record
     trust: Trust
     digest: Digest
     images: tuple[str, ...]
+    releases: tuple[str, ...]
     there: bool
 
 
@@ -96,14 +98,30 @@ def pull_run(ctx: Context, reference: Reference, policy: Path | None = None) -> 
                 hint='name the tag that "mllock push" printed',
             )
         shared = read_share(index.data, str(reference))
-        run, trust, there = _run(ctx, registry, shared, policy)
+        documents = _documents(ctx, registry, shared, policy)
+        record = documents.record
+        releases = read_releases(
+            ctx,
+            registry,
+            [(entry.digest, _document(registry, entry).data) for entry in shared.releases],
+            record,
+            policy,
+        )
+        final = ctx.runs / record.run_id
+        there = final.exists()
+        if there:
+            run = _same(RunFolder(final), documents.bundle)
+        else:
+            run = _run(ctx, registry, documents)
+        write_releases(ctx, releases)
         images = _images(ctx, registry, shared)
     return PulledRun(
         run=run,
-        record=run.record(),
-        trust=trust,
+        record=record,
+        trust=documents.trust,
         digest=index.digest,
         images=images,
+        releases=tuple(releases),
         there=there,
     )
 
@@ -131,40 +149,52 @@ def _document(registry: Registry, entry: Entry) -> Document:
     return document
 
 
-def _run(
-    ctx: Context, registry: Registry, shared: Shared, policy: Path | None
-) -> tuple[RunFolder, Trust, bool]:
-    artifact = read_model(_document(registry, shared.model).data, shared.model.digest)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shared:
+    """The documents of a shared run, its record's signature not refuted."""
+
+    model: Manifest
+    files: dict[str, Descriptor]
+    bundle: bytes
+    record: Record
+    trust: Trust
+
+
+def _documents(ctx: Context, registry: Registry, shared: Shared, policy: Path | None) -> _Shared:
+    model = read_model(_document(registry, shared.model).data, shared.model.digest)
     files = read_run(_document(registry, shared.run).data, shared.run.digest, shared.model.digest)
-    bundle_bytes = registry.read(files["record.sigstore.json"], max_bytes=MAX_DOCUMENT)
-    record, trust = _trusted(ctx, bundle_bytes, policy)
-    if artifact.config.digest != record.model:
+    bundle = registry.read(files["record.sigstore.json"], max_bytes=MAX_DOCUMENT)
+    record, trust = _trusted(ctx, bundle, policy)
+    if model.config.digest != record.model:
         raise ArchiveError(
             "the model is not the one that the record names",
             file=shared.model.digest,
             expected=record.model,
-            found=artifact.config.digest,
+            found=model.config.digest,
         )
-    final = ctx.runs / record.run_id
-    if final.exists():
-        return _same(RunFolder(final), bundle_bytes), trust, True
-    text = registry.read(artifact.config, max_bytes=MAX_TREE)
+    return _Shared(model=model, files=files, bundle=bundle, record=record, trust=trust)
+
+
+def _run(ctx: Context, registry: Registry, shared: _Shared) -> RunFolder:
+    record = shared.record
+    text = registry.read(shared.model.config, max_bytes=MAX_TREE)
     try:
         manifest = tree.parse(text)
     except ValueError as error:
-        raise ArchiveError(f"not a tree manifest: {error}", file=artifact.config.digest) from None
+        digest = shared.model.config.digest
+        raise ArchiveError(f"not a tree manifest: {error}", file=digest) from None
     with atomic.staging(ctx.state / "tmp") as staging:
         staged = staging / record.run_id
         staged.mkdir()
         refuse_full_disk(staged, manifest.size)
-        for title, descriptor in files.items():
+        for title, descriptor in shared.files.items():
             data = registry.read(descriptor, max_bytes=MAX_RUN_FILE)
             atomic.write_bytes(staged / title, data)
-        atomic.write_bytes(staged / "record.json", read_bundle(bundle_bytes).payload)
+        atomic.write_bytes(staged / "record.json", read_bundle(shared.bundle).payload)
         atomic.write_bytes(staged / "model.manifest", text)
         refuse_changed_files(RunFolder(staged))
-        _model(ctx, registry, artifact, manifest, staged / "model", record)
-        return publish_run(staged, ctx.runs, record.run_id), trust, False
+        _model(ctx, registry, shared.model, manifest, staged / "model", record)
+        return publish_run(staged, ctx.runs, record.run_id)
 
 
 def _trusted(ctx: Context, bundle_bytes: bytes, path: Path | None) -> tuple[Record, Trust]:

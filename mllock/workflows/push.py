@@ -45,6 +45,7 @@ from mllock.train.runs import RunFolder, newest_good, open_run
 from mllock.workflows.build import default_output, environment_label
 from mllock.workflows.context import Context
 from mllock.workflows.publish import tag_of
+from mllock.workflows.share_releases import release_graphs
 
 __all__ = ["LATEST", "PushedRun", "push_run", "refuse_changed_files"]
 
@@ -172,7 +173,7 @@ def _statements(layout: Layout, image: LayoutImage) -> Iterator[ImageStatement]:
 
 
 def _model(ctx: Context, run: RunFolder, record: Record) -> Graph:
-    """The model's artifact, and those of record and run about it."""
+    """The model's artifact, and those about it: run, record, releases."""
     manifest, root = run.model_manifest(), run.model_path()
     single = posixpath.basename(record.model_path)
     files = [entry for entry in manifest.entries if entry.digest is not None]
@@ -200,7 +201,7 @@ def _model(ctx: Context, run: RunFolder, record: Record) -> Graph:
         manifest=data,
         digest=subject.digest,
         blobs=(BlobSource.of_bytes(tree), *tars, *blobs.values()),
-        artifacts=_run_artifacts(run, subject),
+        artifacts=(*_run_artifacts(run, subject), *release_graphs(ctx, record, subject)),
     )
 
 
@@ -249,7 +250,7 @@ def _tars(
 
 
 def _index(images: Sequence[LayoutImage], graphs: Sequence[Graph], model: Graph) -> bytes:
-    run = model.artifacts[0]
+    run, _, *releases = model.artifacts
     shared = Shared(
         model=Entry(digest=model.digest, size=len(model.manifest)),
         run=Entry(digest=run.digest, size=len(run.manifest)),
@@ -261,6 +262,9 @@ def _index(images: Sequence[LayoutImage], graphs: Sequence[Graph], model: Graph)
             Entry(digest=statement.digest, size=len(statement.manifest))
             for graph in graphs
             for statement in graph.artifacts
+        ),
+        releases=tuple(
+            Entry(digest=release.digest, size=len(release.manifest)) for release in releases
         ),
     )
     platform = next((_platform(image) for image in images if image.ref == "serve"), "linux/amd64")

@@ -16,7 +16,7 @@ from mllock.attest.bundle import read_bundle
 from mllock.attest.image_statement import read_image_statement
 from mllock.attest.policy import Policy, load_policy
 from mllock.attest.release import Release, ReleasedImage, make_release
-from mllock.attest.release_files import SUFFIX
+from mllock.attest.release_files import file_of
 from mllock.check.released import require_stage
 from mllock.core import canonical
 from mllock.errors import AnswerNoError, InputError, RunError
@@ -90,7 +90,7 @@ def release_run(
             images=images,
         )
         _nothing_doubtful(state, release)
-        path = ctx.releases / stage / f"{release.number:06}-{run.id}{SUFFIX}"
+        path = ctx.releases / file_of(release)
         fingerprint = publish(ctx, make_release(release), path, policy, moment)
     return Released(release=release, path=path, fingerprint=fingerprint)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mllock.attest.policy import load_policy
 from mllock.attest.release import Revocations, Revoked, make_revocations
-from mllock.attest.release_files import SUFFIX
+from mllock.attest.release_files import file_of
 from mllock.errors import RunError
 from mllock.store.turns import turn
 from mllock.train.runs import open_run
@@ -63,7 +63,7 @@ def revoke_run(
         value = Revocations(
             project=project, number=number + 1, issued=moment, revoked=(*others, one)
         )
-        path = ctx.releases / "revoked" / f"{value.number:06}{SUFFIX}"
+        path = ctx.releases / file_of(value)
         fingerprint = publish(ctx, make_revocations(value), path, policy, moment)
     return Revoking(
         run=one.run,

@@ -54,8 +54,8 @@ def test_an_image_is_no_run(chain, refused):
          "0 entries for the model, expected 1"),
         (lambda i: i["manifests"].append(
             i["manifests"][0] | {"annotations": {NAME: "../x"}}), "an entry of an unknown kind"),
-        (lambda i: i["manifests"].extend([i["manifests"][-1]] * 30),
-         "36 manifests, at most 20"),
+        (lambda i: i["manifests"].extend([i["manifests"][-1]] * 40),
+         "46 manifests, at most 40"),
         (lambda i: i["manifests"][2].update(urls=["https://example.org/x"]),
          "a foreign blob, to be fetched from elsewhere"),
         (lambda i: i["manifests"][2].update(size=7), "not the size that the index says"),

@@ -365,23 +365,25 @@ def test_connections_are_used_again(server):
 
 
 def test_the_first_failure_stops_the_others(server):
+    """What is under way is not waited for, what was not begun is not begun."""
     bad = sources(30)[0]
 
     def answer(request):
         request.body()
         if bad.digest.replace(":", "%3A") in request.path:
             request.error(403, "DENIED")
-        else:
-            # The others go on until they see that it is over.
-            while bad.digest.replace(":", "%3A") not in str(server.asked):
-                request.registry.lock.acquire(timeout=0.01) and request.registry.lock.release()
-            request.answer(201)
+            return
+        # No answer, until whoever asked has gone.
+        with contextlib.suppress(ConnectionError):
+            while request.connection.recv(1):
+                pass
+        request.close_connection = True
 
     server.faults.append(fault("PUT", answer))
     with opened(f"{server.host}/a") as client, pytest.raises(SurroundingsError) as caught:
         push_blobs(client, sources(30), Recorder(), "pushing")
     assert str(caught.value).startswith(f"cannot upload {bad.digest}: ")
-    assert server.methods("uploads").count("PUT") < 30
+    assert server.methods("uploads").count("PUT") <= client.limits.threads
 
 
 def test_after_an_interruption_what_is_there_is_not_sent_again(server):

@@ -27,7 +27,9 @@ from mllock.store.oci_json import (
 )
 
 __all__ = [
+    "BUNDLE",
     "FILE",
+    "MAX_RELEASES",
     "MODEL",
     "RUN",
     "RUN_FILES",
@@ -37,6 +39,7 @@ __all__ = [
     "Shared",
     "artifact",
     "model_artifact",
+    "read_bundle_artifact",
     "read_model",
     "read_run",
     "read_share",
@@ -63,8 +66,11 @@ RUN_FILES = (
     "serve-image.sigstore.json",
     "train-image.sigstore.json",
 )
+# Releases of the run, and the newest list of revocations.
+MAX_RELEASES = 16
+_RELEASE = "release"
 _UNKNOWN = {"architecture": "unknown", "os": "unknown"}
-_MAX_ENTRIES = 20
+_MAX_ENTRIES = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,12 +86,14 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shared:
-    """What an index holds: `images` by reference name, `statements` about them."""
+    """What an index holds: `images` by reference name, `statements` about them, `releases` and
+    revocations about the run."""
 
     model: Entry
     run: Entry
     images: Mapping[str, Entry]
     statements: tuple[Entry, ...]
+    releases: tuple[Entry, ...] = ()
 
 
 def share_index(shared: Shared, platform: str) -> bytes:
@@ -102,6 +110,7 @@ def share_index(shared: Shared, platform: str) -> bytes:
     entries.append(_entry(shared.model, MODEL, _UNKNOWN, "model"))
     entries.append(_entry(shared.run, RUN, _UNKNOWN, "run"))
     entries += [_entry(statement, BUNDLE, _UNKNOWN, None) for statement in shared.statements]
+    entries += [_entry(release, BUNDLE, _UNKNOWN, _RELEASE) for release in shared.releases]
     return canonical.dumps(
         {
             "schemaVersion": 2,
@@ -145,6 +154,7 @@ def read_share(data: bytes, name: str) -> Shared:
         kind = (entry.artifact_type, entry.ref)
         named.setdefault(kind, []).append(Entry(digest=entry.digest, size=entry.size))
     statements = named.pop((BUNDLE, None), [])
+    releases = named.pop((BUNDLE, _RELEASE), [])
     images = {}
     for ref in ("serve", "train"):
         if (None, ref) in named:
@@ -154,7 +164,13 @@ def read_share(data: bytes, name: str) -> Shared:
     if named:
         kinds = ", ".join(f"{ref} ({kind})" for kind, ref in named)
         raise ArchiveError("an entry of an unknown kind", file=name, found=kinds)
-    return Shared(model=model, run=run, images=images, statements=tuple(statements))
+    return Shared(
+        model=model,
+        run=run,
+        images=images,
+        statements=tuple(statements),
+        releases=tuple(releases),
+    )
 
 
 def _one(entries: Sequence[Entry], what: str, name: str) -> Entry:
@@ -236,6 +252,17 @@ def read_run(data: bytes, name: str, model: Digest) -> dict[str, Descriptor]:
         if title not in files:
             raise ArchiveError(f"{title} is missing", file=name)
     return files
+
+
+def read_bundle_artifact(data: bytes, name: str) -> Descriptor:
+    """The one bundle of an artifact about a model. Raises ArchiveError."""
+    manifest = read_manifest(data, name)
+    _layer_types(manifest, (BUNDLE,), name)
+    if manifest.artifact_type != BUNDLE or manifest.subject is None or len(manifest.layers) != 1:
+        raise ArchiveError(
+            "not a statement", file=name, expected=f"an artifact of the type {BUNDLE}"
+        )
+    return manifest.layers[0]
 
 
 def _layer_types(manifest: Manifest, allowed: tuple[str, ...], name: str) -> None:
