@@ -45,10 +45,6 @@ COMMANDS = {
 }
 
 
-# The options of the group that people look for after the command.
-BEFORE_THE_COMMAND = ("-q", "--quiet", "-v", "--verbose", "--project")
-
-
 class _ReaderLeftError(Exception):
     """Nobody reads standard output any more. Not an OSError, which click would answer with 1."""
 
@@ -79,6 +75,7 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"mllock.cli.{COMMANDS[cmd_name][0]}")
         command = module.command
         assert isinstance(command, click.Command)
+        _take_anywhere(command)
         return command
 
     def resolve_command(
@@ -96,6 +93,45 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _take_anywhere(command: click.Command) -> None:
+    """The options of the group after the command as well, where it has none of that name."""
+    if isinstance(command, click.Group):
+        for part in command.commands.values():
+            _take_anywhere(part)
+    taken = {name for option in command.params for name in option.opts}
+    command.params += [
+        click.Option(
+            names,
+            hidden=True,
+            expose_value=False,
+            callback=action,
+            **kind,
+        )
+        for names, action, kind in _ANYWHERE
+        if not taken & set(names)
+    ]
+
+
+def _quieter(ctx: click.Context, _: click.Parameter, times: int) -> None:
+    ctx.obj.verbosity -= times
+
+
+def _louder(ctx: click.Context, _: click.Parameter, times: int) -> None:
+    ctx.obj.verbosity += times
+
+
+def _elsewhere(ctx: click.Context, _: click.Parameter, project: Path | None) -> None:
+    if project is not None:
+        ctx.obj.project = project
+
+
+_ANYWHERE = (
+    (("-q", "--quiet"), _quieter, {"count": True}),
+    (("-v", "--verbose"), _louder, {"count": True}),
+    (("--project",), _elsewhere, {"type": click.Path(path_type=Path)}),
+)
 
 
 @click.group(
@@ -260,9 +296,7 @@ def _to_nowhere() -> None:
 def _usage(error: click.ClickException) -> None:
     context = getattr(error, "ctx", None)
     say(paint("31", "error: ") + printable_lines(error.format_message()))
-    if isinstance(error, click.NoSuchOption) and error.option_name in BEFORE_THE_COMMAND:
-        say(f'hint: write it before the command: "mllock {error.option_name} ..."')
-    elif context is not None and "hint:" not in error.format_message():
+    if context is not None and "hint:" not in error.format_message():
         say(f'hint: see "{context.command_path} --help"')
 
 

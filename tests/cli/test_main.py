@@ -176,13 +176,42 @@ def test_colour_only_where_it_is_wanted(
     assert ("\x1b" in said[-1]) is (no_color == "")
 
 
-@pytest.mark.parametrize("option", ["-q", "--quiet", "-v", "--verbose", "--project"])
-def test_an_option_of_all_commands_after_the_command(option: str, capsys) -> None:
-    assert run(["runs", option]) == 2
-    assert capsys.readouterr().err == (
-        f"error: No such option '{option}'.\n"
-        f'hint: write it before the command: "mllock {option} ..."\n'
-    )
+@pytest.mark.parametrize(
+    ("before", "after", "verbosity"),
+    [
+        ([], [], 0),
+        (["-q"], [], -1),
+        ([], ["-q"], -1),
+        ([], ["--quiet"], -1),
+        ([], ["-v"], 1),
+        (["-v"], ["--verbose"], 2),
+        (["-v"], ["-qq"], -1),
+    ],
+)
+def test_options_of_all_commands_before_or_after_the_command(
+    project: Path, monkeypatch: pytest.MonkeyPatch, before, after, verbosity
+) -> None:
+    seen: list[App] = []
+    monkeypatch.setattr(App, "context", lambda self, **_: seen.append(self) or 1 / 0)
+    for words in (["runs"], ["keys", "list"]):
+        with pytest.raises(ZeroDivisionError):
+            run([*before, *words, *after])
+        assert seen.pop().verbosity == verbosity
+
+
+def test_the_project_before_or_after_the_command(project: Path, tmp_path: Path, capsys) -> None:
+    missing = tmp_path / "nowhere"
+    assert run(["--project", str(missing), "runs"]) == 2
+    before = capsys.readouterr().err
+    assert run(["runs", "--project", str(missing)]) == 2
+    assert capsys.readouterr().err == before
+    assert str(missing) in before
+
+
+def test_an_option_of_the_command_is_the_commands(project: Path, capsys) -> None:
+    """`keys trust --project NAME` is whose model a key may sign, and no folder."""
+    assert run(["keys", "trust", "--project", "wine", "no.pub"]) == 2
+    assert "no.pub" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
