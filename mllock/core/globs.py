@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-__all__ = ["compile_globs", "ignore_rules", "is_everything", "to_regex"]
+__all__ = ["compile_globs", "escape", "ignore_rules", "is_everything", "to_regex"]
 
 EVERYTHING = ("**/*", "**", "*")
 
@@ -73,6 +73,11 @@ def ignore_rules(lines: Sequence[str]) -> Callable[[str], bool]:
         )
 
     return ignored
+
+
+def escape(path: str) -> str:
+    """The pattern that matches `path`, and what is below it, only."""
+    return re.sub(r"([*?\[\\])", r"\\\1", path)
 
 
 def to_regex(pattern: str) -> str:

@@ -14,20 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mllock.core.ports import Reporter
-from mllock.image.layers import cached_layer, find_layer, is_noted, note
-from mllock.image.python import (
-    PythonGroup,
-    check_conflicts,
-    group_nodes,
-    merge,
-    python_groups,
-)
+from mllock.image.layers import cached_layer, find_layer, note, noted
+from mllock.image.overlaps import LeftOut, check_conflicts
+from mllock.image.python import PythonGroup, group_nodes, merge, python_groups
 from mllock.image.resolve import refuse_reserved
 from mllock.image.tree import Node
 from mllock.image.types import Layer
+from mllock.lock.overlaps import overlaps_of
 from mllock.lock.types import DebianPackage, Lock, PythonPackage
 from mllock.store.cache import Cache
 
@@ -95,18 +91,31 @@ def _python_layers(
     lock: Lock, packages: Packages, cache: Cache, reporter: Reporter
 ) -> tuple[Layer, ...]:
     groups = python_groups(lock)
+    rules = overlaps_of(lock)
+    # Layers that other projects made may be there, and not go together.
+    together: dict[str, Any] = {"layers": [group.key for group in groups]}
+    if rules:
+        together["overlaps"] = [[rule.path, rule.keep] for rule in rules]
+    left_out = _left_out(noted(cache, NO_CONFLICTS, together))
+    if left_out is None and rules:
+        # What they leave out is part of the keys of layers.
+        wheels = packages.wheels(lock.python.packages)
+        left_out = check_conflicts(
+            [owner for group in groups for owner in group_nodes(group, wheels)], rules
+        )
+        note(cache, NO_CONFLICTS, together, left_out)
+    groups = tuple(group.without(left_out or {}) for group in groups)
     found = [find_layer(cache, "python", group.title, group.key) for group in groups]
     missing = [position for position, layer in enumerate(found) if layer is None]
-    # Layers that other projects made may be there, and not go together.
-    together = {"layers": [group.key for group in groups]}
-    if missing or not is_noted(cache, NO_CONFLICTS, together):
+    if missing or left_out is None:
         count = sum(len(groups[position].packages) for position in missing)
         if missing:
             reporter.step(f"making {len(missing)} Python layers from {count} wheels")
         wheels = packages.wheels(lock.python.packages)
         owned = [group_nodes(group, wheels) for group in groups]
         check_conflicts([owner for owners in owned for owner in owners])
-        note(cache, NO_CONFLICTS, together)
+        if left_out is None:
+            note(cache, NO_CONFLICTS, together, {})
         # The largest first: begun last, it would keep one core busy while the others have none.
         missing.sort(key=lambda position: -groups[position].size)
         made = _in_parallel(
@@ -115,6 +124,14 @@ def _python_layers(
         for position, layer in zip(missing, made, strict=True):
             found[position] = layer
     return tuple(layer for layer in found if layer is not None)
+
+
+def _left_out(value: Mapping[str, Any] | None) -> LeftOut | None:
+    """What was noted before; None if it is nothing of ours."""
+    if value is None:
+        return None
+    lists = all(isinstance(paths, list) for paths in value.values())
+    return {name: tuple(paths) for name, paths in value.items()} if lists else None
 
 
 def _layer_maker(cache: Cache, group: PythonGroup, nodes: tuple[Node, ...]) -> Callable[[], Layer]:

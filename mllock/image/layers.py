@@ -26,7 +26,7 @@ from mllock.store import atomic
 from mllock.store.cache import Cache
 from mllock.store.own import read_own
 
-__all__ = ["cached_layer", "find_layer", "is_noted", "make_layer", "note"]
+__all__ = ["cached_layer", "find_layer", "make_layer", "note", "noted"]
 
 MAX_ENTRY = 1024 * 1024
 
@@ -94,14 +94,14 @@ def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]
     return layer
 
 
-def is_noted(cache: Cache, what: str, key: Mapping[str, Any]) -> bool:
-    """Whether `note` was called with these before."""
-    return _read(cache, what, key) == {}
+def noted(cache: Cache, what: str, key: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `note` was told for all that `key` names, or None."""
+    return _read(cache, what, key)
 
 
-def note(cache: Cache, what: str, key: Mapping[str, Any]) -> None:
-    """Remember that `what` was found to hold for all that `key` names."""
-    _write(cache, what, key, {})
+def note(cache: Cache, what: str, key: Mapping[str, Any], value: Mapping[str, Any]) -> None:
+    """Remember what was found out about all that `key` names."""
+    _write(cache, what, key, value)
 
 
 def _read(cache: Cache, what: str, key: Mapping[str, Any]) -> dict[str, Any] | None:

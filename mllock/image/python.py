@@ -1,36 +1,44 @@
 """The Python layers: wheels in groups, and the frame that makes them a virtual environment.
 
-A layer is a function of its wheels, the prefix and the Python version, nothing else: a file that
-two wheels hold with the same bytes stays in both of their layers. Two wheels that hold one path
-with different bytes have no right order, and are refused, across layers as well.
+A layer is a function of its wheels, the prefix, the Python version and what rules about overlaps
+leave out of it, nothing else: a file that two wheels hold with the same bytes stays in both of
+their layers. Paths of two owners are the matter of `mllock.image.overlaps`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mllock.core.digest import Digest, from_hex, sha256_of
-from mllock.errors import ArchiveError, LockError
+from mllock.core import canonical
+from mllock.core.digest import Digest, from_hex
+from mllock.errors import LockError
+from mllock.image.overlaps import FRAME, LeftOut
 from mllock.image.resolve import with_parents
-from mllock.image.tree import Deflated, Node, Packed, Stored
+from mllock.image.tree import Node, Stored
 from mllock.image.wheel import Prefix, wheel_nodes
 from mllock.lock.types import Lock, PythonPackage
 
-__all__ = ["PythonGroup", "check_conflicts", "group_nodes", "merge", "python_groups"]
+__all__ = ["PythonGroup", "group_nodes", "merge", "python_groups"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PythonGroup:
-    """One Python layer to be. `frame` is on the first one."""
+    """One Python layer to be. `frame` is on the first one; `left_out` has its own packages only."""
 
     packages: tuple[PythonPackage, ...]
     prefix: Prefix
     python: str
     base_interpreter: str
     frame: bool
+    left_out: LeftOut = field(default_factory=dict)
+
+    def without(self, left_out: LeftOut) -> PythonGroup:
+        """The group, less what `left_out` names of its packages."""
+        own = {p.name: left_out[p.name] for p in self.packages if p.name in left_out}
+        return replace(self, left_out=own)
 
     @property
     def title(self) -> str:
@@ -58,6 +66,11 @@ class PythonGroup:
         }
         if self.frame:
             key["frame"] = {"python": self.python, "interpreter": self.base_interpreter}
+        if self.left_out:
+            # There may be thousands of paths.
+            key["left-out"] = canonical.digest_of(
+                {name: list(paths) for name, paths in self.left_out.items()}
+            )
         return key
 
 
@@ -113,10 +126,12 @@ def group_nodes(
     group: PythonGroup, wheels: Mapping[str, Path]
 ) -> tuple[tuple[str, tuple[Node, ...]], ...]:
     """(owner, nodes) for the frame and each wheel. `wheels` are files by wheel name."""
-    owned = [("the virtual environment", frame_nodes(group))] if group.frame else []
+    owned = [(FRAME, frame_nodes(group))] if group.frame else []
     for package in group.packages:
         wheel = package.wheels[0]
-        owned.append((package.name, wheel_nodes(wheels[wheel.name], wheel.name, group.prefix)))
+        gone = group.left_out.get(package.name, ())
+        nodes = wheel_nodes(wheels[wheel.name], wheel.name, group.prefix, left_out=frozenset(gone))
+        owned.append((package.name, nodes))
     return tuple(owned)
 
 
@@ -127,43 +142,3 @@ def merge(owned: Sequence[tuple[str, tuple[Node, ...]]]) -> tuple[Node, ...]:
         for node in nodes:
             found.setdefault(node.path, node)
     return with_parents(found.values())
-
-
-def check_conflicts(owned: Sequence[tuple[str, tuple[Node, ...]]]) -> None:
-    """Raises ArchiveError that names both packages and the path, over all Python layers."""
-    owners: dict[str, tuple[str, Node]] = {}
-    for owner, nodes in owned:
-        for node in nodes:
-            first, other = owners.setdefault(node.path, (owner, node))
-            if other is not node and not _same(other, node):
-                raise _conflict(first, owner, node.path, "with different bytes")
-    for path, (owner, _) in owners.items():
-        at = path.rfind("/")
-        while at > 0:
-            above = owners.get(path[:at])
-            if above is not None and above[1].kind != "folder":
-                raise _conflict(above[0], owner, path[:at], "as a file and as a folder")
-            at = path.rfind("/", 0, at)
-
-
-def _conflict(first: str, second: str, path: str, how: str) -> ArchiveError:
-    return ArchiveError(
-        f"{first} and {second} both install this path, {how}",
-        key=path,
-        hint="leave one of the two out of [environment] dependencies",
-    )
-
-
-def _same(one: Node, other: Node) -> bool:
-    if one.kind != other.kind or one.target != other.target:
-        return False
-    return one.kind != "file" or _digest(one) == _digest(other)
-
-
-def _digest(node: Node) -> str | None:
-    match node.content:
-        case Deflated() | Packed() as content:
-            return content.digest
-        case Stored(data):
-            return sha256_of(data)
-    raise AssertionError(node.path)

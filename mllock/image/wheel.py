@@ -9,8 +9,10 @@ version of a library. The digest of the whole wheel is verified by whoever takes
 from __future__ import annotations
 
 import configparser
+import os
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +35,7 @@ MAX_METADATA = 64 * 1024 * 1024
 
 # The text that `installer` writes, fixed here.
 _SCRIPT = """\
-#!{python}
+{shebang}
 # -*- coding: utf-8 -*-
 import re
 import sys
@@ -66,6 +68,18 @@ class Prefix:
             return path[len(site) :]
         return f"../../../{path.removeprefix(f'{self.root}/')}"
 
+    @property
+    def shebang(self) -> str:
+        """The first line of scripts, without its end.
+
+        Linux takes neither spaces nor more than 127 bytes everywhere; then, as pip and `installer`
+        do, it is a text that is the shell's command and Python's string.
+        """
+        python = self.interpreter
+        if len(os.fsencode(python)) <= 124 and not re.search(r"\s", python):
+            return f"#!{python}"
+        return f"#!/bin/sh\n'''exec' {shlex.quote(python)} \"$0\" \"$@\"\n' '''"
+
     def scheme(self, name: str, distribution: str) -> str | None:
         """The folder of a `.data` scheme, or None if there is no such scheme."""
         return {
@@ -80,12 +94,15 @@ class Prefix:
 PREFIX = Prefix()
 
 
-def wheel_nodes(wheel: Path, name: str, prefix: Prefix = PREFIX) -> tuple[Node, ...]:
+def wheel_nodes(
+    wheel: Path, name: str, prefix: Prefix = PREFIX, *, left_out: Collection[str] = ()
+) -> tuple[Node, ...]:
     """The files of `wheel`, whose file name is `name` (a cached wheel's own name is its digest).
 
-    Folders are implied. Raises ArchiveError that names the wheel and the entry.
+    Folders are implied; paths in `left_out` are neither installed nor in RECORD. Raises
+    ArchiveError that names the wheel and the entry.
     """
-    return _Wheel(wheel, name, prefix).nodes()
+    return _Wheel(wheel, name, prefix).nodes(left_out)
 
 
 class _Wheel:
@@ -101,13 +118,15 @@ class _Wheel:
         record = f"{self._dist_info}/RECORD"
         self._digests = read_record(self._read(record), self._dist_info, self._entries, name)
 
-    def nodes(self) -> tuple[Node, ...]:
+    def nodes(self, left_out: Collection[str]) -> tuple[Node, ...]:
         self._check_wheel_file()
         nodes: dict[str, Node] = {}
         rows: list[Row] = []
         for node, digest in (*self._scripts(), *self._files(), self._installer()):
             if node.path in nodes:
                 raise self._error("two files of the wheel go to this path", node.path)
+            if node.path in left_out:
+                continue
             nodes[node.path] = node
             assert node.content is not None
             rows.append(
@@ -196,7 +215,7 @@ class _Wheel:
         if not data.startswith(b"#!python"):
             return node, digest
         _, _, rest = data.partition(b"\n")
-        return _generated(path, f"#!{self._prefix.interpreter}\n".encode() + rest, 0o755)
+        return _generated(path, f"{self._prefix.shebang}\n".encode() + rest, 0o755)
 
     def _scripts(self) -> Iterator[tuple[Node, Digest]]:
         key = f"{self._dist_info}/entry_points.txt"
@@ -217,7 +236,7 @@ class _Wheel:
                 if match is None or unsafe:
                     raise self._error(f"an entry point that cannot be a script: {name!r}", key)
                 text = _SCRIPT.format(
-                    python=self._prefix.interpreter,
+                    shebang=self._prefix.shebang,
                     module=match["module"],
                     name=match["attr"].split(".")[0],
                     attr=match["attr"],

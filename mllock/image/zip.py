@@ -89,10 +89,12 @@ class _Reader:
         position = 0
         found: dict[str, ZipEntry] = {}
         # In the order of their places: each must begin where the one before ends.
-        for entry in sorted(directory, key=lambda e: e.header):
+        ordered = sorted(directory, key=lambda e: e.header)
+        limits = [*(e.header for e in ordered[1:]), start]
+        for entry, limit in zip(ordered, limits, strict=False):
             if entry.header != position:
                 self._refuse("bytes that belong to no entry, or to two, before it", entry.name)
-            found[entry.name], position = self._local(entry, start)
+            found[entry.name], position = self._local(entry, start, limit)
         if position != start:
             self._refuse("bytes between the entries and the central directory")
         return tuple(found[e.name] for e in directory if not e.name.endswith("/"))
@@ -248,8 +250,9 @@ class _Reader:
                     self._refuse(f'its name and "{other}" fold together', prefix)
                 names[key] = prefix
 
-    def _local(self, entry: _Central, limit: int) -> tuple[ZipEntry, int]:
-        """The entry with the place of its data, and where the next one begins."""
+    def _local(self, entry: _Central, limit: int, follower: int) -> tuple[ZipEntry, int]:
+        """The entry with the place of its data, and where it ends. `follower` is where the next
+        one, or the central directory at `limit`, says that it begins."""
         head = self._read(entry.header, _LOCAL.size + len(entry.raw))
         signature, _, flags, method, _, _, crc, compressed, size, name_length, extra_length = (
             _LOCAL.unpack_from(head)
@@ -277,7 +280,7 @@ class _Reader:
         if end > limit:
             self._refuse("its data reach into the central directory", entry.name)
         if after:
-            end += self._descriptor(entry, end)
+            end += self._descriptor(entry, end, follower)
         return (
             ZipEntry(
                 name=entry.name,
@@ -291,9 +294,14 @@ class _Reader:
             end,
         )
 
-    def _descriptor(self, entry: _Central, at: int) -> int:
-        """The length of the data descriptor at `at`: 12 to 24 bytes, all forms that are in use."""
+    def _descriptor(self, entry: _Central, at: int, follower: int) -> int:
+        """The length of the data descriptor at `at`: 12 to 24 bytes, all forms that are in use.
+
+        Of an empty file's the zip64 form begins like the short one: the one that ends where the
+        next entry begins is meant, else the first that fits.
+        """
         data = self._read(at, min(24, self._length - at))
+        fitting: list[int] = []
         for form in ("<4sLLL", "<4sLQQ", "<LLL", "<LQQ"):
             width = struct.calcsize(form)
             if len(data) < width:
@@ -304,8 +312,10 @@ class _Reader:
                     continue
                 values = values[1:]
             if values == (entry.crc, entry.compressed, entry.size):
-                return width
-        return self._refuse("its data descriptor and the central directory disagree", entry.name)
+                fitting.append(width)
+        if not fitting:
+            self._refuse("its data descriptor and the central directory disagree", entry.name)
+        return follower - at if follower - at in fitting else fitting[0]
 
     def _read(self, at: int, length: int) -> bytes:
         data = os.pread(self._file, length, at) if length and at >= 0 else b""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mllock.core.ports import Reporter
 from mllock.errors import InputError, MllockError, RunError
+from mllock.lock.overlaps import overlaps_of
 from mllock.probes.address import Address
 from mllock.serve.background import Background, in_background
 from mllock.serve.listening import free_port, listens_alone, ports_of, refuse_used_port
@@ -117,6 +118,7 @@ class HostServeRuntime:
             find_python(plan.spec.environment.python, self._environ),
             self._fetch,
             self._reporter,
+            overlaps=overlaps_of(plan.lock),
         )
 
 

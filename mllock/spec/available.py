@@ -51,8 +51,6 @@ def _asked_for(loaded: LoadedSpec, host: str) -> Iterator[_Asked]:
         yield ("environment", "exclude-newer"), None, "leave it out"
     if environment.bytecode:
         yield ("environment", "bytecode"), "true", "write false, or leave it out"
-    if environment.overlaps:
-        yield ("environment", "overlaps"), None, "leave it out"
     if environment.indexes:
         hint = "name other indexes in pip's own settings (PIP_EXTRA_INDEX_URL or pip.conf)"
         yield ("environment", "indexes"), None, hint

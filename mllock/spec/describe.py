@@ -23,7 +23,7 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
             "${NAME} from the environment."
         ),
         "Index.packages": "The packages that are looked for here, and nowhere else.",
-        "Overlap.path": "A pattern of paths in site-packages.",
+        "Overlap.path": "A pattern of paths in site-packages, or in the environment (bin/tool).",
         "Overlap.keep": "The package whose file is kept.",
         "Environment.python": "The Python of both images, which is the base's own.",
         "Environment.base": (

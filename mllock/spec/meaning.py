@@ -12,6 +12,7 @@ docs/reference/mlproject-toml.md, "What makes a lock stale".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from mllock.core.digest import Digest
 from mllock.spec.requirements import Declared
 from mllock.spec.types import DataSource, Environment, Spec
 
-__all__ = ["Meaning", "meaning"]
+__all__ = ["Meaning", "meaning", "package_name"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +49,11 @@ def meaning(spec: Spec, declared: Declared) -> Meaning:
     )
 
 
+def package_name(text: str) -> str:
+    """PEP 503: the normalised name, as locks have it."""
+    return re.sub(r"[-_.]+", "-", text).lower()
+
+
 def _environment(environment: Environment, declared: Declared) -> dict[str, Any]:
     out: dict[str, Any] = {
         "python": environment.python,
@@ -59,7 +65,7 @@ def _environment(environment: Environment, declared: Declared) -> dict[str, Any]
         "resolver": environment.resolver,
         "bytecode": environment.bytecode,
         "overlaps": sorted(
-            ({"path": item.path, "keep": item.keep} for item in environment.overlaps),
+            ({"path": item.path, "keep": package_name(item.keep)} for item in environment.overlaps),
             key=lambda item: (item["path"], item["keep"]),
         ),
         "variables": dict(sorted(environment.variables.items())),

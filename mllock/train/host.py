@@ -18,6 +18,7 @@ from pathlib import Path
 from mllock.core.ports import Reporter
 from mllock.data.pin import locate
 from mllock.errors import ProgramError, VoidRunError
+from mllock.lock.overlaps import overlaps_of
 from mllock.store import atomic
 from mllock.store.cache import Cache
 from mllock.train.facts import host_facts
@@ -66,6 +67,7 @@ class HostRuntime:
             find_python(plan.spec.environment.python, self._environ),
             self._fetch,
             self._reporter,
+            overlaps=overlaps_of(plan.lock),
         )
         refuse_other_python(plan.command, venv, key="train.command")
         _prepare(plan, work)

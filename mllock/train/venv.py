@@ -1,11 +1,12 @@
 """The locked environment on the host: exactly the locked wheels, nothing of the system's.
 
 An entry of the cache is `venvs/KEY/`: the environment in `venv`, and `venv.manifest` beside it.
-KEY stands for the wheels, the interpreter, the place and the user. It is installed from wheels
-whose sha256 was verified, compiled once, published by one rename, and verified by content on every
-use: an entry that is not what its manifest says is made again, and that is reported. The manifest
-counts only if this user wrote it, and for this KEY. Any number of processes may share the cache.
-Raises ArchiveError, InputError, SurroundingsError.
+KEY stands for the wheels, the interpreter, the place and the user. It holds the files that the
+images hold (`mllock.image.wheel`), from wheels whose sha256 was verified, is compiled once,
+published by one rename, and verified by content on every use: an entry that is not what its
+manifest says is made again, and that is reported. The manifest counts only if this user wrote it,
+and for this KEY. Any number of processes may share the cache. Raises ArchiveError, InputError,
+SpecError, SurroundingsError.
 """
 
 from __future__ import annotations
@@ -13,12 +14,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from mllock import processes
 from mllock.core import canonical, tree
@@ -26,14 +25,16 @@ from mllock.core.digest import hex_of, sha256_of
 from mllock.core.ports import Reporter
 from mllock.core.tree import TreeManifest
 from mllock.data.scan import scan
-from mllock.errors import ArchiveError, DataError, InputError, SurroundingsError
+from mllock.errors import DataError, InputError, SurroundingsError
+from mllock.image.content import Sources
+from mllock.image.overlaps import FRAME, check_conflicts
+from mllock.image.tree import Node
+from mllock.image.wheel import Prefix, wheel_nodes
 from mllock.lock.types import PythonPackage
+from mllock.spec.types import Overlap
 from mllock.store import atomic
 from mllock.store.own import read_own
 from mllock.train.python import HostPython
-
-if TYPE_CHECKING:
-    from installer.destinations import SchemeDictionaryDestination
 
 __all__ = ["FetchWheels", "LockedVenv", "locked_venv", "verify_venv"]
 
@@ -75,6 +76,8 @@ def locked_venv(
     python: HostPython,
     fetch: FetchWheels,
     reporter: Reporter,
+    *,
+    overlaps: Sequence[Overlap] = (),
 ) -> LockedVenv:
     """The environment of `packages`, made in `entries` (a folder of the cache) if needed."""
     if os.pathsep in str(entries):
@@ -83,14 +86,14 @@ def locked_venv(
             file=str(entries),
             hint="name another folder with MLLOCK_CACHE",
         )
-    entry = entries / _key(entries, packages, python)
+    entry = entries / _key(entries, packages, python, overlaps)
     found = _verified(entry, python, packages, reporter)
     if found is not None:
         return found
     reporter.step(f"installing {len(packages)} locked packages for Python {python.version}")
     wheels = fetch(packages)
     with atomic.staging(entries) as staged:
-        _make(staged, entry, wheels, python)
+        _make(staged, entry, packages, overlaps, wheels, python)
         if entry.exists():
             # Another process was faster, or a damaged entry is in the way: it is moved, so that
             # readers see one or the other.
@@ -122,15 +125,21 @@ def verify_venv(venv: LockedVenv) -> bool:
     return _looks(venv.root) == venv.looks
 
 
-def _key(entries: Path, packages: Sequence[PythonPackage], python: HostPython) -> str:
+def _key(
+    entries: Path,
+    packages: Sequence[PythonPackage],
+    python: HostPython,
+    overlaps: Sequence[Overlap],
+) -> str:
     wheels = [
         [wheel.name, wheel.hashes["sha256"]] for package in packages for wheel in package.wheels
     ]
     return hex_of(
         canonical.digest_of(
             {
-                "v": 2,
+                "v": 3,
                 "wheels": sorted(wheels),
+                "overlaps": sorted([rule.path, rule.keep] for rule in overlaps),
                 "python": [str(python.path), python.version],
                 # Scripts and tracebacks hold the place: a cache that moved is made again.
                 "place": str(entries),
@@ -224,26 +233,28 @@ def _links_are(root: Path, python: HostPython) -> bool:
         return False
 
 
-def _make(staged: Path, entry: Path, wheels: Mapping[str, Path], python: HostPython) -> None:
+def _make(
+    staged: Path,
+    entry: Path,
+    packages: Sequence[PythonPackage],
+    overlaps: Sequence[Overlap],
+    wheels: Mapping[str, Path],
+    python: HostPython,
+) -> None:
     root, final = staged / "venv", entry / "venv"
-    site = Path("lib", f"python{python.minor}", "site-packages")
+    prefix = Prefix(root=str(final).lstrip("/"), python=python.minor)
+    trees = _trees(packages, overlaps, wheels, python, prefix)
     try:
         (root / "bin").mkdir(parents=True)
+        site = Path("lib", f"python{python.minor}", "site-packages")
         (root / site).mkdir(parents=True)
         for link, target in _links(python).items():
             os.symlink(target, root / link)
         (root / CONFIG).write_bytes(_config(entry, python))
-        # The names of wheels say what is in them; blobs have no names.
-        named = staged / "wheels"
-        named.mkdir()
-        destination = _destination(root, site, final, (CONFIG, *_links(python)))
-        for name, path in wheels.items():
-            os.symlink(path, named / name)
-        largest_first = sorted(named.iterdir(), key=lambda path: -path.stat().st_size)
+        largest_first = sorted(trees, key=lambda nodes: -sum(map(_size, nodes)))
         with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="mllock-install") as pool:
-            for _ in pool.map(lambda path: _install(path, path.name, destination), largest_first):
+            for _ in pool.map(lambda nodes: _write(nodes, prefix, root), largest_first):
                 pass
-        atomic.remove_tree(named)
         _compile(root, final, site, python)
         manifest = scan(root, exclude=tuple(_links(python)), name="environment")
         atomic.write_bytes(staged / MANIFEST, manifest.text())
@@ -251,57 +262,53 @@ def _make(staged: Path, entry: Path, wheels: Mapping[str, Path], python: HostPyt
         raise atomic.cannot_write(entry, error) from error
 
 
-def _install(path: Path, name: str, destination: SchemeDictionaryDestination) -> None:
-    from zipfile import BadZipFile
-
-    from installer import install
-    from installer.exceptions import InstallerError
-    from installer.sources import WheelFile
-
-    try:
-        with WheelFile.open(path) as source:
-            install(source, destination, {"INSTALLER": b"mllock\n"})
-    except (InstallerError, BadZipFile, ValueError) as error:
-        raise ArchiveError(f"cannot install the wheel: {error}", file=name) from error
-
-
-def _destination(
-    root: Path, site: Path, final: Path, reserved: tuple[str, ...]
-) -> SchemeDictionaryDestination:
-    from installer.destinations import SchemeDictionaryDestination
-
-    seen: dict[Path, Any] = {}
-    guard = threading.Lock()
-
-    class Destination(SchemeDictionaryDestination):
-        """Takes a file that two wheels have in common, if its bytes are the same."""
-
-        def write_to_fs(self, scheme: Any, path: str, stream: Any, is_executable: bool) -> Any:
-            target = Path(os.path.normpath(self._path_with_destdir(scheme, path)))
-            if str(target.relative_to(root)) in reserved:
-                # Written, it would go through the link into the system's Python.
-                raise ValueError(f"{target.relative_to(root)} is the environment's own")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # As pip does: a script is to be run, whatever its mode in the wheel is.
-            executable = is_executable or scheme == "scripts"
-            entry = super().write_to_fs(scheme, path, stream, executable)
-            with guard:
-                if seen.setdefault(target, entry.hash_) != entry.hash_:
-                    raise ValueError(f"another wheel has a different {path}")
-            return entry
-
-    return Destination(
-        {
-            "purelib": str(root / site),
-            "platlib": str(root / site),
-            "scripts": str(root / "bin"),
-            "data": str(root),
-            "headers": str(root / "include"),
-        },
-        interpreter=str(final / "bin" / "python"),
-        script_kind="posix",
-        overwrite_existing=True,
+def _trees(
+    packages: Sequence[PythonPackage],
+    overlaps: Sequence[Overlap],
+    wheels: Mapping[str, Path],
+    python: HostPython,
+    prefix: Prefix,
+) -> list[tuple[Node, ...]]:
+    """The files of each wheel, as the images have them: each path is in one of them."""
+    of_package = {
+        wheel.name: package.name
+        for package in packages
+        for wheel in package.wheels
+        if wheel.name in wheels
+    }
+    # As links, which no wheel has: no file of a wheel is the same.
+    frame = tuple(
+        Node(path=f"{prefix.root}/{name}", kind="symlink", mode=0o777, target=name)
+        for name in (CONFIG, *_links(python))
     )
+    every = [(owner, wheel_nodes(wheels[name], name, prefix)) for name, owner in of_package.items()]
+    left_out = check_conflicts([(FRAME, frame), *every], overlaps, prefix)
+    trees, taken = [], set[str]()
+    for (name, owner), (_, whole) in zip(of_package.items(), every, strict=True):
+        gone = frozenset(left_out.get(owner, ()))
+        nodes = wheel_nodes(wheels[name], name, prefix, left_out=gone) if gone else whole
+        trees.append(tuple(node for node in nodes if node.path not in taken))
+        taken.update(node.path for node in nodes)
+    return trees
+
+
+def _size(node: Node) -> int:
+    return node.content.size if node.content is not None else 0
+
+
+def _write(nodes: Sequence[Node], prefix: Prefix, root: Path) -> None:
+    """Files only: a wheel has nothing else. Content is verified while it is written."""
+    made = set[Path]()
+    with Sources() as sources:
+        for node in nodes:
+            path = root / node.path.removeprefix(f"{prefix.root}/")
+            if path.parent not in made:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                made.add(path.parent)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            with open(descriptor, "wb", buffering=0) as file:
+                file.writelines(sources.read(node))
+                os.fchmod(descriptor, node.mode)
 
 
 def _compile(root: Path, final: Path, site: Path, python: HostPython) -> None:

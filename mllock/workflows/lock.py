@@ -19,6 +19,7 @@ from mllock.image.types import BUILDER_FORMAT
 from mllock.lock.compare import Change, changes, stale_reasons
 from mllock.lock.format import LOCK_NAME, NEWER, dump_lock, parse_lock, read_bytes
 from mllock.lock.make import assemble, keep_wheels, kept_python, kept_system, pins_of
+from mllock.lock.overlaps import refuse_unknown_packages
 from mllock.lock.ports import (
     PythonRequest,
     PythonResolver,
@@ -96,6 +97,7 @@ def lock_project(
         resolver = resolvers.python or _pip_tools(ctx)
         packages = _resolve_python(ctx, loaded, wanted, target, previous, upgrade, resolver)
         tool = Tool(mllock=__version__, resolver=resolver.name, resolver_version=resolver.version())
+    refuse_unknown_packages(loaded, [package.name for package in packages])
     lock = assemble(
         meaning=means,
         tool=tool,

@@ -17,8 +17,9 @@ from mllock.core.digest import hex_of, sha256_of
 from mllock.core.tree import Entry, TreeManifest
 from mllock.errors import ArchiveError, LockError
 from mllock.image.folder import code_nodes, model_nodes, record_nodes
-from mllock.image.layers import cached_layer, find_layer, is_noted, make_layer, note
-from mllock.image.python import PythonGroup, check_conflicts, group_nodes, merge, python_groups
+from mllock.image.layers import cached_layer, find_layer, make_layer, note, noted
+from mllock.image.overlaps import check_conflicts
+from mllock.image.python import PythonGroup, group_nodes, merge, python_groups
 from mllock.image.resolve import refuse_reserved, with_parents
 from mllock.image.wheel import Prefix
 from mllock.lock.types import PythonPackage, Wheel
@@ -121,14 +122,14 @@ def test_an_entry_that_others_may_have_written_is_as_good_as_none(
 
 
 def test_a_note_that_others_may_have_written_is_none(cache: Cache) -> None:
-    assert not is_noted(cache, "fine", {"wheels": []})
-    note(cache, "fine", {"wheels": []})
-    assert is_noted(cache, "fine", {"wheels": []})
-    assert not is_noted(cache, "fine", {"wheels": ["sha256:1"]})
-    assert not is_noted(cache, "better", {"wheels": []})
+    assert noted(cache, "fine", {"wheels": []}) is None
+    note(cache, "fine", {"wheels": []}, {"a": ["b"]})
+    assert noted(cache, "fine", {"wheels": []}) == {"a": ["b"]}
+    assert noted(cache, "fine", {"wheels": ["sha256:1"]}) is None
+    assert noted(cache, "better", {"wheels": []}) is None
     (entry,) = cache.folder("layers").iterdir()
     entry.chmod(0o664)
-    assert not is_noted(cache, "fine", {"wheels": []})
+    assert noted(cache, "fine", {"wheels": []}) is None
 
 
 def test_an_entry_of_another_key_under_this_name_is_none(cache: Cache) -> None:
@@ -222,7 +223,12 @@ def test_packages_that_disagree(tmp_path: Path, left, right, path, how) -> None:
     assert caught.value.message.endswith(f"both install this path, {how}")
     assert {"one", "two"} <= set(caught.value.message.split())
     assert caught.value.key == f"opt/venv/lib/python3.11/site-packages/{path}"
-    assert caught.value.hint == "leave one of the two out of [environment] dependencies"
+    assert caught.value.hint == (
+        "leave one of the two out of [environment] dependencies"
+        if how.startswith("as")
+        else "say whose file stays, one's or two's, in [environment] of mlproject.toml: "
+        'overlaps = [{ path = "x.py", keep = "one" }]'
+    )
 
 
 def test_a_package_that_replaces_the_interpreter(tmp_path: Path) -> None:

@@ -58,6 +58,14 @@ GOOD = {
     "descriptor of zip64": zipped(
         A.but(flags=DESCRIPTOR, descriptor=struct.pack("<4sLQQ", b"PK\x07\x08", CRC, PACKED, SIZE))
     ),
+    "descriptor of zip64, of an empty file": zipped(
+        A.but(
+            data=b"",
+            flags=DESCRIPTOR,
+            descriptor=struct.pack("<4sLQQ", b"PK\x07\x08", 0, len(A.but(data=b"").body), 0),
+        ),
+        A.but(name=b"next"),
+    ),
     "zip64 sizes": zipped(
         A.but(
             extra=struct.pack("<2H2Q", 1, 16, SIZE, PACKED),

@@ -17,6 +17,7 @@ from mllock.errors import (
     IntegrityError,
     LockError,
     OfflineError,
+    SpecError,
     StaleLockError,
 )
 from mllock.lock.format import dump_lock, read_lock, seal
@@ -105,6 +106,30 @@ def test_upgrade(project: LockProject) -> None:
     assert project.asked() == (3, 2)
     project.lock(upgrade=Upgrade(names=frozenset({"libgomp1"})))
     assert project.asked() == (3, 3)
+
+
+def test_a_rule_about_overlaps_names_a_locked_package(project: LockProject) -> None:
+    rule = 'overlaps = [{ path = "tests/**", keep = "Beta" }]\n'
+    project.change("system-packages", rule + "system-packages")
+    lock = project.lock().lock
+    assert lock.inputs.environment["overlaps"] == [{"path": "tests/**", "keep": "beta"}]
+    assert check_lock(project.ctx) == ()
+    before = project.path.read_bytes()
+    for name, hint in (
+        ("bet", 'did you mean "beta"?'),
+        ("x", "name one that mlproject.lock lists"),
+    ):
+        project.change('keep = "Beta"', f'keep = "{name}"')
+        with pytest.raises(SpecError) as caught:
+            project.lock()
+        assert str(caught.value) == (
+            "mlproject.toml:8: environment.overlaps[0].keep: no locked package has this name\n"
+            f'found: "{name}"\nhint: {hint}'
+        )
+        project.change(f'keep = "{name}"', 'keep = "Beta"')
+    assert project.path.read_bytes() == before
+    project.change('path = "tests/**"', 'path = "test/**"')
+    assert check_lock(project.ctx) == ("environment.overlaps: changed",)
 
 
 def test_upgrade_of_what_is_not_there(project: LockProject) -> None:

@@ -27,7 +27,6 @@ CASES = [
         '"linux/amd64", "linux/arm64"',
     ),
     ('exclude-newer = "2026-11-01T00:00:00Z"', 5, "environment.exclude-newer", None),
-    ('overlaps = [{ path = "x", keep = "y" }]', 5, "environment.overlaps", None),
     (
         '[[environment.indexes]]\nname = "a"\nurl = "https://index.example.org"',
         5,

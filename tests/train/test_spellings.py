@@ -101,7 +101,10 @@ def test_a_link_that_was_changed_is_found(tmp_path: Path) -> None:
 def test_a_wheel_writes_through_no_link(tmp_path: Path, name: str) -> None:
     with pytest.raises(ArchiveError) as caught:
         make_venv(tmp_path, {f"tiny_lib-1.0.data/data/{name}": b"#!/bin/true\n"})
-    assert caught.value.message == (f"cannot install the wheel: {name} is the environment's own")
+    assert str(caught.value) == (
+        f"opt/venv/{name}: the virtual environment and tiny-lib both install this path, with "
+        "different bytes\nhint: leave one of the two out of [environment] dependencies"
+    )
 
 
 def test_a_cache_that_a_path_cannot_hold(tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def test_two_wheels_with_different_bytes_are_refused(made: Made) -> None:
     packages = put_wheels(made.cache, {("a", "1"): {"x.py": b"1"}, ("b", "1"): {"x.py": b"2"}})
     with pytest.raises(ArchiveError) as caught:
         made.venv(packages)
-    assert caught.value.message == "cannot install the wheel: another wheel has a different x.py"
+    assert caught.value.message == "a and b both install this path, with different bytes"
     assert list(made.cache.folder("venvs").iterdir()) == []
 
 
