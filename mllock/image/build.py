@@ -49,14 +49,19 @@ class Packages:
 def build_environment(
     lock: Lock, packages: Packages, cache: Cache, reporter: Reporter
 ) -> tuple[Layer, ...]:
-    """Base, system and Python layers of `lock`, bottom up, blobs in the cache.
+    """Base, system, Python and bytecode layers of `lock`, bottom up, blobs in the cache.
 
-    Raises LockError, ArchiveError, and what `packages` raises.
+    Raises LockError, ArchiveError, SurroundingsError, and what `packages` raises.
     """
-    return (
-        *_system_layers(lock, packages, cache, reporter),
-        *_python_layers(lock, packages, cache, reporter),
-    )
+    below = _system_layers(lock, packages, cache, reporter)
+    python = _python_layers(lock, packages, cache, reporter)
+    if not lock.inputs.environment.get("bytecode"):
+        return (*below, *python)
+    from mllock.image.bytecode_layers import bytecode_layers
+
+    with layer_pool() as pool:
+        bytecode = bytecode_layers(lock, below, packages.wheels, cache, reporter, pool)
+    return (*below, *python, *bytecode)
 
 
 def _system_layers(
