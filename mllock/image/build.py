@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mllock.core.ports import Reporter
-from mllock.image.layers import cached_layer, find_layer, note, noted
+from mllock.image.layers import cached_layer, find_layer, recall, remember
 from mllock.image.overlaps import LeftOut, check_conflicts
 from mllock.image.python import PythonGroup, group_nodes, merge, python_groups
 from mllock.image.resolve import refuse_reserved
@@ -45,14 +45,19 @@ class Packages:
 def build_environment(
     lock: Lock, packages: Packages, cache: Cache, reporter: Reporter
 ) -> tuple[Layer, ...]:
-    """Base, system and Python layers of `lock`, bottom up, blobs in the cache.
+    """Base, system, Python and bytecode layers of `lock`, bottom up, blobs in the cache.
 
-    Raises LockError, ArchiveError, and what `packages` raises.
+    Raises LockError, ArchiveError, SurroundingsError, and what `packages` raises.
     """
-    return (
-        *_system_layers(lock, packages, cache, reporter),
-        *_python_layers(lock, packages, cache, reporter),
-    )
+    below = _system_layers(lock, packages, cache, reporter)
+    python = _python_layers(lock, packages, cache, reporter)
+    if not lock.inputs.environment.get("bytecode"):
+        return (*below, *python)
+    from mllock.image.bytecode_layers import bytecode_layers
+
+    with layer_pool() as pool:
+        bytecode = bytecode_layers(lock, below, packages.wheels, cache, reporter, pool)
+    return (*below, *python, *bytecode)
 
 
 def _system_layers(
@@ -96,14 +101,14 @@ def _python_layers(
     together: dict[str, Any] = {"layers": [group.key for group in groups]}
     if rules:
         together["overlaps"] = [[rule.path, rule.keep] for rule in rules]
-    left_out = _left_out(noted(cache, NO_CONFLICTS, together))
+    left_out = _left_out(recall(cache, NO_CONFLICTS, together))
     if left_out is None and rules:
         # What they leave out is part of the keys of layers.
         wheels = packages.wheels(lock.python.packages)
         left_out = check_conflicts(
             [owner for group in groups for owner in group_nodes(group, wheels)], rules
         )
-        note(cache, NO_CONFLICTS, together, left_out)
+        remember(cache, NO_CONFLICTS, together, left_out)
     groups = tuple(group.without(left_out or {}) for group in groups)
     found = [find_layer(cache, "python", group.title, group.key) for group in groups]
     missing = [position for position, layer in enumerate(found) if layer is None]
@@ -115,7 +120,7 @@ def _python_layers(
         owned = [group_nodes(group, wheels) for group in groups]
         check_conflicts([owner for owners in owned for owner in owners])
         if left_out is None:
-            note(cache, NO_CONFLICTS, together, {})
+            remember(cache, NO_CONFLICTS, together, {})
         # The largest first: begun last, it would keep one core busy while the others have none.
         missing.sort(key=lambda position: -groups[position].size)
         made = _in_parallel(

@@ -26,7 +26,7 @@ from mllock.store import atomic
 from mllock.store.cache import Cache
 from mllock.store.own import read_own
 
-__all__ = ["cached_layer", "find_layer", "make_layer", "note", "noted"]
+__all__ = ["cached_layer", "find_layer", "make_layer", "recall", "remember", "remember_layer"]
 
 MAX_ENTRY = 1024 * 1024
 
@@ -67,14 +67,19 @@ def cached_layer(
     if found is not None:
         return found
     layer = make_layer(cache, kind, title, nodes(), pool)
-    _write(cache, kind, key, dataclasses.asdict(layer) | {"title": ""})
+    remember_layer(cache, kind, key, layer)
     return layer
+
+
+def remember_layer(cache: Cache, kind: LayerKind, key: Mapping[str, Any], layer: Layer) -> None:
+    """Let `find_layer` find `layer`, which was made from `key`."""
+    remember(cache, kind, key, dataclasses.asdict(layer) | {"title": ""})
 
 
 def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]) -> Layer | None:
     """The layer that was made from `key` before, its blob verified now; or None."""
     try:
-        raw = _read(cache, kind, key)
+        raw = recall(cache, kind, key)
         if raw is None:
             return None
         layer = Layer(
@@ -94,17 +99,8 @@ def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]
     return layer
 
 
-def noted(cache: Cache, what: str, key: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What `note` was told for all that `key` names, or None."""
-    return _read(cache, what, key)
-
-
-def note(cache: Cache, what: str, key: Mapping[str, Any], value: Mapping[str, Any]) -> None:
-    """Remember what was found out about all that `key` names."""
-    _write(cache, what, key, value)
-
-
-def _read(cache: Cache, what: str, key: Mapping[str, Any]) -> dict[str, Any] | None:
+def recall(cache: Cache, what: str, key: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `remember` was given with these before; None if nothing was, or it cannot be read."""
     data = read_own(cache.folder("layers") / _name(what, key), MAX_ENTRY)
     try:
         entry = None if data is None else canonical.loads(data)
@@ -117,7 +113,8 @@ def _read(cache: Cache, what: str, key: Mapping[str, Any]) -> dict[str, Any] | N
     return value if right else None
 
 
-def _write(cache: Cache, what: str, key: Mapping[str, Any], value: Mapping[str, Any]) -> None:
+def remember(cache: Cache, what: str, key: Mapping[str, Any], value: Mapping[str, Any]) -> None:
+    """Keep a small JSON `value` that follows from `key`, for this user."""
     entry = {"key": canonical.loads(_full(what, key)), "value": value}
     atomic.write_bytes(cache.folder("layers") / _name(what, key), canonical.dumps(entry))
 

@@ -16,13 +16,14 @@ from mllock.lock.types import LayerGroup, PythonPackage
 __all__ = ["LARGE", "assign", "python_budget"]
 
 LARGE = 1024 * 1024
-# base, system, code, model, record, and one to spare for the bytecode to come.
+# base, system, code, model, record, and one for the bytecode of the standard library.
 _OTHER_LAYERS = 6
 
 
-def python_budget(layers: int) -> int:
-    """How many of `[builder] layers` Python packages may have."""
-    return max(1, layers - _OTHER_LAYERS)
+def python_budget(layers: int, *, bytecode: bool = False) -> int:
+    """How many of `[builder] layers` Python packages may have; each has one of bytecode above."""
+    own = layers - _OTHER_LAYERS
+    return max(1, own // 2 if bytecode else own)
 
 
 def assign(

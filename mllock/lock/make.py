@@ -137,10 +137,14 @@ def assemble(
             data=dict(data),
             layers=Layers(
                 builder_format=builder_format,
-                python=assign(packages, python_budget(meaning.builder["layers"]), groups),
+                python=assign(packages, _budget(meaning), groups),
             ),
         )
     )
+
+
+def _budget(meaning: Meaning) -> int:
+    return python_budget(meaning.builder["layers"], bytecode=meaning.environment["bytecode"])
 
 
 def _same(old: Lock, meaning: Meaning, keys: Sequence[str]) -> bool:

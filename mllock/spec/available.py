@@ -49,8 +49,6 @@ def _asked_for(loaded: LoadedSpec, host: str) -> Iterator[_Asked]:
         yield ("environment", "resolver"), f'"{environment.resolver}"', 'write "pip-tools"'
     if environment.exclude_newer is not None:
         yield ("environment", "exclude-newer"), None, "leave it out"
-    if environment.bytecode:
-        yield ("environment", "bytecode"), "true", "write false, or leave it out"
     if environment.indexes:
         hint = "name other indexes in pip's own settings (PIP_EXTRA_INDEX_URL or pip.conf)"
         yield ("environment", "indexes"), None, hint

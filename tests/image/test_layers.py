@@ -17,7 +17,7 @@ from mllock.core.digest import hex_of, sha256_of
 from mllock.core.tree import Entry, TreeManifest
 from mllock.errors import ArchiveError, LockError
 from mllock.image.folder import code_nodes, model_nodes, record_nodes
-from mllock.image.layers import cached_layer, find_layer, make_layer, note, noted
+from mllock.image.layers import cached_layer, find_layer, make_layer, recall, remember
 from mllock.image.overlaps import check_conflicts
 from mllock.image.python import PythonGroup, group_nodes, merge, python_groups
 from mllock.image.resolve import refuse_reserved, with_parents
@@ -122,14 +122,14 @@ def test_an_entry_that_others_may_have_written_is_as_good_as_none(
 
 
 def test_a_note_that_others_may_have_written_is_none(cache: Cache) -> None:
-    assert noted(cache, "fine", {"wheels": []}) is None
-    note(cache, "fine", {"wheels": []}, {"a": ["b"]})
-    assert noted(cache, "fine", {"wheels": []}) == {"a": ["b"]}
-    assert noted(cache, "fine", {"wheels": ["sha256:1"]}) is None
-    assert noted(cache, "better", {"wheels": []}) is None
+    assert recall(cache, "fine", {"wheels": []}) is None
+    remember(cache, "fine", {"wheels": []}, {"a": ["b"]})
+    assert recall(cache, "fine", {"wheels": []}) == {"a": ["b"]}
+    assert recall(cache, "fine", {"wheels": ["sha256:1"]}) is None
+    assert recall(cache, "better", {"wheels": []}) is None
     (entry,) = cache.folder("layers").iterdir()
     entry.chmod(0o664)
-    assert noted(cache, "fine", {"wheels": []}) is None
+    assert recall(cache, "fine", {"wheels": []}) is None
 
 
 def test_an_entry_of_another_key_under_this_name_is_none(cache: Cache) -> None:

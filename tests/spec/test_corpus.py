@@ -31,6 +31,15 @@ VALIDATOR = jsonschema.Draft202012Validator(
     SCHEMA, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
 )
 
+# For JSON Schema 60.0 is an integer, for TOML it is none. Where documents are made by chance, that
+# one difference, which rules.txt has, is not the one to find.
+TOML_VALIDATOR = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: type(value) is int
+    ),
+)(SCHEMA, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER)
+
 
 def as_json(value):
     """TOML as editors hand it to a schema: dates and times are strings."""
@@ -130,5 +139,5 @@ def test_types_schema_and_explanation_agree_on_changed_documents(data):
         else:
             where[path[-1]] = copy.deepcopy(data.draw(VALUES))
     verdict = types_accept(document)
-    assert schema_accepts(document) == verdict
+    assert TOML_VALIDATOR.is_valid(as_json(document)) == verdict
     assert (not [*problems(document, mi.type_info(Spec))]) == verdict
