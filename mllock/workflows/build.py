@@ -8,7 +8,7 @@ place, so train and serve share it by construction; a run of another environment
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,7 @@ from mllock.workflows.parts import (
     train_parts,
 )
 from mllock.workflows.runs import run_to_serve
+from mllock.workflows.sbom import sbom_of
 
 __all__ = [
     "BuildResult",
@@ -60,13 +61,14 @@ TRAIN_STATEMENT = "train-image.sigstore.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildResult:
-    """`fingerprint` is of the key that signed the statements."""
+    """`fingerprint` is of the key that signed the statements; `sboms` are by kind of image."""
 
     project: str
     output: Path
     environment: BuiltEnvironment
     images: tuple[BuiltImage, ...]
     fingerprint: str
+    sboms: Mapping[str, bytes]
 
 
 def default_output(ctx: Context) -> Path:
@@ -99,6 +101,10 @@ def build_images(
         parts.append(serve_parts(ctx, loaded, environment, run))
     key = load_or_create_key(ctx.config_dir, ctx.environ)
     images = tuple(finish(loaded, lock, environment, part, key) for part in parts)
+    sboms = {
+        built.image.kind: sbom_of(ctx, loaded, lock, environment, built, part.run)
+        for part, built in zip(parts, images, strict=True)
+    }
     ctx.reporter.step(f"writing {folder}")
     removed = write_layout(
         folder,
@@ -107,6 +113,7 @@ def build_images(
         ctx.cache,
         keep=lambda other: environment_label(other) == environment.digest,
         ours=_is_ours,
+        sboms=sboms,
     )
     for name, why in removed.items():
         ctx.reporter.note(f'removed the image "{name}" from {folder}: {why}')
@@ -120,6 +127,7 @@ def build_images(
         environment=environment,
         images=images,
         fingerprint=key.fingerprint,
+        sboms=sboms,
     )
 
 

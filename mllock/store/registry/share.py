@@ -31,6 +31,7 @@ __all__ = [
     "MODEL",
     "RUN",
     "RUN_FILES",
+    "SBOM",
     "SHARE",
     "TREE",
     "Entry",
@@ -50,6 +51,7 @@ RUN = "application/vnd.mllock.run.v1"
 TREE = "application/vnd.mllock.tree-manifest.v1"
 FILE = "application/vnd.mllock.file.v1"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+SBOM = "application/vnd.cyclonedx+json"
 TITLE = "org.opencontainers.image.title"
 
 RUN_FILES = (
@@ -80,12 +82,13 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shared:
-    """What an index holds: `images` by reference name, `statements` about them."""
+    """What an index holds: `images` by reference name, `statements` and `sboms` about them."""
 
     model: Entry
     run: Entry
     images: Mapping[str, Entry]
     statements: tuple[Entry, ...]
+    sboms: tuple[Entry, ...] = ()
 
 
 def share_index(shared: Shared, platform: str) -> bytes:
@@ -102,6 +105,7 @@ def share_index(shared: Shared, platform: str) -> bytes:
     entries.append(_entry(shared.model, MODEL, _UNKNOWN, "model"))
     entries.append(_entry(shared.run, RUN, _UNKNOWN, "run"))
     entries += [_entry(statement, BUNDLE, _UNKNOWN, None) for statement in shared.statements]
+    entries += [_entry(sbom, SBOM, _UNKNOWN, None) for sbom in shared.sboms]
     return canonical.dumps(
         {
             "schemaVersion": 2,
@@ -145,6 +149,7 @@ def read_share(data: bytes, name: str) -> Shared:
         kind = (entry.artifact_type, entry.ref)
         named.setdefault(kind, []).append(Entry(digest=entry.digest, size=entry.size))
     statements = named.pop((BUNDLE, None), [])
+    sboms = named.pop((SBOM, None), [])
     images = {}
     for ref in ("serve", "train"):
         if (None, ref) in named:
@@ -154,7 +159,9 @@ def read_share(data: bytes, name: str) -> Shared:
     if named:
         kinds = ", ".join(f"{ref} ({kind})" for kind, ref in named)
         raise ArchiveError("an entry of an unknown kind", file=name, found=kinds)
-    return Shared(model=model, run=run, images=images, statements=tuple(statements))
+    return Shared(
+        model=model, run=run, images=images, statements=tuple(statements), sboms=tuple(sboms)
+    )
 
 
 def _one(entries: Sequence[Entry], what: str, name: str) -> Entry:
