@@ -31,6 +31,7 @@ from mllock.store.layout_reader import LayoutImage
 from mllock.train.runs import RunFolder, newest_good
 from mllock.workflows.context import Context
 from mllock.workflows.environment import BuiltEnvironment, environment_of
+from mllock.workflows.explain import Explanation, explain, look_back
 from mllock.workflows.parts import (
     ENVIRONMENT_LABEL,
     BuiltImage,
@@ -61,7 +62,8 @@ TRAIN_STATEMENT = "train-image.sigstore.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildResult:
-    """`fingerprint` is of the key that signed the statements; `sboms` are by kind of image."""
+    """`fingerprint` is of the key that signed the statements; `sboms` are by kind of image, and
+    there are `explanations` if they were asked for."""
 
     project: str
     output: Path
@@ -69,6 +71,7 @@ class BuildResult:
     images: tuple[BuiltImage, ...]
     fingerprint: str
     sboms: Mapping[str, bytes]
+    explanations: tuple[Explanation, ...] = ()
 
 
 def default_output(ctx: Context) -> Path:
@@ -80,6 +83,8 @@ def build_images(
     kinds: Sequence[ImageKind] = (),
     output: Path | None = None,
     run_id: str | None = None,
+    *,
+    explained: bool = False,
 ) -> BuildResult:
     """Build `kinds` (default: both, or only train while there is no run) into `output`."""
     from mllock.workflows.lock import current_lock
@@ -93,6 +98,7 @@ def build_images(
     run = _find_run(ctx, loaded, lock, kinds, run_id)
     if run is not None:
         _refuse_unwritable(run)
+    past = look_back(folder, ctx.cache) if explained else None
     environment = environment_of(ctx, loaded, lock)
     parts: list[Parts] = []
     if not kinds or "train" in kinds:
@@ -101,7 +107,7 @@ def build_images(
         parts.append(serve_parts(ctx, loaded, environment, run))
     key = load_or_create_key(ctx.config_dir, ctx.environ)
     images = tuple(finish(loaded, lock, environment, part, key) for part in parts)
-    sboms = {
+    sboms: dict[str, bytes] = {
         built.image.kind: sbom_of(ctx, loaded, lock, environment, built, part.run)
         for part, built in zip(parts, images, strict=True)
     }
@@ -128,6 +134,9 @@ def build_images(
         images=images,
         fingerprint=key.fingerprint,
         sboms=sboms,
+        explanations=()
+        if past is None
+        else tuple(explain(b.image, b.statement, sboms[b.image.kind], past) for b in images),
     )
 
 
