@@ -85,7 +85,7 @@ def judge(
     _unknown_mounts(mounts, tree, kernel or (), judged)
     _devices(host, judged)
     _host(host, judged)
-    _rest(live, judged)
+    _rest(live, config, judged)
     return judged
 
 
@@ -272,12 +272,13 @@ def _is_stricter(option: object, host: Mapping[str, Any]) -> bool:
     return option in _STRICTER
 
 
-def _rest(live: Mapping[str, Any], judged: Judged) -> None:
+def _rest(live: Mapping[str, Any], config: Mapping[str, Any], judged: Judged) -> None:
     for key in sorted(live.keys() - FREE_CONFIG):
         if key in ("Entrypoint", "Cmd", "User", "WorkingDir", "Env"):
             continue
         if key == "Healthcheck":
-            judged.outside.append("a health check")
+            if live[key] != config.get(key):
+                judged.outside.append("a health check")
         elif live[key]:
             judged.add("open", f"config.{key}", _NOTHING, _text(live[key]))
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mllock.cli.app import App, json_option
+from mllock.cli.explained import explanation_document, explanation_lines, size_text, total_line
+from mllock.core.digest import sha256_of
 from mllock.errors import InputError
 
 if TYPE_CHECKING:  # the workflow imports cryptography; --help does not need it
@@ -38,6 +40,11 @@ _KINDS: dict[str, tuple[ImageKind, ...]] = {"train": ("train",), "serve": ("serv
     metavar="REPO",
     help="With registry: another repository there whose layers are used and not sent.",
 )
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Say of each layer whether it is new, and what changed since the last build.",
+)
 @json_option
 @click.pass_obj
 def command(
@@ -47,6 +54,7 @@ def command(
     outputs: tuple[str, ...],
     run_id: str | None,
     mount_from: str | None,
+    explain: bool,
     as_json: bool,
 ) -> None:
     """Make the images for training and serving, bit for bit the same each time.
@@ -64,10 +72,16 @@ def command(
     kinds = _KINDS.get(kind or "", ())
     pushed: tuple[Sent, ...] = ()
     if wanted.registry is None:
-        result = build_images(ctx, kinds, wanted.layout, run_id)
+        result = build_images(ctx, kinds, wanted.layout, run_id, explained=explain)
     else:
         published = build_to_registry(
-            ctx, kinds, wanted.registry, run_id, wanted.mount_from, wanted.layout
+            ctx,
+            kinds,
+            wanted.registry,
+            run_id,
+            wanted.mount_from,
+            wanted.layout,
+            explained=explain,
         )
         result, pushed = published.built, (published.sent(),)
     sent = send(ctx, wanted, result.project, [built.image for built in result.images]) + pushed
@@ -80,26 +94,23 @@ def command(
 def _text(result: BuildResult, sent: tuple[Sent, ...]) -> str:
     environment = result.environment.layers
     lines = ["environment, the same in each image"]
-    lines += [_layer_line(layer) for layer in environment]
+    if not result.explanations:
+        lines += [_layer_line(layer) for layer in environment]
     lines += [f"  {result.environment.digest}"]
+    explained = {item.kind: explanation_lines(item) for item in result.explanations}
     for built in result.images:
         run = f", run {built.run}" if built.run else ""
         lines += ["", f"{built.image.kind}{run}"]
-        lines += [_layer_line(layer) for layer in built.image.layers[len(environment) :]]
-        lines += [f"  {built.image.manifest_digest}"]
+        own = [_layer_line(layer) for layer in built.image.layers[len(environment) :]]
+        lines += explained.get(built.image.kind, own)
+        lines += [f"  {total_line(built.image.layers)}", f"  {built.image.manifest_digest}"]
     lines += ["", f"signed by {result.fingerprint}", f"written to oci:{result.output}"]
     lines += [line for place in sent for line in place.lines]
     return "\n".join(lines)
 
 
 def _layer_line(layer: Layer) -> str:
-    return f"  {_size(layer.size):>9}  {layer.kind:<6}  {layer.title}"
-
-
-def _size(size: int) -> str:
-    if size < 1_000_000:
-        return f"{size / 1e3:.1f} kB"
-    return f"{size / 1e6:.1f} MB"
+    return f"  {size_text(layer.size):>9}  {layer.kind:<6}  {layer.title}"
 
 
 def _document(result: BuildResult, sent: tuple[Sent, ...]) -> dict[str, Any]:
@@ -108,6 +119,11 @@ def _document(result: BuildResult, sent: tuple[Sent, ...]) -> dict[str, Any]:
         "output": f"oci:{result.output}",
         "environment": result.environment.digest,
         "signedBy": result.fingerprint,
+        **(
+            {"explain": [explanation_document(item) for item in result.explanations]}
+            if result.explanations
+            else {}
+        ),
         "images": [
             {
                 "kind": built.image.kind,
@@ -116,6 +132,9 @@ def _document(result: BuildResult, sent: tuple[Sent, ...]) -> dict[str, Any]:
                 "config": built.image.config_digest,
                 "environment": built.image.environment,
                 "run": built.run,
+                "sbom": sha256_of(result.sboms[built.image.kind]),
+                "size": sum(layer.size for layer in built.image.layers),
+                "unpacked": sum(layer.unpacked for layer in built.image.layers),
                 "layers": [
                     {
                         "kind": layer.kind,

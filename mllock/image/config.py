@@ -26,6 +26,15 @@ from mllock.image.types import (
 __all__ = ["CREATED", "assemble", "make_config", "make_manifest", "plan_environment"]
 
 CREATED = "1970-01-01T00:00:00Z"
+_SECOND = 1_000_000_000
+# Not of OCI image-spec: what Docker writes, and what engines read. A large model may take minutes
+# to load, as long as `mllock serve` waits for one; a failure before that is none.
+_HEALTH_TIMES = {
+    "Interval": 10 * _SECOND,
+    "Timeout": 10 * _SECOND,
+    "StartPeriod": 300 * _SECOND,
+    "Retries": 3,
+}
 
 
 def plan_environment(
@@ -70,6 +79,8 @@ def make_config(plan: ImagePlan) -> bytes:
     }
     if settings.port is not None:
         runtime["ExposedPorts"] = {f"{settings.port}/tcp": {}}
+    if settings.health:
+        runtime["Healthcheck"] = {"Test": ["CMD", *settings.health], **_HEALTH_TIMES}
     value: dict[str, Any] = {
         "created": CREATED,
         "os": platform.os,

@@ -53,13 +53,15 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageConfig:
-    """What a runtime reads: the part of the OCI config that is not layers and history."""
+    """What a runtime reads: the part of the OCI config that is not layers and history. `health`
+    is the command of a health check, where there is one."""
 
     command: tuple[str, ...]
     variables: Mapping[str, str]
     user: str = "10001:10001"
     workdir: str = "/app"
     port: int | None = None
+    health: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from mllock.errors import ProgramError
 from mllock.probes.ask import NoAnswerError, ask
+from mllock.serve.health import SAFE
 from mllock.serve.types import Server
 from mllock.train.logs import how_it_failed
 
@@ -67,7 +68,7 @@ def _health(server: Server, path: str) -> str:
         answer = ask(
             server.address,
             "GET",
-            quote(path, safe="/%?&=+:,;@!$'()*~"),
+            quote(path, safe=SAFE),
             {},
             None,
             most=_ASK_BYTES,

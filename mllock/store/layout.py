@@ -39,9 +39,10 @@ from mllock.store.oci_json import (
 )
 from mllock.store.turns import turn
 
-__all__ = ["ARTIFACT_TYPE", "refuse_loss", "refuse_other_folders", "write_layout"]
+__all__ = ["ARTIFACT_TYPE", "SBOM_TYPE", "refuse_loss", "refuse_other_folders", "write_layout"]
 
 ARTIFACT_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+SBOM_TYPE = "application/vnd.cyclonedx+json"
 _MARKER = canonical.dumps({"imageLayoutVersion": "1.0.0"})
 _EMPTY = b"{}"
 _REPLACED = "replaced"
@@ -76,8 +77,10 @@ def write_layout(
     blobs: Blobs,
     keep: Callable[[LayoutImage], bool] = lambda _: False,
     ours: Callable[[LayoutImage], bool] = lambda _: True,
+    sboms: Mapping[str, bytes] | None = None,
 ) -> Mapping[str, str]:
-    """Put `images` into `folder` by reference name; `statements` are bundles about them.
+    """Put `images` into `folder` by reference name; `statements` are bundles about them, `sboms`
+    their bills of materials.
 
     Images that are not `ours` stay; of ours those of other names that are whole and that `keep`
     accepts, with their statements. Answers which ones went, and why. Raises InputError if `folder`
@@ -98,7 +101,8 @@ def write_layout(
             there = _sort_out(folder, images, keep, ours)
             entries = list(there.entries)
             for ref, image in images.items():
-                entries += _put_image(folder, ref, image, statements.get(ref), blobs)
+                about = {ARTIFACT_TYPE: statements.get(ref), SBOM_TYPE: (sboms or {}).get(ref)}
+                entries += _put_image(folder, ref, image, about, blobs)
             entries.sort(key=_order)
             index = {"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": entries}
             atomic.write_bytes(folder / "oci-layout", _MARKER)
@@ -108,7 +112,7 @@ def write_layout(
 
 
 def _put_image(
-    folder: Path, ref: str, image: ImageBlobs, statement: bytes | None, blobs: Blobs
+    folder: Path, ref: str, image: ImageBlobs, about: Mapping[str, bytes | None], blobs: Blobs
 ) -> list[dict[str, Any]]:
     for layer in image.layers:
         _put_layer(folder, layer.digest, blobs)
@@ -124,23 +128,29 @@ def _put_image(
     if platform.variant:
         names["variant"] = platform.variant
     entries = [descriptor | {"annotations": {REF_NAME: ref}, "platform": names}]
-    if statement is not None:
-        referrer = canonical.dumps(
-            {
-                "schemaVersion": 2,
-                "mediaType": MEDIA_MANIFEST,
-                "artifactType": ARTIFACT_TYPE,
-                # OCI image-spec, manifest.md: the empty descriptor stands for "no config".
-                "config": _descriptor(MEDIA_EMPTY, _put(folder, _EMPTY), _EMPTY),
-                "layers": [_descriptor(ARTIFACT_TYPE, _put(folder, statement), statement)],
-                "subject": descriptor,
-            }
-        )
-        entries.append(
-            _descriptor(MEDIA_MANIFEST, _put(folder, referrer), referrer)
-            | {"artifactType": ARTIFACT_TYPE}
-        )
+    for artifact_type, data in about.items():
+        if data is not None:
+            entries.append(_put_artifact(folder, artifact_type, data, descriptor))
     return entries
+
+
+def _put_artifact(
+    folder: Path, artifact_type: str, data: bytes, subject: Mapping[str, Any]
+) -> dict[str, Any]:
+    """An artifact of one blob, of its own type, about `subject`; its entry of the index."""
+    referrer = canonical.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": MEDIA_MANIFEST,
+            "artifactType": artifact_type,
+            # OCI image-spec, manifest.md: the empty descriptor stands for "no config".
+            "config": _descriptor(MEDIA_EMPTY, _put(folder, _EMPTY), _EMPTY),
+            "layers": [_descriptor(artifact_type, _put(folder, data), data)],
+            "subject": subject,
+        }
+    )
+    entry = _descriptor(MEDIA_MANIFEST, _put(folder, referrer), referrer)
+    return entry | {"artifactType": artifact_type}
 
 
 def _descriptor(media_type: str, digest: Digest, data: bytes) -> dict[str, Any]:

@@ -8,7 +8,7 @@ place, so train and serve share it by construction; a run of another environment
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from mllock.store.layout_reader import LayoutImage
 from mllock.train.runs import RunFolder, newest_good
 from mllock.workflows.context import Context
 from mllock.workflows.environment import BuiltEnvironment, environment_of
+from mllock.workflows.explain import Explanation, explain, look_back
 from mllock.workflows.parts import (
     ENVIRONMENT_LABEL,
     BuiltImage,
@@ -40,6 +41,7 @@ from mllock.workflows.parts import (
     train_parts,
 )
 from mllock.workflows.runs import run_to_serve
+from mllock.workflows.sbom import sbom_of
 
 __all__ = [
     "BuildResult",
@@ -60,13 +62,16 @@ TRAIN_STATEMENT = "train-image.sigstore.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildResult:
-    """`fingerprint` is of the key that signed the statements."""
+    """`fingerprint` is of the key that signed the statements; `sboms` are by kind of image, and
+    there are `explanations` if they were asked for."""
 
     project: str
     output: Path
     environment: BuiltEnvironment
     images: tuple[BuiltImage, ...]
     fingerprint: str
+    sboms: Mapping[str, bytes]
+    explanations: tuple[Explanation, ...] = ()
 
 
 def default_output(ctx: Context) -> Path:
@@ -78,6 +83,8 @@ def build_images(
     kinds: Sequence[ImageKind] = (),
     output: Path | None = None,
     run_id: str | None = None,
+    *,
+    explained: bool = False,
 ) -> BuildResult:
     """Build `kinds` (default: both, or only train while there is no run) into `output`."""
     from mllock.workflows.lock import current_lock
@@ -91,6 +98,7 @@ def build_images(
     run = _find_run(ctx, loaded, lock, kinds, run_id)
     if run is not None:
         _refuse_unwritable(run)
+    past = look_back(folder, ctx.cache) if explained else None
     environment = environment_of(ctx, loaded, lock)
     parts: list[Parts] = []
     if not kinds or "train" in kinds:
@@ -99,6 +107,10 @@ def build_images(
         parts.append(serve_parts(ctx, loaded, environment, run))
     key = load_or_create_key(ctx.config_dir, ctx.environ)
     images = tuple(finish(loaded, lock, environment, part, key) for part in parts)
+    sboms: dict[str, bytes] = {
+        built.image.kind: sbom_of(ctx, loaded, lock, environment, built, part.run)
+        for part, built in zip(parts, images, strict=True)
+    }
     ctx.reporter.step(f"writing {folder}")
     removed = write_layout(
         folder,
@@ -107,6 +119,7 @@ def build_images(
         ctx.cache,
         keep=lambda other: environment_label(other) == environment.digest,
         ours=_is_ours,
+        sboms=sboms,
     )
     for name, why in removed.items():
         ctx.reporter.note(f'removed the image "{name}" from {folder}: {why}')
@@ -120,6 +133,10 @@ def build_images(
         environment=environment,
         images=images,
         fingerprint=key.fingerprint,
+        sboms=sboms,
+        explanations=()
+        if past is None
+        else tuple(explain(b.image, b.statement, sboms[b.image.kind], past) for b in images),
     )
 
 

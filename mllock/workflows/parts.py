@@ -24,6 +24,7 @@ from mllock.image.folder import code_nodes, model_nodes, record_nodes
 from mllock.image.layers import make_layer
 from mllock.image.types import BUILDER_FORMAT, Image, ImageConfig, ImageKind, ImagePlan, Layer
 from mllock.lock.types import Lock
+from mllock.serve.health import health_command
 from mllock.spec.command import resolve, with_port
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.types import Serve, Train
@@ -190,6 +191,7 @@ def finish(
             command=parts.command,
             variables=image_variables(spec.environment.variables),
             port=None if parts.serve is None else parts.serve.port,
+            health=() if parts.serve is None else health_command(parts.serve),
             labels=labels,
         ),
     )

@@ -48,6 +48,8 @@ def build_to_registry(
     run_id: str | None = None,
     mount_from: str | None = None,
     output: Path | None = None,
+    *,
+    explained: bool = False,
 ) -> Published:
     """Build `kinds` into `output` (default: the project's own layout) and push them.
 
@@ -56,7 +58,7 @@ def build_to_registry(
     names = {kind: tag_of(reference, kind, alone=len(wanted) == 1) for kind in wanted}
     with Registry(reference, ctx.environ) as registry:
         registry.greet()
-        built = build_images(ctx, kinds, output, run_id)
+        built = build_images(ctx, kinds, output, run_id, explained=explained)
         layout = open_layout(built.output)
         graphs = tuple(graph_of(layout, layout.image(b.image.kind)) for b in built.images)
         tags: dict[str, Digest] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from mllock.store.registry.parallel import run_all
 from mllock.store.registry.reference import Reference
 from mllock.store.registry.share import (
     BUNDLE,
+    SBOM,
     Entry,
     Shared,
     read_model,
@@ -275,16 +276,9 @@ def _images(ctx: Context, registry: Registry, shared: Shared) -> tuple[str, ...]
     if not shared.images:
         return ()
     images = {ref: _image(registry, ref, entry) for ref, entry in shared.images.items()}
-    statements: dict[str, bytes] = {}
-    for entry in shared.statements:
-        manifest = read_manifest(_document(registry, entry).data, entry.digest)
-        about = manifest.subject.digest if manifest.subject is not None else None
-        named = [ref for ref, image in images.items() if image.manifest_digest == about]
-        right = manifest.artifact_type == BUNDLE and len(manifest.layers) == 1
-        if not right or len(named) != 1 or named[0] in statements:
-            raise ArchiveError("not a statement about one of the images", file=entry.digest)
-        data = registry.read(manifest.layers[0], max_bytes=MAX_DOCUMENT)
-        statements[named[0]] = data
+    about = {ref: image.manifest_digest for ref, image in images.items()}
+    statements = _beside(registry, shared.statements, BUNDLE, about)
+    sboms = _beside(registry, shared.sboms, SBOM, about)
     _layers(ctx, registry, {d.digest: d for image in images.values() for d in image.layers})
     labels = {environment_label(image) for image in images.values()}
     write_layout(
@@ -293,8 +287,26 @@ def _images(ctx: Context, registry: Registry, shared: Shared) -> tuple[str, ...]
         statements,
         ctx.cache,
         keep=lambda other: environment_label(other) in labels,
+        sboms=sboms,
     )
     return tuple(images)
+
+
+def _beside(
+    registry: Registry, entries: Sequence[Entry], artifact_type: str, about: Mapping[str, Digest]
+) -> dict[str, bytes]:
+    """The contents of artifacts by the image that they are about; at most one for each."""
+    found: dict[str, bytes] = {}
+    for entry in entries:
+        manifest = read_manifest(_document(registry, entry).data, entry.digest)
+        subject = manifest.subject.digest if manifest.subject is not None else None
+        named = [ref for ref, digest in about.items() if digest == subject]
+        right = manifest.artifact_type == artifact_type and len(manifest.layers) == 1
+        if not right or len(named) != 1 or named[0] in found:
+            what = "statement" if artifact_type == BUNDLE else "bill of materials"
+            raise ArchiveError(f"not a {what} about one of the images", file=entry.digest)
+        found[named[0]] = registry.read(manifest.layers[0], max_bytes=MAX_DOCUMENT)
+    return found
 
 
 def _image(registry: Registry, ref: str, entry: Entry) -> LayoutImage:

@@ -24,13 +24,14 @@ from mllock.image.folder import tree_nodes
 from mllock.image.layers import make_layer
 from mllock.image.resolve import with_parents
 from mllock.store.layout_reader import Layout, LayoutImage, open_layout
-from mllock.store.oci_json import MEDIA_INDEX
+from mllock.store.oci_json import MEDIA_INDEX, read_manifest
 from mllock.store.registry.client import Registry
 from mllock.store.registry.images import Graph, graph_of, push_graphs
 from mllock.store.registry.reference import Reference
 from mllock.store.registry.share import (
     BUNDLE,
     RUN_FILES,
+    SBOM,
     Entry,
     Shared,
     artifact,
@@ -258,17 +259,28 @@ def _index(images: Sequence[LayoutImage], graphs: Sequence[Graph], model: Graph)
             image.ref: Entry(digest=image.manifest_digest, size=len(image.manifest))
             for image in images
         },
-        statements=tuple(
-            Entry(digest=statement.digest, size=len(statement.manifest))
-            for graph in graphs
-            for statement in graph.artifacts
-        ),
+        statements=tuple(_about(graphs, BUNDLE)),
+        sboms=tuple(_about(graphs, SBOM)),
         releases=tuple(
             Entry(digest=release.digest, size=len(release.manifest)) for release in releases
         ),
     )
     platform = next((_platform(image) for image in images if image.ref == "serve"), "linux/amd64")
     return share_index(shared, platform)
+
+
+def _about(graphs: Sequence[Graph], artifact_type: str) -> Iterator[Entry]:
+    """What mllock put beside the images. What others put there is pushed with them, and is not a
+    part of the run."""
+    for graph in graphs:
+        subject = Entry(digest=graph.digest, size=len(graph.manifest))
+        for part in graph.artifacts:
+            layers = [
+                {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}
+                for layer in read_manifest(part.manifest, part.digest).layers
+            ]
+            if part.manifest == artifact(artifact_type, subject, layers):
+                yield Entry(digest=part.digest, size=len(part.manifest))
 
 
 def _platform(image: LayoutImage) -> str:

@@ -292,7 +292,7 @@ def test_the_rebuild_matrix(whole: World, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         found.append(json.loads(done.stdout))
     assert found[0] == found[1]
-    assert len(found[0]) == 4
+    assert len(found[0]) == 6
     assert set(found[0]) == {d.digest for d in open_layout(whole.oci).manifests}
 
 

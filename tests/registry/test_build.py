@@ -145,7 +145,7 @@ def test_nothing_is_tagged_before_everything_is_there(world):
         asked = [(m, p) for m, p in server.asked if m in ("PUT", "POST", "PATCH")]
     first_tag = next(i for i, (_, p) in enumerate(asked) if "manifests/v1-" in p)
     puts = [p for m, p in asked if m == "PUT"]
-    assert sum("manifests/sha256:" in path for path in puts) == 4
+    assert sum("manifests/sha256:" in path for path in puts) == 6
     assert all("manifests/v1-" in path for _, path in asked[first_tag:])
     for method in ("POST", "PUT"):
         with small_registry() as server:

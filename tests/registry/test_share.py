@@ -17,7 +17,7 @@ from mllock.lock.format import read_lock
 from mllock.store.layout_reader import open_layout
 from mllock.store.registry.reference import parse_reference
 from mllock.store.registry.referrers import find_referrers
-from mllock.store.registry.share import read_share
+from mllock.store.registry.share import SBOM, read_share
 from mllock.train.runs import open_run
 from mllock.workflows.build import build_images
 from mllock.workflows.check import check_target
@@ -39,6 +39,8 @@ def test_to_another_machine(rich, registry, elsewhere):
         assert after.image(ref).manifest == before.image(ref).manifest
         digest = after.image(ref).manifest_digest
         assert after.referrers(digest, BUNDLE) == before.referrers(digest, BUNDLE)
+        assert len(after.referrers(digest, SBOM)) == 1
+        assert after.referrers(digest, SBOM) == before.referrers(digest, SBOM)
     assert sorted(path.name for path in there.state.iterdir()) == ["oci", "runs"]
     assert sorted(path.name for path in there.project.iterdir()) == [".mllock"]
 

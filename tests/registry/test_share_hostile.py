@@ -55,7 +55,7 @@ def test_an_image_is_no_run(chain, refused):
         (lambda i: i["manifests"].append(
             i["manifests"][0] | {"annotations": {NAME: "../x"}}), "an entry of an unknown kind"),
         (lambda i: i["manifests"].extend([i["manifests"][-1]] * 40),
-         "46 manifests, at most 40"),
+         "48 manifests, at most 40"),
         (lambda i: i["manifests"][2].update(urls=["https://example.org/x"]),
          "a foreign blob, to be fetched from elsewhere"),
         (lambda i: i["manifests"][2].update(size=7), "not the size that the index says"),

@@ -33,6 +33,7 @@ __all__ = [
     "MODEL",
     "RUN",
     "RUN_FILES",
+    "SBOM",
     "SHARE",
     "TREE",
     "Entry",
@@ -53,6 +54,7 @@ RUN = "application/vnd.mllock.run.v1"
 TREE = "application/vnd.mllock.tree-manifest.v1"
 FILE = "application/vnd.mllock.file.v1"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+SBOM = "application/vnd.cyclonedx+json"
 TITLE = "org.opencontainers.image.title"
 
 RUN_FILES = (
@@ -86,13 +88,14 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shared:
-    """What an index holds: `images` by reference name, `statements` about them, `releases` and
-    revocations about the run."""
+    """What an index holds: `images` by reference name, `statements` and `sboms` about them,
+    `releases` and revocations about the run."""
 
     model: Entry
     run: Entry
     images: Mapping[str, Entry]
     statements: tuple[Entry, ...]
+    sboms: tuple[Entry, ...] = ()
     releases: tuple[Entry, ...] = ()
 
 
@@ -110,6 +113,7 @@ def share_index(shared: Shared, platform: str) -> bytes:
     entries.append(_entry(shared.model, MODEL, _UNKNOWN, "model"))
     entries.append(_entry(shared.run, RUN, _UNKNOWN, "run"))
     entries += [_entry(statement, BUNDLE, _UNKNOWN, None) for statement in shared.statements]
+    entries += [_entry(sbom, SBOM, _UNKNOWN, None) for sbom in shared.sboms]
     entries += [_entry(release, BUNDLE, _UNKNOWN, _RELEASE) for release in shared.releases]
     return canonical.dumps(
         {
@@ -154,6 +158,7 @@ def read_share(data: bytes, name: str) -> Shared:
         kind = (entry.artifact_type, entry.ref)
         named.setdefault(kind, []).append(Entry(digest=entry.digest, size=entry.size))
     statements = named.pop((BUNDLE, None), [])
+    sboms = named.pop((SBOM, None), [])
     releases = named.pop((BUNDLE, _RELEASE), [])
     images = {}
     for ref in ("serve", "train"):
@@ -169,6 +174,7 @@ def read_share(data: bytes, name: str) -> Shared:
         run=run,
         images=images,
         statements=tuple(statements),
+        sboms=tuple(sboms),
         releases=tuple(releases),
     )
 

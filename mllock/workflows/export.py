@@ -1,0 +1,45 @@
+"""`mllock export`: what this project is, in the forms of other tools.
+
+Each export is made from spec, lock and run, as `mllock build` would make it now; what was built
+before is not asked. So an export of the same inputs has the same bytes.
+"""
+
+from __future__ import annotations
+
+from mllock.attest.keys import load_or_create_key
+from mllock.core.platform import host_platform
+from mllock.errors import SpecError
+from mllock.image.types import ImageKind
+from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.workflows.context import Context
+from mllock.workflows.environment import environment_of
+from mllock.workflows.parts import finish, serve_parts, train_parts
+from mllock.workflows.runs import run_to_serve
+from mllock.workflows.sbom import sbom_of
+
+__all__ = ["export_sbom"]
+
+
+def export_sbom(ctx: Context, kind: ImageKind, run_id: str | None = None) -> bytes:
+    """The bill of materials that `build` puts beside the image. Raises what building raises."""
+    from mllock.workflows.lock import current_lock
+
+    loaded = load_spec(ctx.project / "mlproject.toml")
+    refuse_unavailable(loaded, host_platform())
+    if kind == "serve" and loaded.spec.serve is None:
+        raise SpecError(
+            "a serve image needs a [serve] table",
+            file=loaded.path.name,
+            key="serve",
+            hint='say there what is to be served, or try "mllock export sbom --image train"',
+        )
+    lock, _ = current_lock(ctx, loaded)
+    run = run_to_serve(ctx, lock, run_id) if kind == "serve" else None
+    environment = environment_of(ctx, loaded, lock)
+    if run is None:
+        parts = train_parts(ctx, loaded)
+    else:
+        parts = serve_parts(ctx, loaded, environment, run)
+    key = load_or_create_key(ctx.config_dir, ctx.environ)
+    built = finish(loaded, lock, environment, parts, key)
+    return sbom_of(ctx, loaded, lock, environment, built, run)
