@@ -192,7 +192,7 @@ def _layer(name: str, first: bytes, rest: Iterator[bytes], how: _How) -> LayerCo
             hashed=how.hashed,
             kept=how.kept,
             md5=how.md5,
-            gzipped=first.startswith(_GZIP),
+            packing="gzip" if first.startswith(_GZIP) else "none",
         )
     except ArchiveError as error:
         return problem_of(error)

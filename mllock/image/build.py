@@ -30,6 +30,7 @@ from mllock.image.tree import Node
 from mllock.image.types import Layer
 from mllock.lock.types import DebianPackage, Lock, PythonPackage
 from mllock.store.cache import Cache
+from mllock.store.oci_json import Descriptor
 
 __all__ = ["Packages", "build_environment", "layer_pool"]
 
@@ -38,12 +39,18 @@ _T = TypeVar("_T")
 NO_CONFLICTS = "no conflicts"
 
 
+def _no_image(_: Sequence[Descriptor]) -> None:
+    raise AssertionError("the base is no image")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packages:
-    """Where packages come from when a layer has to be made: verified files, by their names."""
+    """Where packages come from when a layer has to be made: verified files, by their names. `base`
+    puts the blobs of a base image into the cache."""
 
     wheels: Callable[[Sequence[PythonPackage]], Mapping[str, Path]]
     debs: Callable[[Sequence[DebianPackage]], Mapping[str, Path]]
+    base: Callable[[Sequence[Descriptor]], None] = _no_image
 
 
 def build_environment(
@@ -54,9 +61,21 @@ def build_environment(
     Raises LockError, ArchiveError, and what `packages` raises.
     """
     return (
-        *_system_layers(lock, packages, cache, reporter),
+        *_below_python(lock, packages, cache, reporter),
         *_python_layers(lock, packages, cache, reporter),
     )
+
+
+def _below_python(
+    lock: Lock, packages: Packages, cache: Cache, reporter: Reporter
+) -> tuple[Layer, ...]:
+    # The first platform, and in this version the only one.
+    image = lock.base.on(lock.inputs.environment["platforms"][0])
+    if image is None:
+        return _system_layers(lock, packages, cache, reporter)
+    from mllock.image.base_layers import base_layers
+
+    return base_layers(lock, image, packages.base, cache, reporter)
 
 
 def _system_layers(

@@ -26,7 +26,7 @@ from mllock.store import atomic
 from mllock.store.cache import Cache
 from mllock.store.own import read_own
 
-__all__ = ["cached_layer", "find_layer", "is_noted", "make_layer", "note"]
+__all__ = ["cached_layer", "find_layer", "is_noted", "keep_layer", "make_layer", "note"]
 
 MAX_ENTRY = 1024 * 1024
 
@@ -67,8 +67,13 @@ def cached_layer(
     if found is not None:
         return found
     layer = make_layer(cache, kind, title, nodes(), pool)
-    _write(cache, kind, key, dataclasses.asdict(layer) | {"title": ""})
+    keep_layer(cache, key, layer)
     return layer
+
+
+def keep_layer(cache: Cache, key: Mapping[str, Any], layer: Layer) -> None:
+    """Remember that `key` gives this layer, whose blob is in the cache."""
+    _write(cache, layer.kind, key, dataclasses.asdict(layer) | {"title": ""})
 
 
 def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]) -> Layer | None:
@@ -84,6 +89,7 @@ def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]
             diff_id=parse_digest(raw["diff_id"]),
             size=int(raw["size"]),
             unpacked=int(raw["unpacked"]),
+            media_type=str(raw["media_type"]),
         )
     except (ValueError, KeyError, TypeError):
         # An entry that cannot be read is as good as none: the layer is made again.

@@ -218,7 +218,15 @@ def _materials(parts: tuple[wire.Plain, ...]) -> tuple[Material, ...]:
 
 
 def _base(lock: Lock) -> tuple[Material, ...]:
-    return tuple(
+    images = tuple(
+        Material(
+            name=f"{lock.base.reference} {image.platform}",
+            uri=f"{wire.BASE_URI}{_purl(lock.base.reference or '')}?platform={image.platform}",
+            digest=parse_digest(image.manifest),
+        )
+        for image in lock.base.platforms
+    )
+    return images + tuple(
         Material(
             name=index.suite,
             uri=wire.BASE_URI + index.suite,

@@ -1,0 +1,97 @@
+"""Layers of bases: tars that any tool wrote, and zstd.
+
+A base is pinned by digest, so what is in it does not have to be written in mllock's way: GNU and
+PAX headers, times and names of owners, "./" before paths are read as engines read them. What
+engines do not agree on, or what has no place in a layer, is refused: devices, FIFOs, sparse files, paths
+that are absolute, lead outside or are not UTF-8. Raises ArchiveError without place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BufferedReader, RawIOBase
+from typing import TYPE_CHECKING
+
+from mllock.errors import ArchiveError
+from mllock.image.read_tar import Header, Source
+from mllock.image.stream_tar import StreamMember, stream_members
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["other_headers", "unzstd"]
+
+_OUTPUT = 1024 * 1024
+# RFC 8878 asks readers for 8 MiB; `zstd --long` uses up to 128 MiB.
+_WINDOW = 128 * 1024 * 1024
+
+
+def other_headers(source: Source) -> Iterator[Header]:
+    """The members in order. Between two of them the caller takes the member's `size` bytes."""
+    for member in stream_members(source):
+        yield _header(member)
+
+
+def _header(member: StreamMember) -> Header:
+    for text in (member.path, member.target or ""):
+        if not text.isprintable() and _is_bad(text):
+            raise ArchiveError(f"a name that is not UTF-8, or has a NUL: {text[:200]!r}")
+    if member.kind == "device" or member.kind == "fifo":
+        raise ArchiveError(f"{member.path!r} is a {member.kind}: not a file, folder or link")
+    if member.kind in ("symlink", "hardlink") and not member.target:
+        raise ArchiveError(f"{member.path!r} is a {member.kind} without target")
+    if min(member.uid, member.gid, member.size) < 0:
+        raise ArchiveError(f"{member.path!r} has a number that is less than none")
+    return Header(
+        path=member.path,
+        kind=member.kind,
+        mode=member.mode,
+        uid=member.uid,
+        gid=member.gid,
+        size=member.size,
+        target=member.target,
+    )
+
+
+def _is_bad(text: str) -> bool:
+    return "\0" in text or any(0xD800 <= ord(char) <= 0xDFFF for char in text)
+
+
+class _Chunks(RawIOBase):
+    """An iterator of bytes as a file to read from."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        super().__init__()
+        self._chunks = chunks
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        if not self._rest:
+            self._rest = next(self._chunks, b"")
+        count = min(len(view), len(self._rest))
+        view[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+def unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """RFC 8878: frames, one after another. Holds a piece of the output at a time."""
+    import zstandard
+
+    source = _Chunks(chunk for chunk in chunks if chunk)
+    inflater = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+    with inflater.stream_reader(
+        BufferedReader(source, _OUTPUT), read_across_frames=True, closefd=False
+    ) as reader:
+        while True:
+            try:
+                data = reader.read(_OUTPUT)
+            except zstandard.ZstdError as error:
+                raise ArchiveError(f"not a zstd stream: {error}") from None
+            if not data:
+                return
+            yield data
