@@ -53,13 +53,15 @@ class Member:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerContents:
     """A layer that was read to its end. `whiteouts` are paths to hide, `opaques` folders whose
-    lower contents are hidden; `unpacked` is the size of the tar in bytes."""
+    lower contents are hidden; `unpacked` is the size of the tar in bytes. `loose` says why this is
+    not a tar that mllock writes, if it was read as one of a base."""
 
     diff_id: Digest
     unpacked: int
     members: dict[str, Member]
     whiteouts: tuple[str, ...]
     opaques: tuple[str, ...]
+    loose: str | None = field(default=None, compare=False)
 
 
 _NEVER: Callable[[str], bool] = frozenset[str]().__contains__
@@ -81,6 +83,7 @@ def read_layer(
     tool may have written (`mllock.image.read_other`). Raises ArchiveError."""
     hasher = hashlib.sha256()
     total = 0
+    loose: list[str] = []
 
     def tar() -> Iterator[bytes]:
         nonlocal total
@@ -93,7 +96,7 @@ def read_layer(
 
     try:
         source = Source(tar())
-        found = other_headers(source) if other else headers(source)
+        found = other_headers(source, loose) if other else headers(source)
         members, marks = _members(found, source, hashed, kept, md5=md5)
         opaques = tuple(m.rpartition("/")[0] for m in marks if m.rpartition("/")[2] == OPAQUE)
         whiteouts = tuple(_hidden(m) for m in marks if m.rpartition("/")[2] != OPAQUE)
@@ -108,6 +111,7 @@ def read_layer(
         members=members,
         whiteouts=whiteouts,
         opaques=opaques,
+        loose=next(iter(loose), None),
     )
 
 

@@ -1,9 +1,9 @@
 """Layers of bases: tars that any tool wrote, and zstd.
 
 A base is pinned by digest, so what is in it does not have to be written in mllock's way: GNU and
-PAX headers, times and names of owners, "./" before paths are read as engines read them. What
-engines do not agree on, or what has no place in a layer, is refused: devices, FIFOs, sparse files, paths
-that are absolute, lead outside or are not UTF-8. Raises ArchiveError without place.
+PAX headers, times and names of owners, "./" before paths are read as engines read them. Refused is
+what engines do not agree on, or has no place in a layer: devices, FIFOs, sparse files, paths that
+are absolute, lead outside or are not UTF-8. Raises ArchiveError without place.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from io import BufferedReader, RawIOBase
 from typing import TYPE_CHECKING
 
 from mllock.errors import ArchiveError
-from mllock.image.read_tar import Header, Source
-from mllock.image.stream_tar import StreamMember, stream_members
+from mllock.image.read_tar import BLOCK, Header, Source, strict_header, strict_pax
+from mllock.image.stream_tar import RawMember, StreamMember, loose_member, raw_member
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -26,10 +26,53 @@ _OUTPUT = 1024 * 1024
 _WINDOW = 128 * 1024 * 1024
 
 
-def other_headers(source: Source) -> Iterator[Header]:
-    """The members in order. Between two of them the caller takes the member's `size` bytes."""
-    for member in stream_members(source):
-        yield _header(member)
+def other_headers(source: Source, loose: list[str]) -> Iterator[Header]:
+    """The members in order. Between two of them the caller takes the member's `size` bytes.
+
+    `loose` gets the first reason why `mllock.image.read_tar` would refuse this tar, if there is
+    one: who may hold a layer to be mllock's own decides by it.
+    """
+    while True:
+        raw = raw_member(source)
+        if raw is None:
+            break
+        header = _strictly(raw, loose)
+        if header is None:
+            member = loose_member(raw)
+            if member is None:
+                continue
+            header = _header(member)
+        yield header
+        padding = source.take(-header.size % BLOCK)
+        if padding.count(0) != len(padding):
+            _note(loose, "bytes in the padding after a member")
+    rest = b""
+    for chunk in source.drain():
+        rest = rest or bytes(chunk[:BLOCK])
+        if chunk.count(0) != len(chunk):
+            raise ArchiveError("data after the end of the tar")
+    if not rest:
+        _note(loose, "one zero block where the tar should end")
+
+
+def _strictly(raw: RawMember, loose: list[str]) -> Header | None:
+    """The member as the strict reader reads it, or None with the reason in `loose`."""
+    pax: dict[str, str] = {}
+    try:
+        for kind, data, padding in raw.extensions:
+            if kind != b"x":
+                _note(loose, f"a member of type {kind!r}: not a file, folder or link")
+                return None
+            pax = strict_pax(Source(iter([data + padding])), len(data))
+        return strict_header(raw.block, pax)
+    except ArchiveError as error:
+        _note(loose, error.message)
+        return None
+
+
+def _note(loose: list[str], reason: str) -> None:
+    if not loose:
+        loose.append(reason)
 
 
 def _header(member: StreamMember) -> Header:
@@ -40,8 +83,6 @@ def _header(member: StreamMember) -> Header:
         raise ArchiveError(f"{member.path!r} is a {member.kind}: not a file, folder or link")
     if member.kind in ("symlink", "hardlink") and not member.target:
         raise ArchiveError(f"{member.path!r} is a {member.kind} without target")
-    if min(member.uid, member.gid, member.size) < 0:
-        raise ArchiveError(f"{member.path!r} has a number that is less than none")
     return Header(
         path=member.path,
         kind=member.kind,

@@ -219,12 +219,9 @@ def _materials(parts: tuple[wire.Plain, ...]) -> tuple[Material, ...]:
 
 def _base(lock: Lock) -> tuple[Material, ...]:
     images = tuple(
-        Material(
-            name=f"{lock.base.reference} {image.platform}",
-            uri=f"{wire.BASE_URI}{_purl(lock.base.reference or '')}?platform={image.platform}",
-            digest=parse_digest(image.manifest),
-        )
+        Material(name=name, uri=wire.BASE_URI + name, digest=parse_digest(image.manifest))
         for image in lock.base.platforms
+        if (name := f"{lock.base.reference}?platform={image.platform}")
     )
     return images + tuple(
         Material(
