@@ -8,6 +8,8 @@ diff_id is the locked one; that is remembered, and the blob is hashed whenever i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any
 
 from mllock.core.digest import Digest
@@ -15,14 +17,15 @@ from mllock.core.ports import Reporter
 from mllock.errors import IntegrityError
 from mllock.image.base_resolve import blobs_of, layer_blobs
 from mllock.image.base_tree import open_tree
-from mllock.image.layers import find_layer, keep_layer
+from mllock.image.layers import cached_layer, find_layer, keep_layer
+from mllock.image.resolve import refuse_reserved
 from mllock.image.types import Layer
-from mllock.lock.types import BaseLayer, BasePlatform, Lock
+from mllock.lock.types import BaseLayer, BasePlatform, DebianPackage, Lock
 from mllock.store.cache import Cache
 from mllock.store.oci_json import Descriptor
 from mllock.store.other_json import OCI_TYPE, base_config
 
-__all__ = ["base_history", "base_layers"]
+__all__ = ["base_history", "base_layers", "system_layer"]
 
 Fetch = Callable[[Sequence[Descriptor]], None]
 
@@ -67,6 +70,34 @@ def _key(layer: BaseLayer) -> dict[str, Any]:
         "size": layer.size,
         "type": layer.type,
     }
+
+
+def system_layer(
+    system: Sequence[DebianPackage],
+    image: BasePlatform,
+    debs: Callable[[Sequence[DebianPackage]], Mapping[str, Path]],
+    cache: Cache,
+    reporter: Reporter,
+    pool: Executor,
+) -> Layer:
+    """The layer of Debian packages above the base, whose layers are in the cache."""
+    title = ", ".join(deb.name for deb in system)
+    key = {
+        "base": [layer.diff_id for layer in image.layers],
+        "system": [f"sha256:{deb.sha256}" for deb in system],
+    }
+    found = find_layer(cache, "system", title, key)
+    if found is not None:
+        return found
+    from mllock.image.base_system import nodes_above
+
+    reporter.step(f"putting {len(system)} Debian packages above the base")
+    files = debs(system)
+    nodes = nodes_above(
+        open_tree(cache, layer_blobs(image)), [(deb, files[deb.filename]) for deb in system]
+    )
+    refuse_reserved(nodes)
+    return cached_layer(cache, "system", title, key, lambda: nodes, pool)
 
 
 def base_history(image: BasePlatform, fetch: Fetch, cache: Cache) -> tuple[Mapping[str, Any], ...]:

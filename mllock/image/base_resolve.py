@@ -15,10 +15,12 @@ from mllock.core.digest import Digest
 from mllock.core.ports import Fetcher, Reporter
 from mllock.errors import MllockError, ResolutionError
 from mllock.image.base_python import Interpreter, find_glibc, find_pythons
+from mllock.image.base_system import installed_in, suite_in
 from mllock.image.base_tree import BaseTree, LayerBlob, open_tree
+from mllock.lock.debian import DebianResolver
 from mllock.lock.debian.suites import SUITES
 from mllock.lock.ports import SystemRequest, SystemResolution
-from mllock.lock.types import Base, BaseLayer, BasePlatform
+from mllock.lock.types import Base, BaseLayer, BasePlatform, DebianPackage, ReleaseIndex
 from mllock.store.base_source import BaseSource, FoundBase, base_source
 from mllock.store.cache import Cache
 from mllock.store.oci_json import MEDIA_CONFIG, Descriptor
@@ -61,16 +63,24 @@ class ImageBaseResolver:
         pin, tree = self._opened(source, request)
         refuse_reserved_paths(tree, request.base)
         python = _the_python(tree, pin, request)
+        suite: str | None = None
+        indexes: tuple[ReleaseIndex, ...] = ()
+        packages: tuple[DebianPackage, ...] = ()
+        if request.packages:
+            suite = suite_in(tree, request.base)
+            installed = installed_in(tree, request.base)
+            debian = DebianResolver(self._fetcher, self._cache, self._environ, self._reporter)
+            indexes, packages = debian.above(request, suite, installed)
         base = Base(
             kind="oci" if request.base.startswith("oci:") else "image",
             reference=request.base,
+            suite=suite,
             python=python.version,
             interpreter=python.path,
+            indexes=indexes,
             platforms=(pin,),
         )
-        if not request.packages:
-            return SystemResolution(base=base, packages=())
-        raise NotImplementedError
+        return SystemResolution(base=base, packages=packages)
 
     def _pinned(self, request: SystemRequest) -> BasePlatform | None:
         """The previous lock's pin of this reference: a tag that moved does not move the lock."""

@@ -73,9 +73,14 @@ def _below_python(
     image = lock.base.on(lock.inputs.environment["platforms"][0])
     if image is None:
         return _system_layers(lock, packages, cache, reporter)
-    from mllock.image.base_layers import base_layers
+    from mllock.image.base_layers import base_layers, system_layer
 
-    return base_layers(lock, image, packages.base, cache, reporter)
+    layers = base_layers(lock, image, packages.base, cache, reporter)
+    if not lock.system:
+        return layers
+    with layer_pool() as pool:
+        debs = packages.debs
+        return (*layers, system_layer(lock.system, image, debs, cache, reporter, pool))
 
 
 def _system_layers(
