@@ -43,7 +43,7 @@ def base_layers(
     found = tuple(layer for layer in known if layer is not None)
     if len(found) == total:
         return found
-    reporter.step(f"reading {lock.base.reference}")
+    reporter.step(f"looking into {lock.base.reference}")
     fetch(blobs_of(image))
     tree = open_tree(cache, layer_blobs(image))
     made = []

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from mllock.core.platform import KNOWN
 from mllock.errors import ResolutionError
 from mllock.image.base_tree import BaseTree
+from mllock.image.environment import ENGINE_PATH
 
 __all__ = ["Interpreter", "find_glibc", "find_pythons"]
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NAME = re.compile(r"python(?:3(?:\.[0-9]{1,3})?)?")
 _LIBRARY = re.compile(r"libpython3\.[0-9]{1,3}\.so(?:\.[0-9.]+)?")
 # CPython compiles PY_VERSION in as a string of its own.
@@ -57,7 +57,7 @@ def find_pythons(
     Raises ResolutionError if one is for another machine than `platform`.
     """
     found: dict[str, str] = {}
-    for folder in variables.get("PATH", DEFAULT_PATH).split(":"):
+    for folder in (variables.get("PATH") or ENGINE_PATH).split(":"):
         for path in _named(tree, folder):
             real = tree.file(path)
             if real is not None and tree.members[real].mode & 0o111:

@@ -99,7 +99,7 @@ class ImageBaseResolver:
         config = found.manifest.config
         self._cache.put_bytes(found.config_data, expected=config.digest)
         source.fetch(found.manifest.layers, self._cache, self._reporter)
-        self._reporter.step(f"reading {request.base}")
+        self._reporter.step(f"looking into {request.base}")
         layers = _base_layers(found)
         tree = open_tree(self._cache, _blobs(layers))
         pin = BasePlatform(

@@ -15,10 +15,12 @@ from mllock.core.digest import Digest
 from mllock.core.platform import Platform
 from mllock.lock.types import BasePlatform
 
-__all__ = ["PATH", "document_of_config", "environment_document", "image_variables"]
+__all__ = ["ENGINE_PATH", "PATH", "document_of_config", "environment_document", "image_variables"]
 
 VERSION = 1
 VENV = "/opt/venv/bin"
+# What engines set where an image sets none.
+ENGINE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOME = "/tmp"  # noqa: S108 - of the image, in which nobody else is
 PATH = f"{VENV}:/usr/local/bin:/usr/bin:/bin"
 
@@ -33,7 +35,7 @@ def image_variables(
     """
     if base is None:
         return dict(sorted({"PATH": PATH, **declared}.items()))
-    path = base.variables.get("PATH") or PATH.removeprefix(f"{VENV}:")
+    path = base.variables.get("PATH") or ENGINE_PATH
     ground = {**base.variables, "HOME": HOME, "PATH": f"{VENV}:{path}"}
     return dict(sorted({**ground, **declared}.items()))
 

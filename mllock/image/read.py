@@ -19,9 +19,10 @@ from typing import Literal
 from mllock.core import canonical
 from mllock.core.digest import Digest
 from mllock.errors import ArchiveError
-from mllock.image.read_other import other_headers, unzstd
+from mllock.image.read_other import other_headers
 from mllock.image.read_tar import Header, Source, headers
 from mllock.store.other_json import Packing
+from mllock.store.zstd import unzstd
 
 __all__ = ["LayerContents", "Member", "gunzip", "merge", "read_layer"]
 

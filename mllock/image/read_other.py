@@ -1,4 +1,4 @@
-"""Layers of bases: tars that any tool wrote, and zstd.
+"""Layers of bases: tars that any tool wrote.
 
 A base is pinned by digest, so what is in it does not have to be written in mllock's way: GNU and
 PAX headers, times and names of owners, "./" before paths are read as engines read them. Refused is
@@ -9,21 +9,12 @@ are absolute, lead outside or are not UTF-8. Raises ArchiveError without place.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import BufferedReader, RawIOBase
-from typing import TYPE_CHECKING
 
 from mllock.errors import ArchiveError
 from mllock.image.read_tar import BLOCK, Header, Source, strict_header, strict_pax
 from mllock.image.stream_tar import RawMember, StreamMember, loose_member, raw_member
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-__all__ = ["other_headers", "unzstd"]
-
-_OUTPUT = 1024 * 1024
-# RFC 8878 asks readers for 8 MiB; `zstd --long` uses up to 128 MiB.
-_WINDOW = 128 * 1024 * 1024
+__all__ = ["other_headers"]
 
 
 def other_headers(source: Source, loose: list[str]) -> Iterator[Header]:
@@ -96,43 +87,3 @@ def _header(member: StreamMember) -> Header:
 
 def _is_bad(text: str) -> bool:
     return "\0" in text or any(0xD800 <= ord(char) <= 0xDFFF for char in text)
-
-
-class _Chunks(RawIOBase):
-    """An iterator of bytes as a file to read from."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        super().__init__()
-        self._chunks = chunks
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        view = memoryview(buffer).cast("B")
-        if not self._rest:
-            self._rest = next(self._chunks, b"")
-        count = min(len(view), len(self._rest))
-        view[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
-
-
-def unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """RFC 8878: frames, one after another. Holds a piece of the output at a time."""
-    import zstandard
-
-    source = _Chunks(chunk for chunk in chunks if chunk)
-    inflater = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
-    with inflater.stream_reader(
-        BufferedReader(source, _OUTPUT), read_across_frames=True, closefd=False
-    ) as reader:
-        while True:
-            try:
-                data = reader.read(_OUTPUT)
-            except zstandard.ZstdError as error:
-                raise ArchiveError(f"not a zstd stream: {error}") from None
-            if not data:
-                return
-            yield data
