@@ -8,9 +8,10 @@ is, and by `configuration`; the other claims about bytes are then unproven, neve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mllock.attest.image_statement import ImageStatement
+from mllock.check.bases import base_diff_ids
 from mllock.check.compare import compare_json, compare_trees, manifest_of, tree_below
 from mllock.check.document import Document, document_of
 from mllock.check.evidence import Evidence, ImageFacts, Problem
@@ -107,7 +108,7 @@ def environment(evidence: Evidence, record: Record) -> Finding:
     differences = [
         *_environment_layers(document, image),
         *_environment_settings(document, image),
-        *_removed(document, image),
+        *_removed(document, image, base_diff_ids(evidence.locks, record, image.config)),
         *_written_over(document, image),
         *statement_of_another(evidence, record),
     ]
@@ -192,13 +193,13 @@ def _environment_settings(document: Document, image: ImageFacts) -> Iterator[Dif
     yield from compare_json(expected, found, "environment")
 
 
-def _removed(document: Document, image: ImageFacts) -> Iterator[Difference]:
-    """No layer of mllock's removes anything: what wheels and debs hold is in the image.
-
-    All layers of an environment are mllock's own. Those of a base from a registry will not be.
-    """
+def _removed(document: Document, image: ImageFacts, base: Sequence[str]) -> Iterator[Difference]:
+    """No layer of mllock's removes anything: what wheels and debs hold is in the image. Those of
+    a base image (`base`, its diff_ids) may remove what is below them in the base."""
     for number, layer in enumerate(image.layers[: len(document.diff_ids)], start=1):
         assert layer.contents is not None
+        if number <= len(base) and layer.diff_id == base[number - 1]:
+            continue
         for path in (*layer.contents.whiteouts, *layer.contents.opaques):
             yield Difference(
                 path=f"/{path}",

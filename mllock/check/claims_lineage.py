@@ -188,7 +188,10 @@ def _materials(lock: Lock, record: Record) -> Iterator[Difference]:
     document = document_of(record)
     yield from _compare(
         "environment.variables",
-        image_variables(variables if isinstance(variables, dict) else {}),
+        image_variables(
+            variables if isinstance(variables, dict) else {},
+            None if document is None else lock.base.on(f"{document.os}/{document.architecture}"),
+        ),
         {} if document is None else document.variables,
     )
 

@@ -107,13 +107,14 @@ class FoundTree:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerSeen:
-    """A layer of the target, read to its end, or why it could not be."""
+    """A layer of the target, read to its end, or why it could not be. `name` is for messages."""
 
     digest: Digest
     size: int
     declared: Digest
     contents: LayerContents | None
     problem: Problem | None = None
+    name: str = ""
 
     @property
     def diff_id(self) -> Digest | None:

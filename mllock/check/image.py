@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
+from mllock.check.bases import hinted
 from mllock.check.evidence import ImageFacts, LayerSeen, Problem
 from mllock.check.types import MAX_DIFFERENCES, Difference
 from mllock.core.digest import Digest
@@ -26,6 +27,7 @@ from mllock.errors import ArchiveError
 from mllock.image.read import LayerContents, Member, merge, read_layer
 from mllock.store.layout_reader import LayoutImage
 from mllock.store.oci_json import Descriptor
+from mllock.store.other_json import packing_of
 
 __all__ = [
     "APP",
@@ -81,8 +83,8 @@ def read_image(source: ImageSource, ref: str) -> ImageFacts:
         try:
             layers = tuple(
                 pool.map(
-                    lambda pair: _read(source, pair[0], pair[1], stop, kept),
-                    zip(image.layers, declared, strict=True),
+                    lambda item: _read(source, item[0], item[1], item[2], stop, kept),
+                    zip(image.layers, declared, _others(image), strict=True),
                 )
             )
         except BaseException:
@@ -125,16 +127,20 @@ def _read(
     source: ImageSource,
     descriptor: Descriptor,
     declared: Digest,
+    other: bool,
     stop: threading.Event,
     kept: Callable[[str], bool],
 ) -> LayerSeen:
     contents, problem = None, None
+    name = f"blobs/sha256/{descriptor.digest.removeprefix('sha256:')}"
     try:
         contents = read_layer(
             _until(stop, source.stream(descriptor)),
-            f"blobs/sha256/{descriptor.digest.removeprefix('sha256:')}",
+            name,
             hashed=is_ours,
             kept=kept,
+            packing=packing_of(descriptor.media_type),
+            other=other,
         )
     except ArchiveError as error:
         problem = problem_of(error)
@@ -144,7 +150,14 @@ def _read(
         declared=declared,
         contents=contents,
         problem=problem,
+        name=name,
     )
+
+
+def _others(image: LayoutImage) -> list[bool]:
+    """Which layers the image says are a base's own: see `mllock.check.bases`."""
+    count = hinted(image.config_value)
+    return [number < count for number in range(len(image.layers))]
 
 
 def _until(stop: threading.Event, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -184,6 +197,8 @@ def name_culprits(facts: ImageFacts, source: ImageSource, expected: Sequence[str
                     hashed=lambda _: True,
                     kept=is_list,
                     md5=True,
+                    packing=packing_of(image.layers[number].media_type),
+                    other=_others(image)[number],
                 )
             except ArchiveError:
                 # It was read well before. It is refuted already, only nameless.

@@ -25,6 +25,8 @@ from mllock.errors import MllockError, SurroundingsError
 from mllock.image.read import LayerContents, Member, read_layer
 from mllock.store import atomic
 from mllock.store.layout_reader import Layout, open_layout
+from mllock.store.oci_json import MEDIA_LAYER
+from mllock.store.other_json import OCI_TYPE, Packing, packing_of
 from mllock.store.own import read_own
 
 __all__ = ["Listings", "everything"]
@@ -158,11 +160,13 @@ class Listings:
         for path in sorted(self._entries.glob(f"*-{os.geteuid()}.json")):
             entry = _entry(read_own(path, MAX_ENTRY))
             diff_id, digest = entry.get("diff_id"), entry.get("digest")
-            if diff_id not in missing or not is_digest(digest):
+            media_type = str(entry.get("media_type", MEDIA_LAYER))
+            if diff_id not in missing or not is_digest(digest) or media_type not in OCI_TYPE:
                 continue
             blob = self._blobs.get(Digest(str(digest)))
             if blob is not None:
-                yield from _verified(lambda blob=blob: _chunks(blob), missing)  # type: ignore[misc]
+                packing = packing_of(OCI_TYPE[media_type])
+                yield from _verified(lambda blob=blob: _chunks(blob), packing, missing)  # type: ignore[misc]
 
 
 def _entry(data: bytes | None) -> Mapping[str, object]:
@@ -186,15 +190,17 @@ def _in_layout(layout: Layout, missing: set[Digest]) -> Iterator[LayerContents]:
         declared: Iterable[Digest] = image.config_value["rootfs"]["diff_ids"]
         for descriptor, diff_id in zip(image.layers, declared, strict=True):
             if diff_id in missing:
-                yield from _verified(lambda d=descriptor: layout.stream(d), missing)  # type: ignore[misc]
+                packing = packing_of(descriptor.media_type)
+                yield from _verified(lambda d=descriptor: layout.stream(d), packing, missing)  # type: ignore[misc]
 
 
 def _verified(
-    stream: Callable[[], Iterator[bytes]], missing: set[Digest]
+    stream: Callable[[], Iterator[bytes]], packing: Packing, missing: set[Digest]
 ) -> Iterator[LayerContents]:
     """The layer, if it is one of `missing`: what was said about it decides nothing."""
     try:
-        contents = read_layer(stream(), "a layer", hashed=everything)
+        # Its diff_id is a signed one, or it is not used: how it was written decides nothing.
+        contents = read_layer(stream(), "a layer", hashed=everything, packing=packing, other=True)
     except MllockError:
         return
     if contents.diff_id in missing:

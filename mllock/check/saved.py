@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+from mllock.check.bases import hinted, unless_base
 from mllock.check.evidence import ImageFacts, LayerSeen, Problem
 from mllock.core import canonical
 from mllock.core.digest import Digest, sha256_of
@@ -23,6 +24,7 @@ from mllock.image.read import LayerContents, Member, gunzip, merge, read_layer
 from mllock.image.read_tar import Source
 from mllock.image.stream_tar import StreamMember, stream_members
 from mllock.store.oci_json import read_config
+from mllock.store.other_json import Packing
 
 __all__ = ["list_layers", "problem_of", "read_saved"]
 
@@ -32,6 +34,7 @@ MAX_DOCUMENT = 16 * 1024 * 1024
 MAX_DOCUMENTS = 64 * 1024 * 1024
 MANIFEST = "manifest.json"
 _GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
 _LAYER = "layer.tar"
 _BLOBS = "blobs/sha256/"
 
@@ -173,7 +176,7 @@ class _Pieces:
 def _first(pieces: Iterator[bytes]) -> bytes:
     """Enough to tell what a part is; pieces may be as short as a byte."""
     first = b""
-    while len(first) < len(_GZIP) and (piece := next(pieces, b"")):
+    while len(first) < len(_ZSTD) and (piece := next(pieces, b"")):
         first += piece
     return first
 
@@ -184,6 +187,12 @@ def _is_layer(member: StreamMember, first: bytes) -> bool:
     return member.path.startswith(_BLOBS) and not first.startswith((b"{", b"["))
 
 
+def _packing(first: bytes) -> Packing:
+    if first.startswith(_GZIP):
+        return "gzip"
+    return "zstd" if first.startswith(_ZSTD) else "none"
+
+
 def _layer(name: str, first: bytes, rest: Iterator[bytes], how: _How) -> LayerContents | Problem:
     try:
         return read_layer(
@@ -192,7 +201,9 @@ def _layer(name: str, first: bytes, rest: Iterator[bytes], how: _How) -> LayerCo
             hashed=how.hashed,
             kept=how.kept,
             md5=how.md5,
-            gzipped=first.startswith(_GZIP),
+            packing=_packing(first),
+            # Whose layer this is, is known when all of the archive was read.
+            other=True,
         )
     except ArchiveError as error:
         return problem_of(error)
@@ -214,8 +225,10 @@ def _image(parts: _Parts, ref: str, image: Digest, *, is_manifest: bool) -> Imag
         )
     value = read_config(config, names.config, len(names.layers))
     declared: list[Digest] = value["rootfs"]["diff_ids"]
+    mine = hinted(value)
     layers = tuple(
-        _seen(parts, name, wanted) for name, wanted in zip(names.layers, declared, strict=True)
+        unless_base(_seen(parts, name, wanted), number < mine)
+        for number, (name, wanted) in enumerate(zip(names.layers, declared, strict=True))
     )
     merged, problem = _merged(layers)
     return ImageFacts(
@@ -287,7 +300,13 @@ def _seen(parts: _Parts, name: str, declared: Digest) -> LayerSeen:
         found = Problem(path=name, reason="missing", expected=declared)
     if isinstance(found, Problem):
         return LayerSeen(digest=declared, size=0, declared=declared, contents=None, problem=found)
-    return LayerSeen(digest=found.diff_id, size=found.unpacked, declared=declared, contents=found)
+    return LayerSeen(
+        digest=found.diff_id,
+        size=found.unpacked,
+        declared=declared,
+        contents=found,
+        name=parts.follow(name),
+    )
 
 
 def _merged(layers: tuple[LayerSeen, ...]) -> tuple[Mapping[str, Member], Problem | None]:

@@ -26,6 +26,7 @@ from mllock.image.types import Layer
 from mllock.lock.overlaps import overlaps_of
 from mllock.lock.types import DebianPackage, Lock, PythonPackage
 from mllock.store.cache import Cache
+from mllock.store.oci_json import Descriptor
 
 __all__ = ["Packages", "build_environment", "layer_pool"]
 
@@ -34,12 +35,18 @@ _T = TypeVar("_T")
 NO_CONFLICTS = "no conflicts"
 
 
+def _no_image(_: Sequence[Descriptor]) -> None:
+    raise AssertionError("the base is no image")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packages:
-    """Where packages come from when a layer has to be made: verified files, by their names."""
+    """Where packages come from when a layer has to be made: verified files, by their names. `base`
+    puts the blobs of a base image into the cache."""
 
     wheels: Callable[[Sequence[PythonPackage]], Mapping[str, Path]]
     debs: Callable[[Sequence[DebianPackage]], Mapping[str, Path]]
+    base: Callable[[Sequence[Descriptor]], None] = _no_image
 
 
 def build_environment(
@@ -49,7 +56,7 @@ def build_environment(
 
     Raises LockError, ArchiveError, SurroundingsError, and what `packages` raises.
     """
-    below = _system_layers(lock, packages, cache, reporter)
+    below = _below_python(lock, packages, cache, reporter)
     python = _python_layers(lock, packages, cache, reporter)
     if not lock.inputs.environment.get("bytecode"):
         return (*below, *python)
@@ -58,6 +65,23 @@ def build_environment(
     with layer_pool() as pool:
         bytecode = bytecode_layers(lock, below, packages.wheels, cache, reporter, pool)
     return (*below, *python, *bytecode)
+
+
+def _below_python(
+    lock: Lock, packages: Packages, cache: Cache, reporter: Reporter
+) -> tuple[Layer, ...]:
+    # The first platform, and in this version the only one.
+    image = lock.base.on(lock.inputs.environment["platforms"][0])
+    if image is None:
+        return _system_layers(lock, packages, cache, reporter)
+    from mllock.image.base_layers import base_layers, system_layer
+
+    layers = base_layers(lock, image, packages.base, cache, reporter)
+    if not lock.system:
+        return layers
+    with layer_pool() as pool:
+        debs = packages.debs
+        return (*layers, system_layer(lock.system, image, debs, cache, reporter, pool))
 
 
 def _system_layers(

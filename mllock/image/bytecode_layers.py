@@ -23,7 +23,7 @@ from mllock.errors import IntegrityError
 from mllock.image.bytecode import Unit, bytecode_nodes, library_unit, wheel_unit
 from mllock.image.compiling import Compiled, compiled
 from mllock.image.interpreter import Interpreter, Tree, read_interpreter
-from mllock.image.layers import find_layer, make_layer, recall, remember, remember_layer
+from mllock.image.layers import find_layer, keep_layer, make_layer, recall, remember
 from mllock.image.python import python_groups
 from mllock.image.read import LayerContents, Member, merge, read_layer
 from mllock.image.resolve import with_parents
@@ -232,7 +232,7 @@ class _Maker:
         layer = None
         if made.nodes:
             layer = make_layer(self._cache, "bytecode", title, with_parents(made.nodes))
-            remember_layer(self._cache, "bytecode", key, layer)
+            keep_layer(self._cache, key, layer)
         named = [[item.path, item.problem, item.varies] for item in made.left_out[:_NAMED]]
         value = {"empty": layer is None, "count": made.count, "left-out": named}
         remember(self._cache, _MADE, key, value)

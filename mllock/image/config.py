@@ -1,11 +1,13 @@
 """OCI image config and manifest: what a plan becomes, byte for byte the same each time.
 
 OCI image-spec 1.1, config.md and manifest.md, as canonical JSON. Time is the epoch, history has one
-entry for each layer, in the words of the layer; nothing of the machine or the day is in it. Pure.
+entry for each layer, in the words of the layer; nothing of the machine or the day is in it. What a
+base image says of its own layers stays as it is, below. Pure.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mllock.core import canonical
@@ -15,7 +17,6 @@ from mllock.image.environment import environment_document
 from mllock.image.types import (
     ENVIRONMENT_KINDS,
     MEDIA_CONFIG,
-    MEDIA_LAYER,
     MEDIA_MANIFEST,
     Image,
     ImageConfig,
@@ -88,13 +89,21 @@ def make_config(plan: ImagePlan) -> bytes:
         "config": runtime,
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in plan.layers]},
         "history": [
-            {"created": CREATED, "created_by": f"mllock {layer.kind}: {layer.title}"}
-            for layer in plan.layers
+            *plan.history,
+            *(
+                {"created": CREATED, "created_by": f"mllock {layer.kind}: {layer.title}"}
+                for layer in plan.layers[_filled(plan.history) :]
+            ),
         ],
     }
     if platform.variant:
         value["variant"] = platform.variant
     return canonical.dumps(value)
+
+
+def _filled(history: Sequence[Mapping[str, Any]]) -> int:
+    """How many layers a history is of."""
+    return sum(not entry.get("empty_layer", False) for entry in history)
 
 
 def make_manifest(config: Digest, config_size: int, layers: tuple[Layer, ...]) -> bytes:
@@ -104,7 +113,7 @@ def make_manifest(config: Digest, config_size: int, layers: tuple[Layer, ...]) -
             "mediaType": MEDIA_MANIFEST,
             "config": {"mediaType": MEDIA_CONFIG, "digest": config, "size": config_size},
             "layers": [
-                {"mediaType": MEDIA_LAYER, "digest": layer.digest, "size": layer.size}
+                {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}
                 for layer in layers
             ],
         }

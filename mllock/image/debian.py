@@ -10,20 +10,21 @@ docs/reference/debian-base.md. Nothing here touches the disk except to read the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from mllock.errors import ArchiveError
-from mllock.image.debian_effects import after_unpacking
+from mllock.image.debian_dpkg import record_packages
+from mllock.image.debian_effects import CACHE, after_unpacking
 from mllock.image.debian_tree import MERGED, DebianTree
 from mllock.image.tree import Node, Stored
 from mllock.lock.debian.deb import Deb, Entry, open_deb
 from mllock.lock.debian.scripts import Alternative, examine
 from mllock.lock.types import DebianPackage
 
-__all__ = ["base_nodes", "system_nodes"]
+__all__ = ["above_image", "base_nodes", "system_nodes"]
 
 # What an image has no use for, as Debian's own "slim" images leave it out; licences stay.
 _LEFT_OUT = (
@@ -56,7 +57,22 @@ def system_nodes(
     return _nodes(DebianTree(below), debs)
 
 
-def _nodes(tree: DebianTree, debs: Sequence[tuple[DebianPackage, Path]]) -> tuple[Node, ...]:
+def above_image(
+    debs: Sequence[tuple[DebianPackage, Path]],
+    below: Callable[[Sequence[Entry]], Mapping[str, Node]],
+) -> tuple[Node, ...]:
+    """The same above a base that is an image: `below` gives its tree, with the contents that
+    packages of these files may ask for."""
+    opened = [_open(item) for item in debs]
+    tree = DebianTree(below([entry for _, entries in opened for entry in entries]))
+    return _nodes(tree, debs, tree.read(CACHE))
+
+
+def _nodes(
+    tree: DebianTree,
+    debs: Sequence[tuple[DebianPackage, Path]],
+    lower_cache: bytes | None = None,
+) -> tuple[Node, ...]:
     # base-files decides the modes of the top folders; the rest has no order but its names.
     ordered = sorted(debs, key=lambda item: (item[0].name != "base-files", item[0].name))
     with ThreadPoolExecutor() as pool:
@@ -67,12 +83,10 @@ def _nodes(tree: DebianTree, debs: Sequence[tuple[DebianPackage, Path]]) -> tupl
         tree.replaces(package.name, deb.control["control"].decode("utf-8", "replace"))
         _unpack(tree, package.name, entries)
         alternatives += examine(deb, package.name, package.version)
-    after_unpacking(tree, frozenset(package.name for package, _ in ordered), alternatives)
-    for (package, _), (deb, _entries) in zip(ordered, opened, strict=True):
-        folder = "var/lib/dpkg/status.d"
-        tree.file(f"{folder}/{package.name}", deb.control["control"])
-        if "md5sums" in deb.control:
-            tree.file(f"{folder}/{package.name}.md5sums", deb.control["md5sums"])
+    names = frozenset(package.name for package, _ in ordered)
+    after_unpacking(tree, names, alternatives, lower_cache)
+    pairs = zip(ordered, opened, strict=True)
+    record_packages(tree, [(item[0].name, deb, entries) for item, (deb, entries) in pairs])
     return tree.nodes()
 
 

@@ -9,27 +9,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from mllock.image.debian_alternatives import apply_alternatives
-from mllock.image.debian_ldcache import ld_so_cache
+from mllock.image.debian_ldcache import cache_above, ld_so_cache
 from mllock.image.debian_tree import DebianTree
 from mllock.lock.debian.scripts import Alternative
 
-__all__ = ["EFFECTS", "after_unpacking"]
+__all__ = ["CACHE", "EFFECTS", "after_unpacking"]
 
+CACHE = "etc/ld.so.cache"
 USER = "mllock"
 UID = 10001
 
 
 def after_unpacking(
-    tree: DebianTree, packages: frozenset[str], alternatives: Iterable[Alternative]
+    tree: DebianTree,
+    packages: frozenset[str],
+    alternatives: Iterable[Alternative],
+    lower_cache: bytes | None = None,
 ) -> None:
-    """Apply the effects of `packages`, then `alternatives`."""
+    """Apply the effects of `packages`, then `alternatives`. `lower_cache` is the linker's cache of
+    a base whose libraries are not at hand: what it lists stays listed."""
     for name, effect in EFFECTS.items():
         if name in packages:
             effect(tree)
     apply_alternatives(tree, alternatives)
     # libc-bin's trigger: ldconfig, after all libraries and alternatives are there.
-    if tree.get("etc/ld.so.conf") is not None:
-        tree.file("etc/ld.so.cache", ld_so_cache(tree))
+    if lower_cache is not None:
+        cache = cache_above(tree, lower_cache)
+        if cache is not None:
+            tree.file(CACHE, cache)
+    elif tree.get("etc/ld.so.conf") is not None:
+        tree.file(CACHE, ld_so_cache(tree))
 
 
 def _base_files(tree: DebianTree) -> None:

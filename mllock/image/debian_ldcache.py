@@ -12,11 +12,13 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from mllock.errors import ArchiveError
 from mllock.image.debian_tree import DebianTree
 
-__all__ = ["ld_so_cache", "soname_of"]
+__all__ = ["Entry", "cache_above", "ld_so_cache", "read_cache", "soname_of"]
 
 _MAGIC = b"glibc-ld.so.cache1.1"
 _LITTLE_ENDIAN = 2
@@ -24,22 +26,97 @@ _LITTLE_ENDIAN = 2
 _MACHINES = {62: (0x0303, "x86_64-linux-gnu"), 183: (0x0A03, "aarch64-linux-gnu")}
 _ENTRY = struct.Struct("<iIIIQ")
 _HEADER = 48
+# DL_CACHE_HWCAP_EXTENSION: the entry is for some processors only, named in an extension.
+_EXTENSION = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A library of the cache. `rest` is what glibc keeps beside: OS version and hwcap."""
+
+    soname: str
+    path: str
+    flags: int
+    rest: tuple[int, int] = (0, 0)
 
 
 def ld_so_cache(tree: DebianTree) -> bytes:
     """The cache for all of `tree`."""
-    found: list[tuple[str, str, int]] = []
+    return _encode(_sorted(_found(tree)))
+
+
+def cache_above(tree: DebianTree, lower: bytes) -> bytes | None:
+    """The cache `lower` of a base with the libraries that are new in `tree`; None if none is.
+
+    The order of folders is that of `tree`; among those that it does not know, that of `lower`.
+    Raises ArchiveError for a cache that cannot be read, and so could not be kept.
+    """
+    new = _found(tree)
+    if not new:
+        return None
+    paths = {entry.path for entry in new}
+    kept = [entry for entry in read_cache(lower) if entry.path not in paths]
+    order = {folder: number for number, folder in enumerate(_folders(tree))}
+    both = sorted(
+        (*new, *kept), key=lambda entry: order.get(entry.path.rpartition("/")[0], len(order))
+    )
+    return _encode(_sorted(both))
+
+
+def _found(tree: DebianTree) -> list[Entry]:
+    found: list[Entry] = []
     seen: set[str] = set()
     for folder in _folders(tree):
         real = tree.follow(folder)
         if real is not None and real not in seen:
             seen.add(real)
             found += [
-                (soname, f"{folder}/{soname}", flags) for soname, flags in _libraries(tree, real)
+                Entry(soname, f"{folder}/{soname}", flags)
+                for soname, flags in _libraries(tree, real)
             ]
+    return found
+
+
+def _sorted(entries: Sequence[Entry]) -> list[Entry]:
     # Descending, as ldconfig; a stable sort: of two folders with one soname, the first wins.
-    found.sort(key=lambda entry: _order(entry[0]), reverse=True)
-    return _encode(found)
+    return sorted(entries, key=lambda entry: _order(entry.soname), reverse=True)
+
+
+def read_cache(data: bytes) -> list[Entry]:
+    """The entries of a cache, in its order. Extensions, which name the tool, are left out.
+
+    Raises ArchiveError. Law: `read_cache(ld_so_cache(tree))` is what was found in the tree.
+    """
+    try:
+        return _entries(data)
+    except (struct.error, ValueError) as error:
+        raise ArchiveError(
+            f"the base has a cache of its libraries that cannot be added to: {error}",
+            file="etc/ld.so.cache",
+            hint="take a base that has the libraries, and leave system-packages out",
+        ) from None
+
+
+def _entries(data: bytes) -> list[Entry]:
+    if data[:20] != _MAGIC:
+        raise ValueError("not glibc's new format")
+    count, _, _, _ = struct.unpack_from("<IIB3xI", data, 20)
+    entries = []
+    for number in range(count):
+        at = _HEADER + number * _ENTRY.size
+        flags, key, value, os_version, hwcap = _ENTRY.unpack_from(data, at)
+        if hwcap & _EXTENSION:
+            raise ValueError("libraries of glibc-hwcaps")
+        soname, path = (_string(data, start) for start in (key, value))
+        entries.append(Entry(soname, path, flags, (os_version, hwcap)))
+    return entries
+
+
+def _string(data: bytes, at: int) -> str:
+    end = data.find(b"\0", at, at + 4096)
+    if at >= len(data) or end < 0:
+        raise ValueError("a string outside of the file")
+    return data[at:end].decode("utf-8")
 
 
 def _folders(tree: DebianTree) -> Iterator[str]:
@@ -139,16 +216,19 @@ def _order(soname: str) -> tuple[tuple[int, int], ...]:
     )
 
 
-def _encode(entries: Sequence[tuple[str, str, int]]) -> bytes:
+def _encode(entries: Sequence[Entry]) -> bytes:
     strings = bytearray()
     start = _HEADER + _ENTRY.size * len(entries)
     table = bytearray()
-    for soname, path, flags in entries:
+    for entry in entries:
         value = start + len(strings)
-        raw = path.encode()
-        # The soname is the end of the path.
-        key = value + len(raw) - len(soname.encode())
+        raw, soname = entry.path.encode(), entry.soname.encode()
         strings += raw + b"\0"
-        table += _ENTRY.pack(flags, key, value, 0, 0)
+        # The soname is the end of the path, as a rule.
+        key = value + len(raw) - len(soname)
+        if not raw.endswith(b"/" + soname):
+            key = start + len(strings)
+            strings += soname + b"\0"
+        table += _ENTRY.pack(entry.flags, key, value, *entry.rest)
     header = _MAGIC + struct.pack("<IIB3xI12x", len(entries), len(strings), _LITTLE_ENDIAN, 0)
     return bytes(header + table + strings)

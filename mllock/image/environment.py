@@ -13,16 +13,31 @@ from typing import Any
 
 from mllock.core.digest import Digest
 from mllock.core.platform import Platform
+from mllock.lock.types import BasePlatform
 
-__all__ = ["PATH", "document_of_config", "environment_document", "image_variables"]
+__all__ = ["ENGINE_PATH", "PATH", "document_of_config", "environment_document", "image_variables"]
 
 VERSION = 1
-PATH = "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin"
+VENV = "/opt/venv/bin"
+# What engines set where an image sets none.
+ENGINE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HOME = "/tmp"  # noqa: S108 - of the image, in which nobody else is
+PATH = f"{VENV}:/usr/local/bin:/usr/bin:/bin"
 
 
-def image_variables(declared: Mapping[str, str]) -> dict[str, str]:
-    """The variables of both images: PATH and what `[environment] variables` declares, sorted."""
-    return dict(sorted({"PATH": PATH, **declared}.items()))
+def image_variables(
+    declared: Mapping[str, str], base: BasePlatform | None = None
+) -> dict[str, str]:
+    """The variables of both images, sorted: PATH, and what `[environment] variables` declares.
+
+    Those of a base image are the ground. Its user is not ours, so HOME is the one place that
+    anybody may write to, as it is for the user of the base that mllock assembles.
+    """
+    if base is None:
+        return dict(sorted({"PATH": PATH, **declared}.items()))
+    path = base.variables.get("PATH") or ENGINE_PATH
+    ground = {**base.variables, "HOME": HOME, "PATH": f"{VENV}:{path}"}
+    return dict(sorted({**ground, **declared}.items()))
 
 
 def environment_document(

@@ -26,7 +26,7 @@ from mllock.store import atomic
 from mllock.store.cache import Cache
 from mllock.store.own import read_own
 
-__all__ = ["cached_layer", "find_layer", "make_layer", "recall", "remember", "remember_layer"]
+__all__ = ["cached_layer", "find_layer", "keep_layer", "make_layer", "recall", "remember"]
 
 MAX_ENTRY = 1024 * 1024
 
@@ -67,13 +67,13 @@ def cached_layer(
     if found is not None:
         return found
     layer = make_layer(cache, kind, title, nodes(), pool)
-    remember_layer(cache, kind, key, layer)
+    keep_layer(cache, key, layer)
     return layer
 
 
-def remember_layer(cache: Cache, kind: LayerKind, key: Mapping[str, Any], layer: Layer) -> None:
-    """Let `find_layer` find `layer`, which was made from `key`."""
-    remember(cache, kind, key, dataclasses.asdict(layer) | {"title": ""})
+def keep_layer(cache: Cache, key: Mapping[str, Any], layer: Layer) -> None:
+    """Remember that `key` gives this layer, whose blob is in the cache."""
+    remember(cache, layer.kind, key, dataclasses.asdict(layer) | {"title": ""})
 
 
 def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]) -> Layer | None:
@@ -89,6 +89,7 @@ def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]
             diff_id=parse_digest(raw["diff_id"]),
             size=int(raw["size"]),
             unpacked=int(raw["unpacked"]),
+            media_type=str(raw["media_type"]),
         )
     except (ValueError, KeyError, TypeError):
         # An entry that cannot be read is as good as none: the layer is made again.

@@ -19,7 +19,10 @@ from typing import Literal
 from mllock.core import canonical
 from mllock.core.digest import Digest
 from mllock.errors import ArchiveError
+from mllock.image.read_other import other_headers
 from mllock.image.read_tar import Header, Source, headers
+from mllock.store.other_json import Packing
+from mllock.store.zstd import unzstd
 
 __all__ = ["LayerContents", "Member", "gunzip", "merge", "read_layer"]
 
@@ -51,13 +54,15 @@ class Member:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerContents:
     """A layer that was read to its end. `whiteouts` are paths to hide, `opaques` folders whose
-    lower contents are hidden; `unpacked` is the size of the tar in bytes."""
+    lower contents are hidden; `unpacked` is the size of the tar in bytes. `loose` says why this is
+    not a tar that mllock writes, if it was read as one of a base."""
 
     diff_id: Digest
     unpacked: int
     members: dict[str, Member]
     whiteouts: tuple[str, ...]
     opaques: tuple[str, ...]
+    loose: str | None = field(default=None, compare=False)
 
 
 _NEVER: Callable[[str], bool] = frozenset[str]().__contains__
@@ -70,17 +75,20 @@ def read_layer(
     hashed: Callable[[str], bool] = _NEVER,
     kept: Callable[[str], bool] = _NEVER,
     md5: bool = False,
-    gzipped: bool = True,
+    packing: Packing = "gzip",
+    other: bool = False,
     max_unpacked: int = MAX_UNPACKED,
 ) -> LayerContents:
-    """Read one tar, gzipped or plain. `name` is for messages; `hashed` and `kept` say of which
-    files the digest and the bytes are wanted. Raises ArchiveError."""
+    """Read one tar, compressed as `packing` says. `name` is for messages; `hashed` and `kept` say
+    of which files the digest and the bytes are wanted. `other` is for a layer of a base, which any
+    tool may have written (`mllock.image.read_other`). Raises ArchiveError."""
     hasher = hashlib.sha256()
     total = 0
+    loose: list[str] = []
 
     def tar() -> Iterator[bytes]:
         nonlocal total
-        for piece in gunzip(chunks) if gzipped else chunks:
+        for piece in _UNPACK[packing](chunks):
             total += len(piece)
             if total > max_unpacked:
                 raise ArchiveError(f"unpacks to more than {max_unpacked} bytes")
@@ -88,7 +96,9 @@ def read_layer(
             yield piece
 
     try:
-        members, marks = _members(Source(tar()), hashed, kept, md5=md5)
+        source = Source(tar())
+        found = other_headers(source, loose) if other else headers(source)
+        members, marks = _members(found, source, hashed, kept, md5=md5)
         opaques = tuple(m.rpartition("/")[0] for m in marks if m.rpartition("/")[2] == OPAQUE)
         whiteouts = tuple(_hidden(m) for m in marks if m.rpartition("/")[2] != OPAQUE)
         _consistent(members, whiteouts, opaques)
@@ -102,6 +112,7 @@ def read_layer(
         members=members,
         whiteouts=whiteouts,
         opaques=opaques,
+        loose=next(iter(loose), None),
     )
 
 
@@ -129,12 +140,24 @@ def gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
         raise ArchiveError("the gzip stream ends early")
 
 
+_UNPACK: dict[Packing, Callable[[Iterator[bytes]], Iterator[bytes]]] = {
+    "gzip": gunzip,
+    "zstd": unzstd,
+    "none": iter,
+}
+
+
 def _members(
-    source: Source, hashed: Callable[[str], bool], kept: Callable[[str], bool], *, md5: bool
+    found: Iterator[Header],
+    source: Source,
+    hashed: Callable[[str], bool],
+    kept: Callable[[str], bool],
+    *,
+    md5: bool,
 ) -> tuple[dict[str, Member], list[str]]:
     members: dict[str, Member] = {}
     marks: list[str] = []
-    for header in headers(source):
+    for header in found:
         if len(members) + len(marks) >= MAX_MEMBERS:
             raise ArchiveError(f"more than {MAX_MEMBERS} members")
         if header.path.rpartition("/")[2].startswith(WHITEOUT):

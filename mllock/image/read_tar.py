@@ -17,7 +17,7 @@ from typing import Literal
 
 from mllock.errors import ArchiveError
 
-__all__ = ["Header", "Source", "headers"]
+__all__ = ["Header", "Source", "headers", "strict_header", "strict_pax"]
 
 BLOCK = 512
 ZERO = bytes(BLOCK)
@@ -103,9 +103,9 @@ def headers(source: Source, *, engine: bool = False) -> Iterator[Header]:
             break
         pax: dict[str, str] = {}
         if block[156:157] == b"x":
-            pax = _pax(source, _number(block, 124, 12, "size"))
+            pax = strict_pax(source, _number(block, 124, 12, "size"))
             block = source.take(BLOCK)
-        header = _header(block, pax, engine=engine)
+        header = strict_header(block, pax, engine=engine)
         yield header
         _padding(source, header.size)
     if source.take(BLOCK) != ZERO:
@@ -115,7 +115,8 @@ def headers(source: Source, *, engine: bool = False) -> Iterator[Header]:
             raise ArchiveError("data after the end of the tar")
 
 
-def _header(block: bytes, pax: dict[str, str], *, engine: bool) -> Header:
+def strict_header(block: bytes, pax: dict[str, str], *, engine: bool = False) -> Header:
+    """A member by its header block and PAX records. Raises ArchiveError."""
     _checksum(block)
     if block[257:265] != b"ustar\x0000":
         raise ArchiveError(f"not a ustar header: {block[257:265]!r}")
@@ -215,7 +216,7 @@ def _overridden(pax: dict[str, str], key: str, plain: int, room: int) -> int:
     return value
 
 
-def _pax(source: Source, size: int) -> dict[str, str]:
+def strict_pax(source: Source, size: int) -> dict[str, str]:
     """POSIX pax, extended header: lines of "LENGTH KEY=VALUE", LENGTH of the whole line."""
     if not 0 < size <= MAX_PAX:
         raise ArchiveError(f"a PAX header of {size} bytes")

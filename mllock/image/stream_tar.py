@@ -19,7 +19,7 @@ from typing import Literal
 from mllock.errors import ArchiveError
 from mllock.image.read_tar import BLOCK, MAX_PART, MAX_PATH, MAX_PAX, Source
 
-__all__ = ["StreamMember", "stream_members"]
+__all__ = ["RawMember", "StreamMember", "loose_member", "raw_member", "stream_members"]
 
 StreamKind = Literal["file", "folder", "symlink", "hardlink", "device", "fifo"]
 _KINDS: dict[bytes, StreamKind] = {
@@ -62,36 +62,56 @@ class StreamMember:
 def stream_members(source: Source) -> Iterator[StreamMember]:
     """The members in order. Between two of them the caller takes the member's `size` bytes."""
     while True:
-        block = source.take(BLOCK)
-        if block == _ZERO:
+        raw = raw_member(source)
+        if raw is None:
             break
-        pax: dict[str, str] = {}
-        extensions: list[bytes] = []
-        while block[156:157] in (b"x", b"L", b"K"):
-            _checksum(block)
-            size = _number(block, 124, 12, "size")
-            if block[156:157] in extensions:
-                raise ArchiveError("two extension headers of one kind for one member")
-            extensions.append(block[156:157])
-            if not 0 < size <= MAX_PAX:
-                raise ArchiveError(f"an extension header of {size} bytes")
-            data = source.take(size)
-            source.take(-size % BLOCK)
-            match block[156:157]:
-                case b"x":
-                    pax |= _pax(data)
-                case b"L":
-                    pax["path"] = _decoded(data.rstrip(b"\0"))
-                case _:
-                    pax["linkpath"] = _decoded(data.rstrip(b"\0"))
-            block = source.take(BLOCK)
-        member = _member(block, pax)
+        member = loose_member(raw)
         if member is not None:
             yield member
             source.take(-member.size % BLOCK)
     for chunk in source.drain():
         if chunk.count(0) != len(chunk):
             raise ArchiveError("data after the end of the tar")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RawMember:
+    """A header block and the extension headers before it: type, data, and the bytes after them."""
+
+    block: bytes
+    extensions: tuple[tuple[bytes, bytes, bytes], ...]
+
+
+def raw_member(source: Source) -> RawMember | None:
+    """The blocks of the next member; None at the first block of zeros."""
+    block = source.take(BLOCK)
+    if block == _ZERO:
+        return None
+    extensions: list[tuple[bytes, bytes, bytes]] = []
+    while block[156:157] in (b"x", b"L", b"K"):
+        _checksum(block)
+        size = _number(block, 124, 12, "size")
+        if block[156:157] in [kind for kind, _, _ in extensions]:
+            raise ArchiveError("two extension headers of one kind for one member")
+        if not 0 < size <= MAX_PAX:
+            raise ArchiveError(f"an extension header of {size} bytes")
+        extensions.append((block[156:157], source.take(size), source.take(-size % BLOCK)))
+        block = source.take(BLOCK)
+    return RawMember(block=block, extensions=tuple(extensions))
+
+
+def loose_member(raw: RawMember) -> StreamMember | None:
+    """What engines read in these blocks; None for the root itself."""
+    pax: dict[str, str] = {}
+    for kind, data, _ in raw.extensions:
+        match kind:
+            case b"x":
+                pax |= _pax(data)
+            case b"L":
+                pax["path"] = _decoded(data.rstrip(b"\0"))
+            case _:
+                pax["linkpath"] = _decoded(data.rstrip(b"\0"))
+    return _member(raw.block, pax)
 
 
 def _member(block: bytes, pax: dict[str, str]) -> StreamMember | None:

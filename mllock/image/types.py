@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from mllock.core.digest import Digest
 
 __all__ = [
+    "BASE_LAYERS_LABEL",
     "BUILDER_FORMAT",
     "Image",
     "ImageConfig",
@@ -31,6 +32,10 @@ MEDIA_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 MEDIA_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 MEDIA_CONFIG = "application/vnd.oci.image.config.v1+json"
 MEDIA_INDEX = "application/vnd.oci.image.index.v1+json"
+
+# How many layers, from the bottom, are a base's own, which any tool may have written. A hint: it
+# decides how they are read, never whether they are right.
+BASE_LAYERS_LABEL = "mllock.base-layers"
 
 ImageKind = Literal["train", "serve"]
 LayerKind = Literal["base", "system", "python", "bytecode", "code", "model", "record"]
@@ -49,6 +54,7 @@ class Layer:
     diff_id: Digest
     size: int
     unpacked: int
+    media_type: str = MEDIA_LAYER
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,12 +73,14 @@ class ImageConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImagePlan:
-    """What to assemble: finished layers, bottom up, and the configuration."""
+    """What to assemble: finished layers, bottom up, and the configuration. `history` is that of a
+    base image, for its layers, which come first."""
 
     kind: ImageKind
     platform: str
     layers: tuple[Layer, ...]
     config: ImageConfig
+    history: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from mllock.core import safepath
 from mllock.core.canonical import digest_of
 from mllock.core.platform import KNOWN
 from mllock.errors import LockError
+from mllock.lock.checks_base import check_base
 from mllock.lock.toml import MAX_INTEGER
 from mllock.lock.types import Lock, PythonPackage
 
@@ -109,6 +110,7 @@ def _system(lock: Lock, file: str) -> None:
         if not package.filename.endswith(".deb"):
             raise LockError("not the name of a .deb", file=file, key=key, found=package.filename)
     _sorted_unique((index.suite for index in lock.base.indexes), "base.indexes", file)
+    check_base(lock, file)
     if not lock.base.interpreter.startswith("/"):
         raise LockError("not an absolute path in the image", file=file, key="base.interpreter")
     _safe(lock.base.interpreter[1:], "base.interpreter", file)

@@ -124,6 +124,10 @@ def _base(lock: Lock | None) -> _Pins:
     if lock is None:
         return {}
     base = lock.base
+    if base.reference is not None:
+        digests = tuple((item.platform, item.manifest) for item in base.platforms)
+        short = ", ".join(digest[:19] for _, digest in digests)
+        return {base.reference: (f"with Python {base.python} ({short})", (base.python, digests))}
     return {f"{base.kind}:{base.suite}": (f"with Python {base.python}", base.python)}
 
 

@@ -44,7 +44,13 @@ HEADER = """\
 Written by mllock; not for editing. Change mlproject.toml, then run: mllock lock
 Read it, review it, commit it. Format: docs/reference/mlproject-lock.md"""
 
-_TABLES = (("base", "indexes"), ("system",), ("python", "packages"), ("layers", "python"))
+_TABLES = (
+    ("base", "indexes"),
+    ("base", "platforms"),
+    ("system",),
+    ("python", "packages"),
+    ("layers", "python"),
+)
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
 _AT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
@@ -64,7 +70,9 @@ def seal(lock: Lock) -> Lock:
     lock = msgspec.structs.replace(
         lock,
         base=msgspec.structs.replace(
-            lock.base, indexes=tuple(sorted(lock.base.indexes, key=lambda item: item.suite))
+            lock.base,
+            indexes=tuple(sorted(lock.base.indexes, key=lambda item: item.suite)),
+            platforms=tuple(sorted(lock.base.platforms, key=lambda item: item.platform)),
         ),
         system=tuple(sorted(lock.system, key=lambda item: item.name)),
         python=msgspec.structs.replace(
@@ -135,6 +143,8 @@ def _document(lock: Lock) -> dict[str, Any]:
         key: _sorted_keys(document["inputs"][key]) for key in ("environment", "data", "builder")
     }
     document["data"] = dict(sorted(document["data"].items()))
+    for platform in document["base"].get("platforms", ()):
+        platform["variables"] = _sorted_keys(platform["variables"])
     return document
 
 

@@ -62,7 +62,8 @@ class PythonResolver(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SystemRequest:
-    """`base` is "debian:SUITE"; `packages` are what the spec asks beyond the base."""
+    """`base` is what the spec names; `packages` are what it asks beyond the base. `previous` is the
+    base of the previous lock: a pin that may stay."""
 
     base: str
     python: str
@@ -71,6 +72,7 @@ class SystemRequest:
     mirror: str | None
     pins: Mapping[str, str]
     upgrade: Upgrade
+    previous: Base | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

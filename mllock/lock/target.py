@@ -1,7 +1,8 @@
 """What wheels are for: the image's interpreter, platform and C library, not this machine's.
 
 Pure. `Target` answers in the words of pip (platform tags), of PEP 508 (markers) and of PEP 751
-(`environments`). The C library's version is that of the base's `libc6`.
+(`environments`). The C library's version is that of the base's `libc6`, or what was read in a base
+image.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from dataclasses import dataclass
 
 from mllock.core.platform import KNOWN
 from mllock.errors import ResolutionError
-from mllock.lock.types import DebianPackage, Lock
+from mllock.lock.types import Base, DebianPackage, Lock
 
-__all__ = ["Target", "glibc_of", "target_of"]
+__all__ = ["Target", "base_glibc", "glibc_of", "target_of"]
 
 # PEP 600: the oldest glibc that each architecture's manylinux starts at, and the old names.
 _OLDEST = {"x86_64": 5, "aarch64": 17}
@@ -86,10 +87,26 @@ def glibc_of(packages: Iterable[DebianPackage]) -> tuple[int, int]:
     raise ResolutionError("the base has no libc6: which wheels would run on it cannot be said")
 
 
+def base_glibc(base: Base, packages: Iterable[DebianPackage], platform: str) -> tuple[int, int]:
+    """The version of the C library of a base, or of the packages that it is assembled from.
+
+    Raises ResolutionError.
+    """
+    image = base.on(platform)
+    if image is None:
+        return glibc_of(packages)
+    major, _, minor = image.glibc.partition(".")
+    return int(major), int(minor)
+
+
 def target_of(lock: Lock) -> Target:
     """What the wheels of `lock` are for: the first platform, and in this version the only one.
 
     Raises ResolutionError.
     """
     platform = lock.inputs.environment["platforms"][0]
-    return Target(python=lock.base.python, platform=platform, glibc=glibc_of(lock.system))
+    return Target(
+        python=lock.base.python,
+        platform=platform,
+        glibc=base_glibc(lock.base, lock.system, platform),
+    )

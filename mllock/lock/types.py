@@ -19,6 +19,8 @@ from msgspec import Meta
 __all__ = [
     "LOCK_VERSION",
     "Base",
+    "BaseLayer",
+    "BasePlatform",
     "DataPin",
     "DebianPackage",
     "Inputs",
@@ -73,14 +75,47 @@ class ReleaseIndex(_Table, frozen=True, kw_only=True):
     signed_by: tuple[NonEmpty, ...]
 
 
-class Base(_Table, frozen=True, kw_only=True):
-    """What the images stand on. `python` is the full version of the base's own interpreter."""
+class BaseLayer(_Table, frozen=True, kw_only=True):
+    """One layer of a base image: `type` is the media type that the base's manifest gives it."""
 
-    kind: Literal["debian"]
-    suite: NonEmpty
+    digest: DigestText
+    diff_id: DigestText
+    size: Size
+    type: NonEmpty
+
+
+class BasePlatform(_Table, frozen=True, kw_only=True):
+    """A base image for one platform. `glibc` is the version of its C library, `variables` are the
+    `Env` of its config, `config_size` is in bytes; layers are bottom up."""
+
+    platform: NonEmpty
+    manifest: DigestText
+    config: DigestText
+    config_size: Size
+    glibc: Annotated[str, Meta(pattern=r"^2\.[0-9]{1,3}(?![\s\S])")]
+    layers: Annotated[tuple[BaseLayer, ...], Meta(min_length=1)]
+    variables: dict[NonEmpty, str]
+
+
+class Base(_Table, frozen=True, kw_only=True, omit_defaults=True):
+    """What the images stand on. `python` is the full version of the base's own interpreter.
+
+    Kind "debian" has a suite and the indexes that it was assembled from. Kinds "image" and "oci"
+    have a reference and what it was for each platform; suite and indexes only where packages of
+    Debian were put above it.
+    """
+
+    kind: Literal["debian", "image", "oci"]
+    reference: NonEmpty | None = None
+    suite: NonEmpty | None = None
     python: NonEmpty
     interpreter: NonEmpty
-    indexes: tuple[ReleaseIndex, ...]
+    indexes: tuple[ReleaseIndex, ...] = ()
+    platforms: tuple[BasePlatform, ...] = ()
+
+    def on(self, platform: str) -> BasePlatform | None:
+        """What the base image is for `platform`; None for a base that is not an image."""
+        return next((item for item in self.platforms if item.platform == platform), None)
 
 
 class DebianPackage(_Table, frozen=True, kw_only=True):

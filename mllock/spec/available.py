@@ -35,7 +35,7 @@ _Asked = tuple[tuple[Part, ...], str | None, str | None]
 
 def _asked_for(loaded: LoadedSpec, host: str) -> Iterator[_Asked]:
     spec, environment = loaded.spec, loaded.spec.environment
-    if environment.base != AVAILABLE_BASE:
+    if environment.base.startswith("debian:") and environment.base != AVAILABLE_BASE:
         hint = f'write base = "{AVAILABLE_BASE}"'
         yield ("environment", "base"), f'"{environment.base}"', hint
     if environment.platforms != (host,):

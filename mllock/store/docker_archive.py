@@ -10,8 +10,10 @@ Source: OCI image-spec 1.1 image-layout.md; moby image/tarexport/load.go (engine
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from mllock.core import canonical
@@ -19,7 +21,8 @@ from mllock.core.digest import Digest, hex_of
 from mllock.core.platform import KNOWN
 from mllock.core.ports import Blobs
 from mllock.errors import IntegrityError
-from mllock.store.oci_json import MEDIA_INDEX, MEDIA_MANIFEST, REF_NAME
+from mllock.store.oci_json import MEDIA_INDEX, MEDIA_MANIFEST, MEDIA_ZSTD, REF_NAME
+from mllock.store.zstd import unzstd
 
 __all__ = ["docker_archive"]
 
@@ -32,6 +35,10 @@ class ArchiveLayer(Protocol):
     def digest(self) -> Digest: ...
     @property
     def diff_id(self) -> Digest: ...
+    @property
+    def unpacked(self) -> int: ...
+    @property
+    def media_type(self) -> str: ...
 
 
 class ArchiveImage(Protocol):
@@ -56,10 +63,13 @@ def docker_archive(
     tags: Sequence[str],
     blobs: Blobs,
     without: Collection[Digest] = (),
+    *,
+    classic: bool = True,
 ) -> Iterator[bytes]:
     """The archive of `image` under `tags` ("name:tag"), in chunks.
 
-    `without` are diff_ids of layers to leave out. Raises IntegrityError if the cache lost a blob.
+    `without` are diff_ids of layers to leave out. `classic` stores know no zstd: such layers of a
+    base are sent as plain tars. Raises IntegrityError if the cache lost a blob.
     """
     layers = {layer.digest: layer for layer in image.layers}
     paths = {
@@ -67,13 +77,21 @@ def docker_archive(
         for digest, layer in layers.items()
         if layer.diff_id not in without
     }
-    if len(paths) == len(layers):
+    plain = {
+        digest: layer.diff_id
+        for digest, layer in layers.items()
+        if classic and layer.media_type == MEDIA_ZSTD
+    }
+    if len(paths) == len(layers) and not plain:
         yield from _file("oci-layout", canonical.dumps({"imageLayoutVersion": "1.0.0"}))
         yield from _file("index.json", canonical.dumps(_index(image, tags)))
         yield from _file(_name(image.manifest_digest), image.manifest)
-    yield from _file("manifest.json", canonical.dumps([_manifest(image, tags)]))
+    yield from _file("manifest.json", canonical.dumps([_manifest(image, tags, plain)]))
     yield from _file(_name(image.config_digest), image.config)
     for digest, path in paths.items():
+        if digest in plain:
+            yield from _plain(path, layers[digest])
+            continue
         size = path.stat().st_size
         yield _header(_name(digest), size)
         sent = 0
@@ -98,11 +116,30 @@ def _blob(blobs: Blobs, digest: Digest) -> Any:
     return path
 
 
-def _manifest(image: ArchiveImage, tags: Sequence[str]) -> dict[str, Any]:
+def _plain(path: Path, layer: ArchiveLayer) -> Iterator[bytes]:
+    """A layer as the tar that its diff_id is of."""
+    yield _header(_name(layer.diff_id), layer.unpacked)
+    hasher = hashlib.sha256()
+    sent = 0
+    with open(path, "rb") as file:
+        for chunk in unzstd(iter(lambda: file.read(_CHUNK), b"")):
+            sent += len(chunk)
+            if sent > layer.unpacked:
+                break
+            hasher.update(chunk)
+            yield chunk
+    if sent != layer.unpacked or f"sha256:{hasher.hexdigest()}" != layer.diff_id:
+        raise IntegrityError("a layer is not the one that its diff_id names", file=str(path))
+    yield _padding(layer.unpacked)
+
+
+def _manifest(
+    image: ArchiveImage, tags: Sequence[str], plain: Mapping[Digest, Digest]
+) -> dict[str, Any]:
     return {
         "Config": _name(image.config_digest),
         "RepoTags": list(tags),
-        "Layers": [_name(layer.digest) for layer in image.layers],
+        "Layers": [_name(plain.get(layer.digest, layer.digest)) for layer in image.layers],
     }
 
 

@@ -25,7 +25,7 @@ from mllock.core.digest import Digest, hex_of
 from mllock.errors import ArchiveError, InputError
 from mllock.store.oci_json import Descriptor, Manifest, read_config, read_index, read_manifest
 
-__all__ = ["INDEX", "MARKER", "Layout", "LayoutImage", "open_layout"]
+__all__ = ["INDEX", "MARKER", "Layout", "LayoutImage", "open_layout", "read_document"]
 
 CHUNK = 1024 * 1024
 MAX_DOCUMENT = 16 * 1024 * 1024
@@ -197,7 +197,7 @@ def open_layout(folder: Path) -> Layout:
     """Open a layout folder. Raises InputError if it is none, ArchiveError if it is not strict."""
     if not folder.is_dir():
         raise InputError("no such folder", file=str(folder), expected="an OCI layout folder")
-    marker = _document(folder, MARKER)
+    marker = read_document(folder, MARKER)
     if marker != {"imageLayoutVersion": VERSION}:
         raise ArchiveError(
             "not an OCI layout of a version that is known",
@@ -205,10 +205,11 @@ def open_layout(folder: Path) -> Layout:
             expected=f'{{"imageLayoutVersion": "{VERSION}"}}',
             found=str(marker)[:200],
         )
-    return Layout(folder=folder, manifests=read_index(_document(folder, INDEX), INDEX))
+    return Layout(folder=folder, manifests=read_index(read_document(folder, INDEX), INDEX))
 
 
-def _document(folder: Path, name: str) -> Any:
+def read_document(folder: Path, name: str) -> Any:
+    """A JSON document of the layout, read strictly. Raises ArchiveError."""
     with _open(folder, name) as handle:
         data = handle.read(MAX_DOCUMENT + 1)
     try:

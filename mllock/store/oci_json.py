@@ -21,6 +21,9 @@ MEDIA_INDEX = "application/vnd.oci.image.index.v1+json"
 MEDIA_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 MEDIA_CONFIG = "application/vnd.oci.image.config.v1+json"
 MEDIA_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+# Layers of bases from elsewhere; those of mllock are gzip.
+MEDIA_TAR = "application/vnd.oci.image.layer.v1.tar"
+MEDIA_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 MEDIA_EMPTY = "application/vnd.oci.empty.v1+json"
 REF_NAME = "org.opencontainers.image.ref.name"
 
@@ -90,7 +93,7 @@ def read_manifest(
     is_artifact = artifact is not None or "subject" in manifest
     if config_types is None:
         config_types = (MEDIA_EMPTY,) if is_artifact else (MEDIA_CONFIG,)
-    layer_types = None if is_artifact else (MEDIA_LAYER,)
+    layer_types = None if is_artifact else (MEDIA_LAYER, MEDIA_TAR, MEDIA_ZSTD)
     layers = _list(manifest, file, "layers")
     if len(layers) > MAX_LAYERS:
         raise _wrong(file, "layers", f"at most {MAX_LAYERS} layers", f"{len(layers)} layers")

@@ -218,7 +218,12 @@ def _materials(parts: tuple[wire.Plain, ...]) -> tuple[Material, ...]:
 
 
 def _base(lock: Lock) -> tuple[Material, ...]:
-    return tuple(
+    images = tuple(
+        Material(name=name, uri=wire.BASE_URI + name, digest=parse_digest(image.manifest))
+        for image in lock.base.platforms
+        if (name := f"{lock.base.reference}?platform={image.platform}")
+    )
+    return images + tuple(
         Material(
             name=index.suite,
             uri=wire.BASE_URI + index.suite,

@@ -18,6 +18,7 @@ from pathlib import Path
 from mllock.attest.image_statement import ImageStatement
 from mllock.attest.policy import Policy, load_policy
 from mllock.check import expected as side
+from mllock.check.bases import settled
 from mllock.check.claims import decide, hashed_bytes
 from mllock.check.compare import manifest_of
 from mllock.check.document import document_of
@@ -225,13 +226,14 @@ def _evidence(
     record = signed.usable
     project = asked.ctx.project if asked.project is not None else None
     of = asked.project if record is None else record.project
+    locks = side.find_locks(project, source, carried)
     return Evidence(
         project=asked.project,
         run=None if source.run is None else source.run.id,
         record=signed,
         statement=statement,
-        target=target,
-        locks=side.find_locks(project, source, carried),
+        target=settled(target, locks, record) if isinstance(target, ImageFacts) else target,
+        locks=locks,
         manifest=None if record is None else side.find_manifest(record.model, source, carried),
         kept=side.kept_files(source.run),
         model_signature=side.model_signature(source.run, signed),

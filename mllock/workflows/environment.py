@@ -19,6 +19,7 @@ from mllock.image.environment import image_variables
 from mllock.image.types import ImageConfig, Layer
 from mllock.lock.types import DebianPackage, Lock, PythonPackage
 from mllock.spec.loaded import LoadedSpec
+from mllock.store.oci_json import Descriptor
 from mllock.train.venv import FetchWheels
 from mllock.workflows.context import Context
 
@@ -27,21 +28,34 @@ __all__ = ["BuiltEnvironment", "environment_of", "locked_wheels", "platform_of"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuiltEnvironment:
-    """The shared part of both images: layers, and the document that `digest` is of."""
+    """The shared part of both images: layers, and the document that `digest` is of; `history` is
+    that of a base image."""
 
     layers: tuple[Layer, ...]
     document: Mapping[str, Any]
     digest: Digest
+    history: tuple[Mapping[str, Any], ...] = ()
 
 
 def environment_of(ctx: Context, loaded: LoadedSpec, lock: Lock) -> BuiltEnvironment:
     """The environment that `lock` pins, its layers in the cache. Fetches what is missing."""
-    layers = build_environment(lock, _packages(ctx, loaded, lock), ctx.cache, ctx.reporter)
-    variables = image_variables(loaded.spec.environment.variables)
-    document = plan_environment(
-        platform_of(loaded), layers, ImageConfig(command=(), variables=variables)
+    platform = platform_of(loaded)
+    packages = _packages(ctx, loaded, lock)
+    layers = build_environment(lock, packages, ctx.cache, ctx.reporter)
+    base = lock.base.on(platform)
+    variables = image_variables(loaded.spec.environment.variables, base)
+    document = plan_environment(platform, layers, ImageConfig(command=(), variables=variables))
+    history: tuple[Mapping[str, Any], ...] = ()
+    if base is not None:
+        from mllock.image.base_layers import base_history
+
+        history = base_history(base, packages.base, ctx.cache)
+    return BuiltEnvironment(
+        layers=layers,
+        document=document,
+        digest=canonical.digest_of(document),
+        history=history,
     )
-    return BuiltEnvironment(layers=layers, document=document, digest=canonical.digest_of(document))
 
 
 def platform_of(loaded: LoadedSpec) -> str:
@@ -73,11 +87,18 @@ def _packages(ctx: Context, loaded: LoadedSpec, lock: Lock) -> Packages:
 
         return fetch_debs(
             packages,
-            suite=lock.base.suite,
+            suite=lock.base.suite or "",
             mirror=loaded.spec.environment.debian_mirror,
             environ=ctx.environ,
             fetcher=ctx.fetcher,
             blobs=ctx.cache,
         )
 
-    return Packages(wheels=locked_wheels(ctx, lock), debs=debs)
+    def base(wanted: Sequence[Descriptor]) -> None:
+        from mllock.store.base_source import base_source
+
+        assert lock.base.reference is not None
+        source = base_source(lock.base.reference, ctx.project, ctx.environ)
+        source.fetch(wanted, ctx.cache, ctx.reporter)
+
+    return Packages(wheels=locked_wheels(ctx, lock), debs=debs, base=base)

@@ -59,18 +59,19 @@ def image_id(engine: Engine, image: Image) -> Digest:
 
 
 def _send(ctx: Context, engine: Engine, image: Image, tags: Sequence[str]) -> None:
-    without = () if engine.info.image_is_manifest else _shared(engine, image)
+    classic = not engine.info.image_is_manifest
+    without = _shared(engine, image) if classic else ()
     unsent = sum(layer.diff_id in without for layer in image.layers)
     ctx.reporter.step(
         f"loading {tags[0] if tags else image.kind} into {engine.info.name}: "
         f"{len(image.layers) - unsent} of {len(image.layers)} layers are new"
     )
     try:
-        _load(engine, image, docker_archive(image, tags, ctx.cache, without))
+        _load(engine, image, docker_archive(image, tags, ctx.cache, without, classic=classic))
     except EngineError:
         if not without:
             raise
-        _load(engine, image, docker_archive(image, tags, ctx.cache))
+        _load(engine, image, docker_archive(image, tags, ctx.cache, classic=classic))
 
 
 def _load(engine: Engine, image: Image, archive: Iterator[bytes]) -> None:

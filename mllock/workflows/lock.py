@@ -28,7 +28,7 @@ from mllock.lock.ports import (
     SystemResolver,
     Upgrade,
 )
-from mllock.lock.target import Target, glibc_of
+from mllock.lock.target import Target, base_glibc
 from mllock.lock.types import Lock, PythonPackage, Tool
 from mllock.spec.available import refuse_unavailable
 from mllock.spec.meaning import Meaning, meaning
@@ -89,7 +89,7 @@ def lock_project(
     target = Target(
         python=system.base.python,
         platform=loaded.spec.environment.platforms[0],
-        glibc=glibc_of(system.packages),
+        glibc=base_glibc(system.base, system.packages, loaded.spec.environment.platforms[0]),
     )
     packages = kept_python(previous.parts, means, target, upgrade)
     tool = previous.parts.tool if previous.parts is not None else None
@@ -221,10 +221,8 @@ def _resolve_system(
     upgrade: Upgrade,
     resolver: SystemResolver | None,
 ) -> SystemResolution:
-    from mllock.lock.debian import DebianResolver
-
     environment = loaded.spec.environment
-    resolver = resolver or DebianResolver(ctx.fetcher, ctx.cache, ctx.environ, ctx.reporter)
+    resolver = resolver or _system_resolver(ctx, environment.base)
     return resolver.resolve(
         SystemRequest(
             base=environment.base,
@@ -234,8 +232,19 @@ def _resolve_system(
             mirror=environment.debian_mirror,
             pins=pins_of(previous.pins)[1],
             upgrade=upgrade,
+            previous=None if previous.parts is None else previous.parts.base,
         )
     )
+
+
+def _system_resolver(ctx: Context, base: str) -> SystemResolver:
+    if base.startswith("debian:"):
+        from mllock.lock.debian import DebianResolver
+
+        return DebianResolver(ctx.fetcher, ctx.cache, ctx.environ, ctx.reporter)
+    from mllock.image.base_resolve import ImageBaseResolver
+
+    return ImageBaseResolver(ctx.project, ctx.cache, ctx.fetcher, ctx.environ, ctx.reporter)
 
 
 def _pip_tools(ctx: Context) -> PythonResolver:

@@ -22,7 +22,15 @@ from mllock.image.config import assemble
 from mllock.image.environment import image_variables
 from mllock.image.folder import code_nodes, model_nodes, record_nodes
 from mllock.image.layers import make_layer
-from mllock.image.types import BUILDER_FORMAT, Image, ImageConfig, ImageKind, ImagePlan, Layer
+from mllock.image.types import (
+    BASE_LAYERS_LABEL,
+    BUILDER_FORMAT,
+    Image,
+    ImageConfig,
+    ImageKind,
+    ImagePlan,
+    Layer,
+)
 from mllock.lock.types import Lock
 from mllock.serve.health import health_command
 from mllock.spec.command import resolve, with_port
@@ -174,6 +182,10 @@ def finish(
         "mllock.kind": parts.kind,
         ENVIRONMENT_LABEL: environment.digest,
     }
+    base = lock.base.on(platform_of(loaded))
+    if base is not None:
+        labels["org.opencontainers.image.base.digest"] = base.manifest
+        labels[BASE_LAYERS_LABEL] = str(len(base.layers))
     if spec.project.description:
         labels["org.opencontainers.image.description"] = spec.project.description
     runtime_variables: tuple[str, ...] = ()
@@ -189,11 +201,12 @@ def finish(
         layers=(*environment.layers, *parts.layers),
         config=ImageConfig(
             command=parts.command,
-            variables=image_variables(spec.environment.variables),
+            variables=image_variables(spec.environment.variables, base),
             port=None if parts.serve is None else parts.serve.port,
             health=() if parts.serve is None else health_command(parts.serve),
             labels=labels,
         ),
+        history=environment.history,
     )
     image = assemble(plan)
     assert image.environment == environment.digest

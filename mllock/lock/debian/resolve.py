@@ -68,9 +68,39 @@ class DebianResolver:
         minor = ".".join(request.python.split(".")[:2])
         suite = find_suite(request.base, minor)
         architecture = KNOWN[request.platform].debian
-        archives = find_archives(suite.name, request.mirror, self._environ, self._apt)
-        self._reporter.step(f"reading the indexes of debian {suite.name}")
-        releases, universe = self._open(suite.name, archives, architecture)
+        indexes, solution = self._solved(request, suite.name, architecture, seeds(minor), {})
+        packages = _packages(solution)
+        self._examined(request, suite.name, packages)
+        base = Base(
+            kind="debian",
+            suite=suite.name,
+            python=_python_version(packages, minor),
+            interpreter=f"/usr/bin/python{minor}",
+            indexes=indexes,
+        )
+        return SystemResolution(base=base, packages=packages)
+
+    def above(
+        self, request: SystemRequest, suite: str, installed: Mapping[str, Available]
+    ) -> tuple[tuple[ReleaseIndex, ...], tuple[DebianPackage, ...]]:
+        """What `request.packages` need above a base of `suite` that has `installed` already."""
+        architecture = KNOWN[request.platform].debian
+        indexes, solution = self._solved(request, suite, architecture, (), installed)
+        packages = tuple(_package(available, "system") for available in solution.system)
+        self._examined(request, suite, packages)
+        return indexes, packages
+
+    def _solved(
+        self,
+        request: SystemRequest,
+        suite: str,
+        architecture: str,
+        needed: tuple[str, ...],
+        installed: Mapping[str, Available],
+    ) -> tuple[tuple[ReleaseIndex, ...], Solution]:
+        archives = find_archives(suite, request.mirror, self._environ, self._apt)
+        self._reporter.step(f"reading the indexes of debian {suite}")
+        releases, universe = self._open(suite, archives, architecture)
         pins = {
             name: version
             for name, version in request.pins.items()
@@ -78,16 +108,31 @@ class DebianResolver:
         }
         solution = solve(
             universe,
-            seeds=seeds(minor),
+            seeds=needed,
             asked=request.packages,
             pins=pins,
             left_out=LEFT_OUT,
+            installed=installed,
         )
-        packages = _packages(solution)
+        indexes = tuple(
+            ReleaseIndex(
+                suite=release.suite,
+                inrelease=release.digest,
+                date=release.date,
+                signed_by=release.signed_by,
+            )
+            for release in releases
+        )
+        return indexes, solution
+
+    def _examined(
+        self, request: SystemRequest, suite: str, packages: tuple[DebianPackage, ...]
+    ) -> None:
+        """Fetch the packages; refuse those whose scripts do what nobody will do."""
         self._reporter.step(f"fetching and examining {len(packages)} debian packages")
         debs = fetch_debs(
             packages,
-            suite=suite.name,
+            suite=suite,
             mirror=request.mirror,
             environ=self._environ,
             fetcher=self._fetcher,
@@ -99,22 +144,6 @@ class DebianResolver:
             examine(deb, package.name, package.version)
         for note in notes(package.name for package in packages):
             self._reporter.note(f"{note}, because no maintainer script is run")
-        base = Base(
-            kind="debian",
-            suite=suite.name,
-            python=_python_version(packages, minor),
-            interpreter=f"/usr/bin/python{minor}",
-            indexes=tuple(
-                ReleaseIndex(
-                    suite=release.suite,
-                    inrelease=release.digest,
-                    date=release.date,
-                    signed_by=release.signed_by,
-                )
-                for release in releases
-            ),
-        )
-        return SystemResolution(base=base, packages=packages)
 
     def _open(
         self, suite: str, archives: tuple[Archive, ...], architecture: str

@@ -47,6 +47,7 @@ class _Walk:
     left_out: Collection[str]
     chosen: dict[str, Available] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
+    installed: Mapping[str, Available] = field(default_factory=dict)
 
     def candidate(self, name: str) -> Available | None:
         """The version of `name` to use: the pinned one, else the highest that is not ruled out."""
@@ -102,6 +103,16 @@ class _Walk:
             f"{package.name} {package.version} depends on {wanted}, which no archive offers",
             hint="are all pockets of the suite (updates, security) in the mirror that is set?",
         )
+        for relation in group:
+            there = self.installed.get(relation.name)
+            if there is not None:
+                error = ResolutionError(
+                    f"{package.name} {package.version} depends on {wanted},"
+                    f" and the base has {there.name} {there.version}",
+                    hint="what a base has is not upgraded: take a newer base, or leave out"
+                    f" {package.name}",
+                )
+                return _RuledOutError(package, error)
         # Another version of the dependency would do: rule out the one that was chosen for it.
         for relation in group:
             for other in self.universe.versions(relation.name):
@@ -119,13 +130,18 @@ class _Walk:
                     # Policy 7.4: a package does not conflict with itself or what it provides.
                     if other.name == package.name or not self._meets(other, relation):
                         continue
+                    if {other.name, package.name} <= self.installed.keys():
+                        continue
                     error = ResolutionError(
                         f"{package.name} {package.version} cannot be installed together with"
                         f" {other.name} {other.version} ({relation})",
                         hint="ask for only one of them in system-packages",
                     )
                     pinned = self.pins.get(other.name) == other.version
-                    return _RuledOutError(other if pinned or relation.op else package, error)
+                    culprit = other if pinned or relation.op else package
+                    if culprit.name in self.installed:
+                        culprit = package if culprit is other else other
+                    return _RuledOutError(culprit, error)
         return None
 
     def _all(self) -> Iterable[Available]:
@@ -152,20 +168,33 @@ def solve(
     asked: Sequence[str],
     pins: Mapping[str, str],
     left_out: Collection[str],
+    installed: Mapping[str, Available] | None = None,
 ) -> Solution:
     """The base (closure of `seeds`) and the system layer (what `asked` needs beyond it).
+
+    `installed` are packages that a base has already, by name: they stay as they are.
 
     Raises ResolutionError: a name does not exist, is only virtual, or cannot be satisfied.
     """
     for name in seeds:
         _exists(universe, name, "the base needs it")
+    there = dict(installed or {})
     for name in asked:
+        if name in there:
+            continue
         _exists(universe, name, None)
     out: set[tuple[str, str]] = set()
     # A name that was asked for is not left out, whoever depends on it.
     dropped = frozenset(left_out) - frozenset(asked)
     while True:
-        walk = _Walk(universe=universe, pins=pins, out=out, left_out=dropped)
+        walk = _Walk(
+            universe=universe,
+            pins=pins,
+            out=out,
+            left_out=dropped,
+            chosen=dict(there),
+            installed=there,
+        )
         try:
             walk.close(sorted(seeds))
             base = frozenset(walk.chosen)

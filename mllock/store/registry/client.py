@@ -124,7 +124,7 @@ class Registry:
             what = "says another digest than that of the bytes it sent"
             raise problems.lies(host, what, name, expected=digest, found=said)
         sent_as = reply.headers.get("Content-Type", "").partition(";")[0].strip()
-        if sent_as.startswith(_DOCKER):
+        if sent_as.startswith(_DOCKER) and sent_as not in media_types:
             raise NotAvailableError(
                 "manifests of Docker's own type are not read in this version",
                 file=f"{self.reference.name}{'@' if is_digest(name) else ':'}{name}",
