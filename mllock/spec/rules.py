@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from mllock.spec import hints, rules_paths, rules_programs
+from mllock.spec import hints, rules_base, rules_paths, rules_programs
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.places import Part
 
@@ -22,9 +22,6 @@ __all__ = ["check_rules"]
 
 # I-JSON (RFC 7493 2.2): larger integers do not survive canonical JSON, in which params are signed.
 MAX_INTEGER = 2**53 - 1
-
-# The Python of each Debian suite that a base can be assembled from.
-SUITES = {"debian:bullseye": "3.9", "debian:bookworm": "3.11", "debian:trixie": "3.13"}
 
 _METRIC = re.compile(
     r"\s*[A-Za-z_][\w./-]*\s*(>=|<=|==|>|<)\s*[-+]?[0-9]*\.?[0-9]+(e[-+]?[0-9]+)?\s*"
@@ -92,35 +89,7 @@ def _numbers(loaded: LoadedSpec) -> None:
 
 def _environment(loaded: LoadedSpec) -> None:
     environment = loaded.spec.environment
-    base = environment.base
-    if base.startswith("debian:") and not re.fullmatch(r"debian:[a-z][a-z0-9-]*", base):
-        raise loaded.error(
-            "not a base",
-            "environment",
-            "base",
-            found=f'"{base}"',
-            expected='"debian:SUITE", e.g. "debian:bookworm", or the reference of an image',
-        )
-    if re.fullmatch(r"[A-Za-z0-9][\w.:/@-]*", base) is None:
-        raise loaded.error(
-            "not a base",
-            "environment",
-            "base",
-            found=f'"{base}"',
-            expected='"debian:SUITE", e.g. "debian:bookworm", or the reference of an image',
-        )
-    has = SUITES.get(base)
-    if has is not None and has != environment.python:
-        others = [f'"{name}"' for name, version in SUITES.items() if version == environment.python]
-        others.append(f'an image, e.g. "python:{environment.python}-slim"')
-        raise loaded.error(
-            f"{base} has Python {has}",
-            "environment",
-            "python",
-            expected=f'"{has}"',
-            found=f'"{environment.python}"',
-            hint=f"bases that have {environment.python}: {', '.join(others)}",
-        )
+    rules_base.check_base(loaded)
     if environment.debian_mirror is not None:
         for url in environment.debian_mirror.split() or [environment.debian_mirror]:
             _mirror(loaded, url, "environment", "debian-mirror")

@@ -9,6 +9,7 @@ asked for, is an error that says so and what is there instead.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ def base_source(
     """The source of `[environment] base` other than "debian:SUITE". Raises InputError."""
     if base.startswith(_OCI):
         return LayoutSource(project / base.removeprefix(_OCI), base)
-    reference = parse_reference(base)
+    # A tag beside a digest is for people: the digest says which image is meant.
+    reference = parse_reference(re.sub(r":[\w.-]+(?=@)", "", base))
     if reference.tag is None and reference.digest is None:
         raise InputError(
             "a base without tag or digest: which one is meant would depend on the registry",
