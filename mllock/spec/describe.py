@@ -98,7 +98,9 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "Builder.kind": (
             "native: bit-identical layers, no engine; docker: an engine builds a Dockerfile."
         ),
-        "Builder.layers": "At most so many layers in an image.",
+        "Builder.layers": "At most so many layers in an image, 7 to 120: base, system packages, "
+        "Python packages, bytecode, code, model and record have one each, what is left is for "
+        "large Python packages. Engines take 127.",
         "Spec.project": "What the project is called.",
         "Spec.environment": "What both images have in common.",
         "Spec.data": "One table for each data source.",

@@ -181,7 +181,7 @@ class Gates(_Table, frozen=True, kw_only=True):
 
 class Builder(_Table, frozen=True, kw_only=True):
     kind: Literal["native", "docker"] = "native"
-    layers: Annotated[int, Meta(ge=4, le=120)] = 60
+    layers: Annotated[int, Meta(ge=7, le=120)] = 60
 
 
 class Spec(_Table, frozen=True, kw_only=True):

@@ -46,6 +46,8 @@ __all__ = ["ENVIRONMENT_LABEL", "BuiltImage", "Parts", "finish", "serve_parts", 
 
 PARAMS = "params.json"
 ENVIRONMENT_LABEL = "mllock.environment"
+# What [builder] layers may be at most.
+MOST_LAYERS = 120
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,10 +197,12 @@ def finish(
             labels["mllock.runtime-variables"] = " ".join(runtime_variables)
         if parts.serve.health is not None:
             labels["mllock.health"] = parts.serve.health
+    layers = (*environment.layers, *parts.layers)
+    _refuse_too_many(loaded, parts.kind, len(layers))
     plan = ImagePlan(
         kind=parts.kind,
         platform=platform_of(loaded),
-        layers=(*environment.layers, *parts.layers),
+        layers=layers,
         config=ImageConfig(
             command=parts.command,
             variables=image_variables(spec.environment.variables, base),
@@ -234,6 +238,21 @@ def finish(
         statement=sign_statement(payload, key),
         run=None if parts.run is None else parts.run.id,
     )
+
+
+def _refuse_too_many(loaded: LoadedSpec, kind: ImageKind, count: int) -> None:
+    """The lock keeps Python packages within the limit; a base from elsewhere may have its own."""
+    limit = loaded.spec.builder.layers
+    if count > limit:
+        raise SpecError(
+            f"the {kind} image would have {count} layers",
+            file=loaded.path.name,
+            key="builder.layers",
+            expected=f"at most {limit}",
+            hint=f'set [builder] layers = {count} or more, then "mllock lock"'
+            if count <= MOST_LAYERS
+            else "take a base of fewer layers",
+        )
 
 
 def _train(loaded: LoadedSpec) -> Train:
