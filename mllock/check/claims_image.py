@@ -319,8 +319,9 @@ def _configuration(statement: ImageStatement, image: ImageFacts) -> Iterator[Dif
         ("config", statement.config_digest, image.config_digest),
         ("manifest", statement.manifest_digest, image.manifest_digest),
     ):
-        if there is None and name == "manifest" and image.store == "engine":
-            # A classic store keeps none. It names config and layers, and these are compared.
+        if there is None and name == "manifest" and image.store != "blobs":
+            # A classic store keeps none, and pushes one of its own. It names config and layers, and
+            # these are compared.
             continue
         if digest != there:
             yield Difference(path=name, expected=digest, found=there or "nothing")

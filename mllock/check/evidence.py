@@ -125,10 +125,11 @@ class LayerSeen:
 class ImageFacts:
     """An image, read from its bytes. `problem` is set if documents or tree cannot be read: then
     what is not known is empty. `culprits` name files in layers that are not as expected. An engine
-    (`store`) keeps layers unpacked: it has no compressed blobs, and a classic one no manifest."""
+    (`store`) keeps layers unpacked: it has no compressed blobs, and a classic one no manifest. What
+    a classic one pushed is `remade`: compressed anew, under a manifest of its own."""
 
     ref: str
-    store: Literal["blobs", "engine"] = "blobs"
+    store: Literal["blobs", "engine", "remade"] = "blobs"
     manifest_digest: Digest | None = None
     config_digest: Digest | None = None
     config: Mapping[str, Any] = field(default_factory=dict)

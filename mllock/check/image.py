@@ -26,7 +26,7 @@ from mllock.core.digest import Digest
 from mllock.errors import ArchiveError
 from mllock.image.read import LayerContents, Member, merge, read_layer
 from mllock.store.layout_reader import LayoutImage
-from mllock.store.oci_json import Descriptor
+from mllock.store.oci_json import MEDIA_MANIFEST, Descriptor
 from mllock.store.other_json import packing_of
 
 __all__ = [
@@ -103,9 +103,11 @@ def read_image(source: ImageSource, ref: str) -> ImageFacts:
                 reason=error.message,
                 expected="layers that every engine unpacks to the same files",
             )
+    remade = image.media_type != MEDIA_MANIFEST
     return ImageFacts(
         ref=ref,
-        manifest_digest=image.manifest_digest,
+        store="remade" if remade else "blobs",
+        manifest_digest=None if remade else image.manifest_digest,
         config_digest=image.config_digest,
         config=image.config_value,
         layers=layers,

@@ -4,7 +4,8 @@ The tag is resolved once; what comes after is asked for by digest, streamed and 
 registry sends instead of what it should (other bytes, another size, another type) is an
 ArchiveError here, as it is in a layout: the claim whose bytes they are is refuted. What it does not
 send at all is SurroundingsError: nothing was found out. Of an index, the manifest for the platform
-is taken that mllock builds for, as an engine of that platform would.
+is taken that mllock builds for, as an engine of that platform would. What a classic engine pushed
+has a manifest of Docker's type: config and layers are the same, compressed anew.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from mllock.core.platform import KNOWN
 from mllock.errors import ArchiveError, InputError, IntegrityError
 from mllock.store.layout_reader import MAX_DOCUMENT, LayoutImage
 from mllock.store.oci_json import (
-    MEDIA_INDEX,
     MEDIA_MANIFEST,
     Descriptor,
+    Manifest,
     read_config,
     read_manifest,
 )
+from mllock.store.other_json import INDEXES, MANIFESTS, BaseManifest, image_manifest
 from mllock.store.registry.client import Document, Registry
 from mllock.store.registry.referrers import find_referrers
 
@@ -49,14 +51,17 @@ class RegistryImages:
                 raise _lie(error) from error
         return self._image
 
+    @property
+    def digest(self) -> Digest | None:
+        """Of the manifest that was read; None if it could not be."""
+        return None if self._image is None else self._image.manifest_digest
+
     def _resolve(self, ref: str) -> LayoutImage:
-        document = self._registry.document(ref)
-        if document.media_type == MEDIA_INDEX:
+        document = self._registry.document(ref, (*MANIFESTS, *INDEXES))
+        if document.media_type in INDEXES:
             digest = manifest_for(document, self._platform, str(self._registry.reference))
-            document = self._registry.document(digest, (MEDIA_MANIFEST,))
-        manifest = read_manifest(document.data, document.digest)
-        if manifest.subject is not None or manifest.artifact_type is not None:
-            raise ArchiveError("an artifact, expected an image", file=document.digest)
+            document = self._registry.document(digest, MANIFESTS)
+        manifest = _manifest(document)
         config = self._registry.read(manifest.config, max_bytes=MAX_DOCUMENT)
         return LayoutImage(
             ref=ref,
@@ -66,6 +71,7 @@ class RegistryImages:
             config_digest=manifest.config.digest,
             config_value=read_config(config, manifest.config.digest, len(manifest.layers)),
             layers=manifest.layers,
+            media_type=document.media_type,
         )
 
     def stream(self, descriptor: Descriptor) -> Iterator[bytes]:
@@ -95,6 +101,15 @@ class RegistryImages:
         except IntegrityError as error:
             raise _lie(error) from error
         return tuple(found)
+
+
+def _manifest(document: Document) -> Manifest | BaseManifest:
+    if document.media_type != MEDIA_MANIFEST:
+        return image_manifest(document.data, document.digest)
+    manifest = read_manifest(document.data, document.digest)
+    if manifest.subject is not None or manifest.artifact_type is not None:
+        raise ArchiveError("an artifact, expected an image", file=document.digest)
+    return manifest
 
 
 def manifest_for(index: Document, platform: str, name: str) -> Digest:

@@ -93,9 +93,8 @@ class Source:
         yield from self._chunks
 
 
-def headers(source: Source, *, engine: bool = False) -> Iterator[Header]:
-    """The members in order. `engine`: as container engines write them, whose modes say the type of
-    file as well. Between two of them the caller takes the member's `size` bytes; the
+def headers(source: Source) -> Iterator[Header]:
+    """The members in order. Between two of them the caller takes the member's `size` bytes; the
     padding is taken here, and must be zero. Ends at the end of the stream."""
     while True:
         block = source.take(BLOCK)
@@ -105,7 +104,7 @@ def headers(source: Source, *, engine: bool = False) -> Iterator[Header]:
         if block[156:157] == b"x":
             pax = strict_pax(source, _number(block, 124, 12, "size"))
             block = source.take(BLOCK)
-        header = strict_header(block, pax, engine=engine)
+        header = strict_header(block, pax)
         yield header
         _padding(source, header.size)
     if source.take(BLOCK) != ZERO:
@@ -115,7 +114,7 @@ def headers(source: Source, *, engine: bool = False) -> Iterator[Header]:
             raise ArchiveError("data after the end of the tar")
 
 
-def strict_header(block: bytes, pax: dict[str, str], *, engine: bool = False) -> Header:
+def strict_header(block: bytes, pax: dict[str, str]) -> Header:
     """A member by its header block and PAX records. Raises ArchiveError."""
     _checksum(block)
     if block[257:265] != b"ustar\x0000":
@@ -144,7 +143,8 @@ def strict_header(block: bytes, pax: dict[str, str], *, engine: bool = False) ->
     if len(target.encode()) > MAX_PATH:
         raise ArchiveError(f"member {path!r} has a link target of more than {MAX_PATH} bytes")
     mode = _number(block, 100, 8, "mode")
-    if engine and stat.S_IFMT(mode) in (0, _TYPES[kind]):
+    if stat.S_IFMT(mode) == _TYPES[kind]:
+        # Container engines say the type of a file here as well.
         mode = stat.S_IMODE(mode)
     if mode > 0o7777:
         raise ArchiveError(f"member {path!r} has mode {mode:o}")

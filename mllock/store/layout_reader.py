@@ -23,7 +23,14 @@ from typing import Any, BinaryIO
 from mllock.core import canonical
 from mllock.core.digest import Digest, hex_of
 from mllock.errors import ArchiveError, InputError
-from mllock.store.oci_json import Descriptor, Manifest, read_config, read_index, read_manifest
+from mllock.store.oci_json import (
+    MEDIA_MANIFEST,
+    Descriptor,
+    Manifest,
+    read_config,
+    read_index,
+    read_manifest,
+)
 
 __all__ = ["INDEX", "MARKER", "Layout", "LayoutImage", "open_layout", "read_document"]
 
@@ -37,7 +44,8 @@ VERSION = "1.0.0"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayoutImage:
-    """An image of a layout: documents whose digests were verified, layers still to be read."""
+    """An image of a layout: documents whose digests were verified, layers still to be read.
+    `media_type` is of the manifest."""
 
     ref: str
     manifest: bytes
@@ -46,6 +54,7 @@ class LayoutImage:
     config_digest: Digest
     config_value: dict[str, Any]
     layers: tuple[Descriptor, ...]
+    media_type: str = MEDIA_MANIFEST
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ lie elsewhere than in the registry, are refused. No IO. Each refusal is an Archi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mllock.core import canonical
@@ -38,6 +38,7 @@ __all__ = [
     "base_config",
     "base_index",
     "base_manifest",
+    "image_manifest",
     "packing_of",
 ]
 
@@ -116,6 +117,13 @@ def base_manifest(data: bytes, file: str) -> BaseManifest:
         config=config,
         layers=tuple(_layer(entry, file, f"layers[{n}]") for n, entry in enumerate(layers)),
     )
+
+
+def image_manifest(data: bytes, file: str) -> BaseManifest:
+    """The same, with the types of layers as OCI calls them."""
+    manifest = base_manifest(data, file)
+    layers = [replace(layer, media_type=OCI_TYPE[layer.media_type]) for layer in manifest.layers]
+    return replace(manifest, layers=tuple(layers))
 
 
 def base_config(data: bytes, file: str, layers: int) -> BaseConfig:

@@ -106,7 +106,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def _members(source: Source, root: str, made: dict[str, str]) -> Iterator[Header]:
     """The headers of an archive of `root`: nothing beside it, nothing twice, not too many."""
-    for header in headers(source, engine=True):
+    for header in headers(source):
         if header.path != root and not header.path.startswith(f"{root}/"):
             raise ArchiveError(f"member {header.path!r} was not asked for")
         if header.path in made:

@@ -88,9 +88,9 @@ def in_registry(asked: _Asked) -> tuple[Evidence, str, str]:
     target = asked.target
     assert target.reference is not None
     with Registry(target.reference, asked.ctx.environ) as registry:
-        evidence, why = _image(asked, RegistryImages(registry))
-    facts = evidence.target
-    digest = facts.manifest_digest if isinstance(facts, ImageFacts) else None
+        images = RegistryImages(registry)
+        evidence, why = _image(asked, images)
+    digest = images.digest
     # Of a tag: which digest it was.
     plain = digest in (None, target.ref)
     return evidence, why, target.chosen if plain else f"{target.chosen}, {digest}"

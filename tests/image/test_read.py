@@ -208,6 +208,7 @@ def block_of(data: bytes, at: int, value: bytes) -> bytes:
         (3, b"hidden", "a tar header with bytes after the end of b'f'"),
         (124, b"\x80\0\0\0\0\0\0\0\0\0\0\x03", "a tar header whose size is "),
         (100, b"7777777\0", "member 'f' has mode 7777777"),
+        (100, b"0040644\0", "member 'f' has mode 40644"),
         (157, b"target", "member 'f' is a file with link target 'target'"),
         (0, b"\xff", "a name that is not UTF-8: b'\\xff'"),
         (505, b"x", "bytes in the padding of a header"),
@@ -220,6 +221,12 @@ def block_of(data: bytes, at: int, value: bytes) -> bytes:
 )
 def test_headers(at, value, message):
     assert refused(block_of(tar([("f", "file", "abc")]), at, value)).startswith(message)
+
+
+def test_a_mode_that_says_the_type_as_well():
+    """As container engines write it."""
+    found = read(block_of(tar([("f", "file", "abc")]), 100, b"0100644\0"))
+    assert found.members["f"].mode == 0o644
 
 
 def test_checksum_and_padding():

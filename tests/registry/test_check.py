@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 
 import pytest
 from support.deployed_registry import PROVEN, check, context, deploy, push_layout
@@ -13,8 +14,13 @@ from support.tamper import Layout, flip
 from support.world import OTHER, RUN, finding, paths, verdicts
 
 from mllock.errors import InputError, SurroundingsError
+from mllock.store.layout_reader import open_layout
 from mllock.store.oci_json import MEDIA_INDEX
+from mllock.store.other_json import MANIFESTS
+from mllock.train.runs import open_run
+from mllock.workflows.build import build_images
 from mllock.workflows.check import check_target
+from mllock.workflows.load import load_image
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -38,6 +44,70 @@ def test_by_digest(world, server):
     report = check(world, server.host, f"@{image.manifest_digest}")
     assert verdicts(report) == PROVEN
     assert report.chosen.endswith(f"wine@{image.manifest_digest} of a registry")
+
+
+@pytest.fixture
+def pushed_by_engine(world, registry, engine, engine_host, unique):
+    """What `docker push` makes of an image that was loaded; its name there."""
+    name = f"{registry.host}/{unique}:v1"
+
+    def push(image=None):
+        built = build_images(context(world), ("serve",)).images[0].image
+        load_image(context(world), engine, built, (f"{unique}:serve",))
+        engine.tag(image or f"{unique}:serve", name)
+        docker = ("docker", "--host", engine_host)
+        subprocess.run([*docker, "push", "--quiet", name], check=True, capture_output=True)
+        return f"registry:{name}"
+
+    yield push
+    for tag in (name, f"{unique}:serve"):
+        engine.untag(tag)
+
+
+@pytest.mark.tools
+def test_what_an_engine_pushed_is_the_same_image(world, pushed_by_engine, registry, unique):
+    target = pushed_by_engine()
+    with opened(f"{registry.host}/{unique}") as client:
+        manifest = client.document("v1", MANIFESTS)
+    assert manifest.media_type == MANIFESTS[1]
+    report = check_target(context(world), target, accepted=["environment"])
+    assert verdicts(report) == PROVEN
+    assert report.exit_code() == 0
+    assert report.chosen.endswith(f" of a registry, {manifest.digest}")
+    assert finding(report, "configuration").reason == (
+        f"config {open_layout(world.oci).image('serve').config_digest} and its "
+        f"{len(json.loads(manifest.data)['layers'])} layers are those of the image statement"
+    )
+
+
+@pytest.mark.tools
+def test_what_an_engine_pushed_after_a_change(world, pushed_by_engine, engine_host, unique):
+    """The model is replaced in a container, which is committed under the same command."""
+    pushed_by_engine()
+    docker = ("docker", "--host", engine_host)
+
+    def run(*words):
+        done = subprocess.run([*docker, *words], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    other = world.root / "other-model"
+    other.write_bytes(b"another model")
+    made = run("create", f"{unique}:serve")
+    try:
+        model = f"/app/{open_run(context(world).runs, RUN).record().model_path}"
+        run("cp", str(other), f"{made}:{model}/added.bin")
+        changed = run("commit", made)
+    finally:
+        run("rm", "--force", made)
+    try:
+        target = pushed_by_engine(changed)
+        report = check_target(context(world), target)
+    finally:
+        run("rmi", "--force", changed)
+    assert report.exit_code() == 1
+    assert verdicts(report)["model"] == verdicts(report)["configuration"] == "refuted"
+    assert verdicts(report)["code"] == "proven"
+    assert f"{model}/added.bin" in paths(report, "model")
 
 
 def test_with_a_password_over_tls(world, registry_tls, registry_basic, tmp_path):
@@ -197,7 +267,7 @@ def test_an_artifact_is_no_image(world, registry):
     image = deploy(world, registry.host)
     with opened(f"{registry.host}/wine") as client:
         tag = image.manifest_digest.replace(":", "-")
-        (entry,) = json.loads(client.document(tag).data)["manifests"]
+        entry, *_ = json.loads(client.document(tag).data)["manifests"]
     report = check(world, registry.host, f"@{entry['digest']}", run=RUN)
     assert report.exit_code() == 1
     assert verdicts(report)["configuration"] == "refuted"
