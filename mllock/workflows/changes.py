@@ -127,6 +127,7 @@ def _environment(before: Facts, now: Facts, layer: Layer) -> list[str]:
         return ["bytecode is shipped from now on"]
     if before.python != now.python and layer.kind in ("python", "bytecode"):
         found.append(f"Python {before.python} -> {now.python}")
+    library = layer.kind == "bytecode" and layer.diff_id not in now.wheels
     mine = _packages_of(now, layer)
     old = {(package.kind, package.name): package for package in before.packages}
     new = {(package.kind, package.name): package for package in now.packages}
@@ -147,7 +148,7 @@ def _environment(before: Facts, now: Facts, layer: Layer) -> list[str]:
     moved = [name for origin in sorted(came) if origin != home for name in came[origin]]
     removed, left = [], []
     for package in before.packages:
-        if package.layer == home:
+        if package.layer == home and (not library or package.name.startswith(_PYTHON)):
             still = new.get((package.kind, package.name))
             if still is None:
                 removed.append(f"{package.name} {package.version}")
