@@ -21,7 +21,7 @@ from mllock.core import canonical
 from mllock.core.digest import Digest, hex_of, sha256_of
 from mllock.core.platform import KNOWN
 
-__all__ = ["Ingredient", "Licence", "Materials", "ModelFacts", "make_sbom"]
+__all__ = ["BaseFacts", "Ingredient", "Licence", "Materials", "ModelFacts", "make_sbom"]
 
 _SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 # Scanners know releases of Debian by number.
@@ -65,8 +65,19 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BaseFacts:
+    """What an image stands on: an image of others with its manifest's digest, or a `suite` that was
+    assembled from the packages that are listed."""
+
+    name: str
+    suite: str | None = None
+    manifest: Digest | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Materials:
-    """All that a bill says. `suite` is Debian's; a train image runs with `params`."""
+    """All that a bill says. `suite` is the one of the Debian packages, if there are any; a train
+    image runs with `params`."""
 
     project: str
     version: str
@@ -77,7 +88,7 @@ class Materials:
     config: Digest
     environment: Digest
     builder_format: int
-    base: str
+    base: BaseFacts
     suite: str | None
     python: str
     ingredients: tuple[Ingredient, ...]
@@ -88,8 +99,10 @@ class Materials:
 def make_sbom(materials: Materials) -> bytes:
     """The bill as canonical JSON."""
     components = [_ingredient(item, materials.suite) for item in materials.ingredients]
-    if materials.suite is not None:
-        components.append(_system(materials.suite))
+    if materials.base.suite is not None:
+        components.append(_system(materials.base.suite))
+    if materials.base.manifest is not None:
+        components.append(_base(materials.base.name, materials.base.manifest))
     if materials.model is not None:
         components.append(_model(materials.project, materials.model))
         components += [_data(name, tree) for name, tree in materials.model.data.items()]
@@ -111,6 +124,9 @@ def make_sbom(materials: Materials) -> bytes:
         "components": components,
         "dependencies": [{"ref": image["bom-ref"], "dependsOn": parts}],
     }
+    if materials.base.manifest is not None:
+        # What others put into their image, they know.
+        document["compositions"] = [{"aggregate": "unknown", "assemblies": ["base"]}]
     if materials.model is not None:
         sources = [f"data/{name}" for name in sorted(materials.model.data)]
         document["dependencies"].append({"ref": "model", "dependsOn": sources})
@@ -124,7 +140,7 @@ def _image(materials: Materials) -> dict[str, Any]:
     name, digest = materials.project, materials.manifest
     platform = KNOWN[materials.platform]
     facts = {
-        "base": materials.base,
+        "base": materials.base.name,
         "builder-format": str(materials.builder_format),
         "config": materials.config,
         "environment": materials.environment,
@@ -132,6 +148,8 @@ def _image(materials: Materials) -> dict[str, Any]:
         "platform": materials.platform,
         "python": materials.python,
     }
+    if materials.base.manifest is not None:
+        facts["base-digest"] = materials.base.manifest
     component: dict[str, Any] = {
         "type": "container",
         "bom-ref": "image",
@@ -183,6 +201,17 @@ def _system(suite: str) -> dict[str, Any]:
         "name": "debian",
         "version": _RELEASES.get(suite, suite),
         "properties": _properties({"suite": suite}),
+    }
+
+
+def _base(name: str, manifest: Digest) -> dict[str, Any]:
+    return {
+        "type": "container",
+        "bom-ref": "base",
+        "name": name,
+        "version": manifest,
+        "scope": "required",
+        "hashes": _hashes(hex_of(manifest)),
     }
 
 

@@ -46,9 +46,10 @@ output_option = click.option(
 @output_option
 @click.pass_obj
 def sbom(app: App, *, kind: str, run_id: str | None, output: Path | None) -> None:
-    """Write an image's bill of materials: CycloneDX 1.6, with a model card (ML-BOM) for serving.
+    """Write an image's bill of materials (CycloneDX 1.6).
 
-    The same bytes are beside the image that "mllock build" makes, in layout and registry.
+    For serving it is an ML-BOM as well: it has a card of the model. The same bytes are beside the
+    image that "mllock build" makes, in layout and registry.
     """
     if kind == "train" and run_id is not None:
         raise InputError("--run is about the serve image", hint='try "mllock export sbom --run ID"')

@@ -14,6 +14,9 @@ from typing import Any
 
 from mllock.image.types import ENVIRONMENT_KINDS, Layer
 
+# Packages of Debian that hold the standard library.
+_PYTHON = ("libpython", "python")
+
 __all__ = ["MAX_NAMED", "Facts", "Package", "image_changes", "layer_changes"]
 
 MAX_NAMED = 8
@@ -35,10 +38,12 @@ class Package:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
     """What is known about an image, now or of last time. `files` are lines of a tree manifest,
-    `frame` is the layer with the frame of the virtual environment."""
+    `frame` is the layer with the frame of the virtual environment, `wheels` says where the packages
+    are that the layers of bytecode are of."""
 
     diff_ids: tuple[str, ...]
     frame: str | None
+    wheels: Mapping[str, str]
     packages: tuple[Package, ...]
     files: Mapping[str, str]
     settings: Mapping[str, Any]
@@ -47,6 +52,8 @@ class Facts:
     run: str | None
     python: str
     base: str
+    base_digest: str | None
+    bytecode: bool
     builder_format: str
     mllock: str
 
@@ -54,6 +61,8 @@ class Facts:
 def image_changes(before: Facts, now: Facts) -> tuple[str, ...]:
     """What is about the image and no layer: who made it, and its configuration."""
     found = [*_makers(before, now), *_gone(before, now)]
+    if before.bytecode and not now.bytecode:
+        found.append("bytecode is no longer shipped")
     for key in sorted({*before.settings, *now.settings}):
         one, other = before.settings.get(key), now.settings.get(key)
         if one == other:
@@ -112,11 +121,14 @@ def _gone(before: Facts, now: Facts) -> list[str]:
 
 def _environment(before: Facts, now: Facts, layer: Layer) -> list[str]:
     found = []
-    if before.base != now.base and layer.kind in ("base", "system"):
-        found.append(f"base {before.base} -> {now.base}")
+    if layer.kind in ("base", "system"):
+        found += _base(before, now)
+    if layer.kind == "bytecode" and not before.bytecode:
+        return ["bytecode is shipped from now on"]
     if before.python != now.python and layer.kind in ("python", "bytecode"):
         found.append(f"Python {before.python} -> {now.python}")
-    mine = [package for package in now.packages if package.layer == layer.diff_id]
+    library = layer.kind == "bytecode" and layer.diff_id not in now.wheels
+    mine = _packages_of(now, layer)
     old = {(package.kind, package.name): package for package in before.packages}
     new = {(package.kind, package.name): package for package in now.packages}
     updated, added = [], []
@@ -136,11 +148,11 @@ def _environment(before: Facts, now: Facts, layer: Layer) -> list[str]:
     moved = [name for origin in sorted(came) if origin != home for name in came[origin]]
     removed, left = [], []
     for package in before.packages:
-        if package.layer == home:
+        if package.layer == home and (not library or package.name.startswith(_PYTHON)):
             still = new.get((package.kind, package.name))
             if still is None:
                 removed.append(f"{package.name} {package.version}")
-            elif still.layer != layer.diff_id:
+            elif still not in mine:
                 left.append(package.name)
     debs = layer.kind in ("base", "system")
     found += _told(updated, "updated", debs)
@@ -148,11 +160,32 @@ def _environment(before: Facts, now: Facts, layer: Layer) -> list[str]:
     found += _told(removed, "removed", debs)
     found += _told(moved, "moved here from another layer", debs)
     found += _told(left, "moved to another layer", debs)
+    if layer.kind != "python":
+        return found
     if layer.diff_id == now.frame and home != before.frame:
         found.append("now holds the frame of the virtual environment")
     elif home is not None and home == before.frame and layer.diff_id != now.frame:
         found.append("no longer holds the frame of the virtual environment")
     return found
+
+
+def _base(before: Facts, now: Facts) -> list[str]:
+    if before.base != now.base:
+        return [f"base {before.base} -> {now.base}"]
+    if before.base_digest != now.base_digest:
+        one, other = (str(x.base_digest).partition(":")[2][:12] for x in (before, now))
+        return [f"base {now.base}: {one} -> {other} (lock)"]
+    return []
+
+
+def _packages_of(now: Facts, layer: Layer) -> list[Package]:
+    """What is in a layer; of bytecode, what it was compiled from."""
+    if layer.kind != "bytecode":
+        return [package for package in now.packages if package.layer == layer.diff_id]
+    where = now.wheels.get(layer.diff_id)
+    if where is None:
+        return [p for p in now.packages if p.kind == "deb" and p.name.startswith(_PYTHON)]
+    return [package for package in now.packages if package.layer == where]
 
 
 def _told(items: list[str], what: str, debs: bool) -> list[str]:

@@ -150,6 +150,7 @@ def _facts(
     return Facts(
         diff_ids=diff_ids,
         frame=next((str(x.diff_id) for x in statement.layers if x.kind == "python"), None),
+        wheels=_wheels_of_bytecode(statement),
         packages=tuple(packages),
         files={entry.path: entry.line() for entry in statement.code.entries},
         settings=dict(config["config"]),
@@ -162,9 +163,21 @@ def _facts(
         run=run,
         python=properties["python"],
         base=properties["base"],
+        base_digest=properties.get("base-digest"),
+        bytecode=any(layer.kind == "bytecode" for layer in statement.layers),
         builder_format=properties["builder-format"],
         mllock=str(sbom["metadata"]["tools"]["components"][0]["version"]),
     )
+
+
+def _wheels_of_bytecode(statement: ImageStatement) -> dict[str, str]:
+    """A layer of bytecode has the title of the layer that holds its sources."""
+    python = {x.title: str(x.diff_id) for x in statement.layers if x.kind == "python"}
+    return {
+        str(x.diff_id): python[x.title]
+        for x in statement.layers
+        if x.kind == "bytecode" and x.title in python
+    }
 
 
 def _properties(component: Mapping[str, Any]) -> dict[str, str]:

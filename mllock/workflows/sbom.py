@@ -5,7 +5,7 @@ So `mllock build` and `mllock export sbom` give the same bytes. The form is `mll
 
 from __future__ import annotations
 
-from mllock.attest.sbom import Ingredient, Licence, Materials, ModelFacts, make_sbom
+from mllock.attest.sbom import BaseFacts, Ingredient, Licence, Materials, ModelFacts, make_sbom
 from mllock.core.digest import Digest
 from mllock.image.licences import declared_licences
 from mllock.image.python import python_groups
@@ -43,7 +43,7 @@ def sbom_of(
             config=image.config_digest,
             environment=image.environment,
             builder_format=BUILDER_FORMAT,
-            base=spec.environment.base,
+            base=_base(lock, spec.environment.base, image.platform),
             suite=lock.base.suite,
             python=lock.base.python,
             ingredients=(
@@ -54,6 +54,13 @@ def sbom_of(
             model=None if run is None else _model(run, image.layers),
         )
     )
+
+
+def _base(lock: Lock, name: str, platform: str) -> BaseFacts:
+    image = lock.base.on(platform)
+    if image is not None:
+        return BaseFacts(name=name, manifest=Digest(image.manifest))
+    return BaseFacts(name=name, suite=lock.base.suite)
 
 
 def _debs(lock: Lock, layers: tuple[Layer, ...]) -> list[Ingredient]:

@@ -13,7 +13,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 from mllock import __version__
-from mllock.attest.sbom import Ingredient, Licence, Materials, ModelFacts, make_sbom
+from mllock.attest.sbom import BaseFacts, Ingredient, Licence, Materials, ModelFacts, make_sbom
 from mllock.core import canonical
 from mllock.core.digest import sha256_of
 
@@ -68,14 +68,16 @@ SERVE = Materials(
     config=sha("config"),
     environment=sha("environment"),
     builder_format=0,
-    base="debian:bookworm",
+    base=BaseFacts(name="debian:bookworm", suite="bookworm"),
     suite="bookworm",
     python="3.11.2",
     ingredients=(PANDAS, LIBC, NUMPY),
     model=MODEL,
 )
 TRAIN = replace(SERVE, kind="train", description=None, model=None, params={"alpha": 0.5})
-OTHER_BASE = replace(TRAIN, base="example.org/python:3.11", suite=None, ingredients=(NUMPY, LIBC))
+IMAGE = BaseFacts(name="example.org/python:3.11", manifest=sha("base"))
+OTHER_BASE = replace(TRAIN, base=IMAGE, suite=None, ingredients=(NUMPY,))
+DEBS_ABOVE = replace(TRAIN, base=IMAGE, suite="bookworm")
 NO_METRICS = replace(SERVE, model=replace(MODEL, metrics={}, params={}, data={}, layer=None))
 
 
@@ -84,7 +86,7 @@ def problems(data: bytes) -> str | None:
     return None if found is None else str(found)
 
 
-@pytest.mark.parametrize("materials", [SERVE, TRAIN, OTHER_BASE, NO_METRICS])
+@pytest.mark.parametrize("materials", [SERVE, TRAIN, OTHER_BASE, DEBS_ABOVE, NO_METRICS])
 def test_the_schema_takes_it(materials: Materials) -> None:
     data = make_sbom(materials)
     assert problems(data) is None
@@ -195,6 +197,18 @@ def test_what_is_in_it() -> None:
     (image, of_model) = bom["dependencies"]
     assert set(by_ref) - set(image["dependsOn"]) == {"data/test", "data/train"}
     assert of_model == {"ref": "model", "dependsOn": ["data/test", "data/train"]}
+
+
+def test_a_base_that_is_an_image() -> None:
+    """Named by digest; what its makers put into it is not known, and that is said."""
+    for materials in (OTHER_BASE, DEBS_ABOVE):
+        bom = json.loads(make_sbom(materials))
+        (base,) = [c for c in bom["components"] if c["bom-ref"] == "base"]
+        assert base["name"], base["version"] == ("example.org/python:3.11", sha("base"))
+        assert bom["compositions"] == [{"aggregate": "unknown", "assemblies": ["base"]}]
+        assert "os" not in [c["bom-ref"] for c in bom["components"]]
+    assert "distro=debian-12" in json.dumps(json.loads(make_sbom(DEBS_ABOVE)))
+    assert "compositions" not in json.loads(make_sbom(SERVE))
 
 
 def test_same_values_same_bytes_and_other_values_other_numbers() -> None:

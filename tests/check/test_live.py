@@ -50,6 +50,22 @@ def test_what_is_not_known_is_unproven() -> None:
     assert judged(described({"Invented": "x", "Empty": None})) == ([], ["config.Invented"], [])
 
 
+def test_the_health_check_of_the_image_is_no_addition() -> None:
+    own = {"Test": ["CMD", "python", "-c", "pass"], "Interval": 10}
+    signed = CONFIG | {"Healthcheck": own}
+
+    def outside(there: dict[str, Any] | None, expected: dict[str, Any]) -> list[str]:
+        found = judge(described({"Healthcheck": there}), expected, (), TREE, TREE)
+        assert (found.refuting, found.open) == ([], [])
+        return found.outside
+
+    assert outside(own, signed) == []
+    for other in ({**own, "Interval": 1}, {"Test": ["NONE"]}, {"Test": ["CMD", "sh"]}, None):
+        assert outside(other, signed) == ["a health check"]
+    assert outside(own, CONFIG) == ["a health check"]
+    assert outside(None, CONFIG) == []
+
+
 def test_the_program_that_runs() -> None:
     raw = described() | {"Path": "/bin/sh", "Args": []}
     assert judged(raw)[0] == ["the program"]

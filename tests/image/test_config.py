@@ -51,11 +51,27 @@ PLAN = ImagePlan(
 
 
 @pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
-@pytest.mark.parametrize("port", [None, 8080])
-def test_the_documents_are_valid(platform: str, port: int | None, validate_oci) -> None:
-    image = assemble(replace(PLAN, platform=platform, config=replace(PLAN.config, port=port)))
+@pytest.mark.parametrize(("port", "health"), [(None, ()), (8080, ("python", "-c", "pass"))])
+def test_the_documents_are_valid(
+    platform: str, port: int | None, health: tuple[str, ...], validate_oci
+) -> None:
+    config = replace(PLAN.config, port=port, health=health)
+    image = assemble(replace(PLAN, platform=platform, config=config))
     validate_oci(image.config, "config-schema.json")
     validate_oci(image.manifest, "image-manifest-schema.json")
+
+
+def test_a_health_check() -> None:
+    """In Docker's words (moby, HealthConfig): nanoseconds, and a command without a shell."""
+    assert "Healthcheck" not in json.loads(assemble(PLAN).config)["config"]
+    plan = replace(PLAN, config=replace(PLAN.config, health=("python", "-c", "pass")))
+    assert json.loads(assemble(plan).config)["config"]["Healthcheck"] == {
+        "Test": ["CMD", "python", "-c", "pass"],
+        "Interval": 10_000_000_000,
+        "Timeout": 10_000_000_000,
+        "StartPeriod": 300_000_000_000,
+        "Retries": 3,
+    }
 
 
 def test_a_wrong_document_is_seen(validate_oci) -> None:

@@ -209,6 +209,7 @@ def test_two_packages_with_one_file(world: World, typed: Typed) -> None:
     assert err.splitlines()[-2:] == [
         "error: opt/venv/lib/python3.11/site-packages/tests/__init__.py: other and tiny-lib both "
         "install this path, with different bytes",
-        "hint: leave one of the two out of [environment] dependencies",
+        "hint: say whose file stays, other's or tiny-lib's, in [environment] of mlproject.toml: "
+        'overlaps = [{ path = "tests/__init__.py", keep = "other" }]',
     ]
     assert files(world.oci) == before

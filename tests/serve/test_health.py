@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -88,11 +90,52 @@ def test_without_a_path_there_is_none() -> None:
     assert health_command(serve(8080, None)) == ()
 
 
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1", b"SSH-2.0-x 200 \r\n", b"2" * 50])
+def test_what_is_no_answer(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def once() -> None:
+            near, _ = server.accept()
+            with near:
+                near.recv(1000)
+                near.sendall(answer)
+
+        thread = threading.Thread(target=once)
+        thread.start()
+        assert ask(server.getsockname()[1], "/healthz") == 1
+        thread.join()
+
+
+def test_an_answer_that_comes_in_pieces() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def once() -> None:
+            near, _ = server.accept()
+            with near:
+                near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                near.recv(1000)
+                for number in range(12):
+                    near.sendall(b"HTTP/1.1 200"[number : number + 1])
+
+        thread = threading.Thread(target=once)
+        thread.start()
+        assert ask(server.getsockname()[1], "/healthz") == 0
+        thread.join()
+
+
+def test_a_server_that_never_answers_ends_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert ask(server.getsockname()[1], "/healthz") == -signal.SIGALRM
+
+
 def test_it_is_short() -> None:
     assert health_command(serve(8080, "/healthz"))[1:] == (
         "-I",
         "-S",
         "-c",
-        "import http.client as h;c=h.HTTPConnection('127.0.0.1',8080,timeout=5);"
-        "c.request('GET','/healthz');raise SystemExit(not 200<=c.getresponse().status<300)",
+        "import _signal,_socket;_signal.alarm(5);c=_socket.socket();"
+        "c.connect(('127.0.0.1',8080));c.sendall(b'GET /healthz HTTP/1.1\\r\\n"
+        "Host: 127.0.0.1:8080\\r\\nConnection: close\\r\\n\\r\\n');"
+        "a=c.recv(12,_socket.MSG_WAITALL);"
+        "raise SystemExit(not(a[:7]==b'HTTP/1.'and a[9:10]==b'2'))",
     )
