@@ -3,7 +3,8 @@
 An image says itself how many of its layers are a base's own (a label). That is a hint, by which
 they are read: as engines read them, with the reason why the strict reader would refuse. Whether it
 is right is decided here, by the lock that the record names: `settled` makes a layer that is read
-loosely and is not in the place of the locked base's a problem, as if it had been read strictly. Pure.
+loosely and is not in the place of the locked base's a problem, as if it had been read strictly.
+Pure.
 """
 
 from __future__ import annotations
