@@ -76,6 +76,7 @@ def change(root: Path) -> None:
         same = fields.get("Multi-Arch") == "same"
         name = f"{path.name}:{fields['Architecture']}" if same else path.name
         (dpkg / "info" / f"{name}.list").write_text("/.\n")
+    (dpkg / "info" / "format").write_text("1\n")
     (dpkg / "status").write_text("\n".join(stanzas))
     shutil.rmtree(dpkg / "status.d")
     run("ldconfig", "-r", str(root))

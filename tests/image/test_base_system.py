@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mllock.image.base_system import installed_in, nodes_above, suite_in
 from mllock.image.debian_ldcache import Entry, _encode, read_cache
 from mllock.image.tree import Node, Stored
 
+MD5 = hashlib.md5(b"a = 1\n", usedforsecurity=False).hexdigest()
 MULTI = "usr/lib/x86_64-linux-gnu"
 
 
@@ -94,6 +96,29 @@ def test_the_bases_own_database_is_added_to(tmp_path: Path) -> None:
     assert added[:2] == ["Package: tool", "Status: install ok installed"]
     assert "/bin/tool" in data(nodes["var/lib/dpkg/info/tool.list"]).decode().splitlines()
     assert not any(path.startswith("var/lib/dpkg/status.d") for path in nodes)
+
+
+@pytest.mark.parametrize(("format", "name"), [(b"1\n", "libx:amd64"), (None, "libx")])
+def test_lists_have_the_names_that_dpkg_looks_for(
+    tmp_path: Path,
+    format: bytes | None,  # noqa: A002 - dpkg's word
+    name: str,
+) -> None:
+    below = files() if format is None else files() | {"var/lib/dpkg/info/format": format}
+    deb = make_deb("libx", files={"usr/share/x": b"x"}, fields={"Multi-Arch": "same"})
+    nodes = above(tmp_path, below, libx=deb)
+    assert sorted(path for path in nodes if path.startswith("var/lib/dpkg/info/")) == [
+        f"var/lib/dpkg/info/{name}.list",
+        f"var/lib/dpkg/info/{name}.md5sums",
+    ]
+
+
+def test_conffiles_are_in_the_stanza(tmp_path: Path) -> None:
+    deb = make_deb(
+        "tool", files={"etc/tool.conf": b"a = 1\n"}, scripts={"conffiles": "/etc/tool.conf\n"}
+    )
+    text = data(above(tmp_path, files(), tool=deb)["var/lib/dpkg/status"]).decode()
+    assert text.endswith(f"Conffiles:\n /etc/tool.conf {MD5}\n\n")
 
 
 def test_paths_go_through_the_links_of_the_base(tmp_path: Path) -> None:
