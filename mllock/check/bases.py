@@ -3,7 +3,8 @@
 An image says itself how many of its layers are a base's own (a label). That is a hint, by which
 they are read: as engines read them, with the reason why the strict reader would refuse. Whether it
 is right is decided here, by the lock that the record names: `settled` makes a layer that is read
-loosely and is not the locked base's a problem, as if it had been read strictly. Pure.
+loosely and is not in the place of the locked base's a problem, as if it had been read strictly.
+Pure.
 """
 
 from __future__ import annotations
@@ -54,11 +55,9 @@ def unless_base(layer: LayerSeen, mine: bool) -> LayerSeen:
 
 def settled(image: ImageFacts, locks: Sequence[LockFound], record: Record | None) -> ImageFacts:
     """`image`, with only the layers of the base that the record's lock names read as a base's."""
-    base = base_diff_ids(locks, record, image.config)
-    layers = tuple(
-        unless_base(layer, number < len(base) and layer.diff_id == base[number])
-        for number, layer in enumerate(image.layers)
-    )
+    count = len(base_diff_ids(locks, record, image.config))
+    # One in a base's place that is another layer is not what was signed: its diff_id says so.
+    layers = tuple(unless_base(layer, number < count) for number, layer in enumerate(image.layers))
     if layers == image.layers:
         return image
     return replace(image, layers=layers, merged={})

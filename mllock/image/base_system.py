@@ -13,7 +13,7 @@ from pathlib import Path
 from mllock.errors import ResolutionError
 from mllock.image.base_tree import BaseTree
 from mllock.image.debian import above_image
-from mllock.image.debian_dpkg import STATUS, STATUS_D
+from mllock.image.debian_dpkg import FORMAT, STATUS, STATUS_D
 from mllock.image.tree import Node
 from mllock.lock.debian.deb import Entry
 from mllock.lock.debian.index import Available
@@ -29,6 +29,7 @@ _READ = (
     "etc/ld.so.conf",
     "etc/passwd",
     "var/lib/dpkg/statoverride",
+    FORMAT,
     STATUS,
 )
 _READ_BELOW = ("etc/ld.so.conf.d/", "var/lib/dpkg/alternatives/")

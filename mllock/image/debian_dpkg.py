@@ -13,11 +13,12 @@ from collections.abc import Iterable, Sequence
 from mllock.image.debian_tree import DebianTree
 from mllock.lock.debian.deb import Deb, Entry
 
-__all__ = ["INFO", "STATUS", "STATUS_D", "record_packages"]
+__all__ = ["FORMAT", "INFO", "STATUS", "STATUS_D", "record_packages"]
 
 STATUS = "var/lib/dpkg/status"
 STATUS_D = "var/lib/dpkg/status.d"
 INFO = "var/lib/dpkg/info"
+FORMAT = f"{INFO}/format"
 _KEPT = ("conffiles", "md5sums")
 
 Opened = Sequence[tuple[str, Deb, Sequence[Entry]]]
@@ -33,9 +34,11 @@ def record_packages(tree: DebianTree, packages: Opened) -> None:
                 tree.file(f"{STATUS_D}/{name}.md5sums", deb.control["md5sums"])
         return
     stanzas = [status.rstrip(b"\n") + b"\n"] if status.strip() else []
+    # dpkg, infodb-format: 1 names the architecture of packages that may be there for several.
+    several = (tree.read(FORMAT) or b"").strip() == b"1"
     for name, deb, entries in packages:
         stanzas.append(_stanza(deb, entries))
-        place = f"{INFO}/{_listed_as(name, deb)}"
+        place = f"{INFO}/{_listed_as(name, deb) if several else name}"
         tree.file(f"{place}.list", _list(entries))
         for kind in _KEPT:
             if kind in deb.control:
@@ -62,7 +65,6 @@ def _stanza(deb: Deb, entries: Sequence[Entry]) -> bytes:
 
 
 def _listed_as(name: str, deb: Deb) -> str:
-    """dpkg, dpkg-query: files of packages that may be there for several architectures name it."""
     fields = dict(
         line.split(b": ", 1) for line in deb.control["control"].splitlines() if b": " in line
     )

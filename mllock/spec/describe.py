@@ -27,7 +27,8 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "Overlap.keep": "The package whose file is kept.",
         "Environment.python": "The Python of both images, which is the base's own.",
         "Environment.base": (
-            '"debian:SUITE", assembled from signed Debian packages, or the reference of an image.'
+            '"debian:SUITE", assembled from signed Debian packages; "HOST/REPO:TAG" (or '
+            '"@sha256:...") of an image; or "oci:DIR", an OCI layout in the project.'
         ),
         "Environment.debian-mirror": (
             "Where Debian packages are fetched from; default: MLLOCK_DEBIAN_MIRROR, else "

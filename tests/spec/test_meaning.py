@@ -123,7 +123,7 @@ RELEVANT = {
     "a system package": ('"libb1", ', ""),
     "a variable": ('B = "2"', 'B = "3"'),
     "a platform": ('python = "3.11"', 'python = "3.11"\nplatforms = ["linux/arm64"]'),
-    "a base": ('"3.11"', '"3.11"\nbase = "x"'),
+    "a base": ('"3.11"', '"3.11"\nbase = "registry.example.org/x:1"'),
     "bytecode": ('python = "3.11"', 'python = "3.11"\nbytecode = true'),
     "a time": ('python = "3.11"', 'python = "3.11"\nexclude-newer = "2026-01-01T00:00:00Z"'),
     "a source": ("data/test.csv", "data/test2.csv"),

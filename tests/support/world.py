@@ -20,9 +20,11 @@ from mllock.attest.keys import SigningKey, load_or_create_key
 from mllock.check.types import Finding, Report
 from mllock.core.digest import sha256_of
 from mllock.data.scan import scan
+from mllock.image.base_resolve import ImageBaseResolver
 from mllock.image.layers import cached_layer
 from mllock.image.tree import Node
 from mllock.lock.format import dump_lock, seal
+from mllock.lock.ports import SystemRequest, Upgrade
 from mllock.lock.types import LayerGroup, Layers, Lock
 from mllock.spec.reader import load_spec
 from mllock.train.plan import params_bytes
@@ -34,6 +36,7 @@ from mllock.workflows.build import build_images
 from mllock.workflows.check import check_target
 from mllock.workflows.context import Context, make_context
 from mllock.workflows.environment import environment_of
+from support.base_image import BaseImage
 from support.nodes import file, folder, symlink
 from support.reporter import Recorder
 from support.training import lock_of, make_project, plan_of, put_wheels
@@ -151,9 +154,18 @@ class World:
 
 
 def make_world(
-    root: Path, *, spec: str = SPEC, base: Sequence[Node] = BASE, runtime: str = "host"
+    root: Path,
+    *,
+    spec: str = SPEC,
+    base: Sequence[Node] = BASE,
+    runtime: str = "host",
+    image: BaseImage | None = None,
 ) -> World:
+    """`image` is a base to stand on instead of `base`: a layout in the project, locked for real."""
     world = World(root=root)
+    if image is not None:
+        image.to_layout(world.project / "base")
+        spec = spec.replace("[environment]\n", '[environment]\nbase = "oci:base"\n')
     make_project(
         world.project,
         spec=spec,
@@ -161,8 +173,11 @@ def make_world(
     )
     ctx = world.context()
     lock = _lock(ctx)
+    if image is None:
+        _seed_base(ctx, lock, base)
+    else:
+        lock = _above_image(ctx, lock)
     (world.project / "mlproject.lock").write_bytes(dump_lock(lock))
-    _seed_base(ctx, lock, base)
     for run_id, model in (
         (OTHER, MODEL | {"weights.bin": b"\x07\x01" * 100}),
         (RUN, MODEL),
@@ -183,6 +198,22 @@ def _lock(ctx: Context) -> Lock:
     groups = tuple(LayerGroup(packages=(package.name,)) for package in packages)
     lock = lock_of(ctx.project, packages)
     return seal(msgspec.structs.replace(lock, layers=Layers(builder_format=0, python=groups)))
+
+
+def _above_image(ctx: Context, lock: Lock) -> Lock:
+    resolver = ImageBaseResolver(ctx.project, ctx.cache, ctx.fetcher, ctx.environ, ctx.reporter)
+    found = resolver.resolve(
+        SystemRequest(
+            base="oci:base",
+            python="3.11",
+            packages=(),
+            platform="linux/amd64",
+            mirror=None,
+            pins={},
+            upgrade=Upgrade(),
+        )
+    )
+    return seal(msgspec.structs.replace(lock, base=found.base, system=found.packages))
 
 
 def _seed_base(ctx: Context, lock: Lock, base: Sequence[Node]) -> None:

@@ -3,24 +3,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.universe import SHA, names, stanza, universe
 
 from mllock.errors import IntegrityError, ResolutionError
 from mllock.lock.debian.index import Index, Relation, Universe, parse_relations
-from mllock.lock.debian.solve import Solution, solve
-
-SHA = "ab" * 32
-
-
-def stanza(name: str, version: str = "1", **fields: str) -> str:
-    every = {"Package": name, "Version": version, "Architecture": "amd64"}
-    every |= {key.replace("_", "-"): value for key, value in fields.items()}
-    every |= {"Filename": f"pool/{name}_{version}.deb", "Size": "1", "SHA256": SHA}
-    return "".join(f"{key}: {value}\n" for key, value in every.items())
-
-
-def universe(*indexes: str | list[str]) -> Universe:
-    lists = [index if isinstance(index, list) else [index] for index in indexes]
-    return Universe([Index("\n".join(index).encode(), "Packages") for index in lists], "amd64")
+from mllock.lock.debian.solve import solve
 
 
 def run(
@@ -32,11 +19,6 @@ def run(
 ) -> list[str]:
     solution = solve(offers, seeds=seeds, asked=asked, pins=pins, left_out=left_out)
     return names(solution)
-
-
-def names(solution: Solution) -> list[str]:
-    found = [f"{package.name} {package.version}" for package in solution.base]
-    return found + [f"+{package.name} {package.version}" for package in solution.system]
 
 
 def refused(offers: Universe, *asked: str, **pins: str) -> str:
