@@ -13,7 +13,7 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mllock.core import canonical
@@ -34,7 +34,7 @@ LEFT_OUT = frozenset(
 )
 _CODECS = ("_codecs_", "_multibytecodec.")
 # Names that an interpreter of glibc usually needs: read in the first pass over the layers.
-_LIBRARIES = ("ld-linux", "libc.so", "libdl.so", "libexpat.so", "libm.so", "libpthread.so")
+_LIBRARIES = ("ld-", "libc.so", "libdl.so", "libexpat.so", "libm.so", "libpthread.so")
 _USUAL = (*_LIBRARIES, "libpython", "libutil.so", "libz.so", "python")
 _FOLDERS = ("lib", "usr/lib", "lib64", "usr/lib64", "usr/local/lib")
 _MAX_LINKS = 40  # what Linux follows
@@ -51,13 +51,13 @@ class Interpreter:
 
     machine: str
     path: str
-    program: bytes
-    loader: bytes
-    libraries: Mapping[str, bytes]
-    codecs: Mapping[str, bytes]
+    program: bytes = field(repr=False)
+    loader: bytes = field(repr=False)
+    libraries: Mapping[str, bytes] = field(repr=False)
+    codecs: Mapping[str, bytes] = field(repr=False)
     library: str
-    sources: Mapping[str, bytes]
-    compiled: frozenset[str]
+    sources: Mapping[str, bytes] = field(repr=False)
+    compiled: frozenset[str] = field(repr=False)
 
     @property
     def identity(self) -> Digest:
