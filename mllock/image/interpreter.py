@@ -241,10 +241,16 @@ class _Image:
         wanted = tuple(dict.fromkeys(paths))
         missing = {path for path in wanted if self._at_hand(path) is None}
         if missing:
-            again = self._tree(missing.__contains__)
-            for path in missing:
-                self._more[path] = again[path].data or b""
-        return {path: self._at_hand(path) or b"" for path in wanted}
+            # A hard link is the very member that it names, and has its bytes under that name.
+            files = {id(self._members[path]) for path in missing}
+            names = {path for path, member in self._members.items() if id(member) in files}
+            again = self._tree(names.__contains__)
+            self._more |= {path: data for path in missing if (data := again[path].data) is not None}
+        found = {path: self._at_hand(path) for path in wanted}
+        for path, data in found.items():
+            if data is None:
+                raise ArchiveError("its bytes are not in the layers", file=path)
+        return {path: data for path, data in found.items() if data is not None}
 
     def _at_hand(self, path: str) -> bytes | None:
         data = self._members[path].data

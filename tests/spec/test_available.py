@@ -17,7 +17,6 @@ TEST = '[data.test]\nsource = "t.csv"\nrole = "test"\n'
 
 CASES = [
     ('base = "python:3.11-slim"', 5, "environment.base", '"python:3.11-slim"'),
-    ("bytecode = true", 5, "environment.bytecode", "true"),
     ('resolver = "uv"', 5, "environment.resolver", '"uv"'),
     ('platforms = ["linux/arm64"]', 5, "environment.platforms", '"linux/arm64"'),
     (

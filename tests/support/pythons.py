@@ -28,14 +28,11 @@ from support.nodes import blob, file, symlink
 
 LIBRARY = "usr/local/lib/python{minor}"
 # What an interpreter reads before it compiles, and modules that make a library of it.
-MODULES = ("abc.py", "codecs.py", "encodings/*.py", "genericpath.py", "io.py", "os.py")
-MODULES += (
-    "posixpath.py",
-    "stat.py",
-    "_collections_abc.py",
-    "json/*.py",
-    "warnings.py",
-    "linecache.py",
+MODULES = (
+    *("abc.py", "codecs.py", "encodings/*.py", "genericpath.py", "io.py", "os.py", "posixpath.py"),
+    *("stat.py", "_collections_abc.py", "warnings.py", "linecache.py", "json/*.py", "re/*.py"),
+    *("enum.py", "types.py", "functools.py", "collections/*.py", "keyword.py", "operator.py"),
+    *("reprlib.py", "copyreg.py", "contextlib.py"),
 )
 
 _ASK = """
@@ -77,8 +74,7 @@ def base_of(minor: str) -> PythonBase:
         file(f"usr/lib64/{Path(loader).name}", Path(loader).read_bytes(), 0o755),
     ]
     for path in map(Path, sorted(libraries)):
-        own = "libpython" in path.name
-        folder = "usr/local/lib" if own else f"usr/lib/{os.uname().machine}-linux-gnu"
+        folder = f"usr/lib/{os.uname().machine}-linux-gnu"
         nodes.append(file(f"{folder}/{path.name}", path.read_bytes(), 0o755))
     for pattern in MODULES:
         nodes += [

@@ -151,8 +151,14 @@ class World:
 
 
 def make_world(
-    root: Path, *, spec: str = SPEC, base: Sequence[Node] = BASE, runtime: str = "host"
+    root: Path,
+    *,
+    spec: str = SPEC,
+    base: Sequence[Node] = BASE,
+    runtime: str = "host",
+    python: tuple[str, str] = ("3.11.2", "/usr/bin/python3.11"),
 ) -> World:
+    """`python` is the version of the interpreter in `base`, and where it is."""
     world = World(root=root)
     make_project(
         world.project,
@@ -160,9 +166,9 @@ def make_world(
         files={"serve.py": "print('serving')\n", "lib/helper.py": "HELP = 1\n"},
     )
     ctx = world.context()
-    lock = _lock(ctx)
+    lock = _lock(ctx, *python)
     (world.project / "mlproject.lock").write_bytes(dump_lock(lock))
-    _seed_base(ctx, lock, base)
+    seed_base(ctx, lock, base)
     for run_id, model in (
         (OTHER, MODEL | {"weights.bin": b"\x07\x01" * 100}),
         (RUN, MODEL),
@@ -172,7 +178,7 @@ def make_world(
     return world
 
 
-def _lock(ctx: Context) -> Lock:
+def _lock(ctx: Context, version: str, interpreter: str) -> Lock:
     packages = put_wheels(
         ctx.cache,
         {
@@ -182,10 +188,12 @@ def _lock(ctx: Context) -> Lock:
     )
     groups = tuple(LayerGroup(packages=(package.name,)) for package in packages)
     lock = lock_of(ctx.project, packages)
-    return seal(msgspec.structs.replace(lock, layers=Layers(builder_format=0, python=groups)))
+    base = msgspec.structs.replace(lock.base, python=version, interpreter=interpreter)
+    layers = Layers(builder_format=0, python=groups)
+    return seal(msgspec.structs.replace(lock, base=base, layers=layers))
 
 
-def _seed_base(ctx: Context, lock: Lock, base: Sequence[Node]) -> None:
+def seed_base(ctx: Context, lock: Lock, base: Sequence[Node]) -> None:
     key = {
         "suite": lock.base.suite,
         "debs": [f"sha256:{deb.sha256}" for deb in lock.system if deb.layer == "base"],
