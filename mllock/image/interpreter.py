@@ -193,7 +193,7 @@ class _Image:
         for path in sorted(self._members):
             if not path.startswith(f"{library}/") or not path.endswith(".py"):
                 continue
-            if LEFT_OUT.isdisjoint(path.split("/")[:-1]):
+            if LEFT_OUT.isdisjoint(path[len(library) :].split("/")[:-1]):
                 real = self.real(f"/{path}")
                 if real is not None:
                     wanted[path] = real

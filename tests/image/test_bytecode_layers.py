@@ -2,118 +2,28 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import pytest
+from support.bytecode import GROUPS, INSIDE, SITE, WHEELS, Bench
 from support.elf import elf
 from support.nodes import file
-from support.pythons import LIBRARY, PythonBase, base_of, without
+from support.pythons import base_of, without
 from support.reporter import Recorder
-from support.training import SPEC as TINY
-from support.training import lock_of, make_project, put_wheels
-from support.world import seed_base
+from support.vectors import VECTOR, VECTOR_DIFF_ID, VECTOR_DIGEST, VECTOR_PYC
 
-from mllock.core.digest import from_hex
+from mllock.core.digest import sha256_of
 from mllock.errors import ArchiveError, SurroundingsError
 from mllock.image.build import Packages, build_environment
 from mllock.image.bytecode import MAX_SOURCE
 from mllock.image.resolve import with_parents
 from mllock.image.tree import Node
-from mllock.image.types import Layer
-from mllock.lock.types import LayerGroup, Layers, Lock, PythonPackage
-from mllock.store.cache import Cache
-from mllock.workflows.context import make_context
-
-SPEC = TINY.replace('python = "3.11"', 'python = "3.11"\nbytecode = true')
-SITE = "opt/venv/lib/python3.11/site-packages"
-INSIDE = LIBRARY.format(minor="3.11")
-
-Files = Mapping[tuple[str, str], dict[str, bytes]]
-WHEELS: Files = {
-    ("one", "1.0"): {"one/__init__.py": b"ONE = 1\n", "one/data.txt": b"data"},
-    ("two", "1.0"): {"two.py": b"import one\nTWO = {'a', 'b'}\n"},
-    ("three", "1.0"): {"three/__init__.py": b"", "three/deep/er.py": b"def f(): pass\n"},
-}
-GROUPS = (("one",), ("three", "two"))
-
-
-@dataclass(slots=True)
-class Bench:
-    """A cache and a project, and what was said when its lock was built."""
-
-    root: Path
-    base: PythonBase
-    nodes: tuple[Node, ...]
-    said: list[str] = field(default_factory=list)
-
-    def lock(self, wheels: Files, groups: tuple[tuple[str, ...], ...]) -> Lock:
-        project = make_project(self.root / "project", spec=SPEC)
-        lock = lock_of(project, put_wheels(self.cache(), wheels))
-        base = msgspec.structs.replace(
-            lock.base, python=self.base.version, interpreter=self.base.interpreter
-        )
-        layers = Layers(
-            builder_format=0, python=tuple(LayerGroup(packages=names) for names in groups)
-        )
-        return msgspec.structs.replace(lock, base=base, layers=layers)
-
-    def cache(self) -> Cache:
-        return Cache(self.root / "cache", Recorder())
-
-    def build(
-        self, wheels: Files = WHEELS, groups: tuple[tuple[str, ...], ...] = GROUPS
-    ) -> tuple[Layer, ...]:
-        """The layers above the base."""
-        lock = self.lock(wheels, groups)
-        context = make_context(
-            self.root / "project", Recorder(), {"MLLOCK_CACHE": str(self.root / "cache")}
-        )
-        seed_base(context, lock, self.nodes)
-        reporter = Recorder()
-
-        def files(packages: tuple[PythonPackage, ...]) -> dict[str, Path]:
-            found = {}
-            for package in packages:
-                wheel = package.wheels[0]
-                path = context.cache.get(from_hex(wheel.hashes["sha256"]))
-                assert path is not None
-                found[wheel.name] = path
-            return found
-
-        try:
-            packages = Packages(wheels=files, debs=dict)
-            layers = build_environment(lock, packages, context.cache, reporter)
-        finally:
-            self.said = [line for line in reporter.lines if "Python layers" not in line]
-        assert layers[0].kind == "base"
-        return layers[1:]
-
-    def files(self, layer: Layer) -> dict[str, bytes]:
-        """The files of a layer that is in the cache; folders are 0755, files 0644, all root's."""
-        path = self.cache().get(layer.digest)
-        assert path is not None
-        found = {}
-        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(path.read_bytes()))) as archive:
-            for member in archive:
-                assert (member.uid, member.gid, member.mtime) == (0, 0, 0)
-                if layer.kind == "bytecode":
-                    assert member.mode == (0o755 if member.isdir() else 0o644)
-                if member.isfile():
-                    data = archive.extractfile(member)
-                    assert data is not None
-                    found[member.name] = data.read()
-        return found
 
 
 @pytest.fixture
@@ -350,10 +260,10 @@ def test_interrupted_it_leaves_nothing(bench: Bench) -> None:
     """Ctrl-C while it compiles: no process, no folder, and the next build is whole."""
     program = f"""
 import sys
-sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parent)!r}]
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from pathlib import Path
 from support.pythons import base_of
-from test_bytecode_layers import Bench
+from support.bytecode import Bench
 base = base_of("3.11")
 wheels = {{("one", "1.0"): {{f"one/m{{n}}.py": b"x = 1\\n" * 20_000 for n in range(400)}}}}
 Bench(root=Path(sys.argv[1]), base=base, nodes=base.nodes).build(wheels, (("one",),))
@@ -395,3 +305,12 @@ def remove_base(bench: Bench) -> None:
     for entry in (bench.root / "cache" / "layers").iterdir():
         if b'"kind":"base"' in entry.read_bytes():
             entry.unlink()
+
+
+def test_the_vector_of_the_format(bench: Bench) -> None:
+    """docs/reference/builder-format.md; tests/e2e has the same of Debian's own 3.11."""
+    layers = bench.build({("vector", "1.0"): {"vector.py": VECTOR}}, (("vector",),))
+    ((path, data),) = bench.files(layers[-1]).items()
+    assert path == f"{SITE}/__pycache__/vector.cpython-311.pyc"
+    assert sha256_of(data) == VECTOR_PYC
+    assert (layers[-1].diff_id, layers[-1].digest) == (VECTOR_DIFF_ID, VECTOR_DIGEST)

@@ -76,6 +76,11 @@ def base_of(minor: str) -> PythonBase:
     for path in map(Path, sorted(libraries)):
         folder = f"usr/lib/{os.uname().machine}-linux-gnu"
         nodes.append(file(f"{folder}/{path.name}", path.read_bytes(), 0o755))
+        nodes += [
+            symlink(f"{folder}/{link.name}", path.name)
+            for link in path.parent.glob(f"{path.name.partition('.so')[0]}.so*")
+            if link.is_symlink() and link.resolve() == path.resolve()
+        ]
     for pattern in MODULES:
         nodes += [
             file(f"{inside}/{path.relative_to(library)}", path.read_bytes())
