@@ -16,7 +16,7 @@ import subprocess
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import IO, NoReturn
@@ -43,7 +43,7 @@ class Source:
     """A source file: its absolute `path` in the image, which becomes part of its bytecode."""
 
     path: str
-    data: bytes
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +52,7 @@ class Compiled:
     is that two compiles were not the same."""
 
     path: str
-    data: bytes | None
+    data: bytes | None = field(repr=False)
     problem: str = ""
     varies: bool = False
 

@@ -52,20 +52,13 @@ def read_elf(data: bytes) -> Elf:
         raise ArchiveError("not an ELF file")
     if data[4:6] != b"\x02\x01":
         raise ArchiveError("not a 64-bit little-endian ELF file")
-    try:
-        return _read(data)
-    except struct.error:
-        raise ArchiveError("an ELF file that ends early") from None
-
-
-def _read(data: bytes) -> Elf:
-    header = _HEADER.unpack_from(data)
+    header = _unpack(_HEADER, data, 0)
     machine, table, width, count = header[2], header[5], header[9], header[10]
     if width != _PROGRAM.size or count > _MAX_ENTRIES:
         raise ArchiveError("an ELF file with a damaged program header")
     segments = []
     for number in range(count):
-        fields = _PROGRAM.unpack_from(data, table + number * width)
+        fields = _unpack(_PROGRAM, data, table + number * width)
         segments.append(
             _Segment(kind=fields[0], offset=fields[2], address=fields[3], size=fields[5])
         )
@@ -92,7 +85,7 @@ def _dynamic(data: bytes, segments: list[_Segment]) -> list[tuple[int, str]]:
         if segment.kind != _DYNAMIC_SEGMENT:
             continue
         for number in range(min(segment.size // _DYNAMIC.size, _MAX_ENTRIES)):
-            tag, value = _DYNAMIC.unpack_from(data, segment.offset + number * _DYNAMIC.size)
+            tag, value = _unpack(_DYNAMIC, data, segment.offset + number * _DYNAMIC.size)
             if tag == _END:
                 break
             entries.append((tag, value))
@@ -109,9 +102,15 @@ def _dynamic(data: bytes, segments: list[_Segment]) -> list[tuple[int, str]]:
     raise ArchiveError("an ELF file without names for its libraries")
 
 
+def _unpack(form: struct.Struct, data: bytes, at: int) -> tuple[int, ...]:
+    if at + form.size > len(data):
+        raise ArchiveError("an ELF file that ends early")
+    return form.unpack_from(data, at)
+
+
 def _string(data: bytes, at: int) -> str:
-    end = data.find(b"\0", at, at + _MAX_NAME)
-    if not 0 <= at < len(data) or end == -1:
+    end = data.find(b"\0", at, at + _MAX_NAME) if at < len(data) else -1
+    if end == -1:
         raise ArchiveError("an ELF file with a name that does not end")
     try:
         return data[at:end].decode("utf-8")

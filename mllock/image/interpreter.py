@@ -13,7 +13,7 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mllock.core import canonical
@@ -34,7 +34,7 @@ LEFT_OUT = frozenset(
 )
 _CODECS = ("_codecs_", "_multibytecodec.")
 # Names that an interpreter of glibc usually needs: read in the first pass over the layers.
-_LIBRARIES = ("ld-linux", "libc.so", "libdl.so", "libexpat.so", "libm.so", "libpthread.so")
+_LIBRARIES = ("ld-", "libc.so", "libdl.so", "libexpat.so", "libm.so", "libpthread.so")
 _USUAL = (*_LIBRARIES, "libpython", "libutil.so", "libz.so", "python")
 _FOLDERS = ("lib", "usr/lib", "lib64", "usr/lib64", "usr/local/lib")
 _MAX_LINKS = 40  # what Linux follows
@@ -51,13 +51,13 @@ class Interpreter:
 
     machine: str
     path: str
-    program: bytes
-    loader: bytes
-    libraries: Mapping[str, bytes]
-    codecs: Mapping[str, bytes]
+    program: bytes = field(repr=False)
+    loader: bytes = field(repr=False)
+    libraries: Mapping[str, bytes] = field(repr=False)
+    codecs: Mapping[str, bytes] = field(repr=False)
     library: str
-    sources: Mapping[str, bytes]
-    compiled: frozenset[str]
+    sources: Mapping[str, bytes] = field(repr=False)
+    compiled: frozenset[str] = field(repr=False)
 
     @property
     def identity(self) -> Digest:
@@ -193,7 +193,7 @@ class _Image:
         for path in sorted(self._members):
             if not path.startswith(f"{library}/") or not path.endswith(".py"):
                 continue
-            if LEFT_OUT.isdisjoint(path.split("/")[:-1]):
+            if LEFT_OUT.isdisjoint(path[len(library) :].split("/")[:-1]):
                 real = self.real(f"/{path}")
                 if real is not None:
                     wanted[path] = real
@@ -241,10 +241,16 @@ class _Image:
         wanted = tuple(dict.fromkeys(paths))
         missing = {path for path in wanted if self._at_hand(path) is None}
         if missing:
-            again = self._tree(missing.__contains__)
-            for path in missing:
-                self._more[path] = again[path].data or b""
-        return {path: self._at_hand(path) or b"" for path in wanted}
+            # A hard link is the very member that it names, and has its bytes under that name.
+            files = {id(self._members[path]) for path in missing}
+            names = {path for path, member in self._members.items() if id(member) in files}
+            again = self._tree(names.__contains__)
+            self._more |= {path: data for path in missing if (data := again[path].data) is not None}
+        found = {path: self._at_hand(path) for path in wanted}
+        for path, data in found.items():
+            if data is None:
+                raise ArchiveError("its bytes are not in the layers", file=path)
+        return {path: data for path, data in found.items() if data is not None}
 
     def _at_hand(self, path: str) -> bytes | None:
         data = self._members[path].data

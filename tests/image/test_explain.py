@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from support.nodes import file
 from support.training import put_wheels
-from support.world import BASE, OTHER, RUN, World, _seed_base
+from support.world import BASE, OTHER, RUN, World, seed_base
 
 import mllock.workflows.sbom
 from mllock.cli.main import run
@@ -211,7 +211,7 @@ def test_base(world: World) -> None:
     )
     updated = msgspec.structs.replace(libc, version="2.37", sha256="8" * 64)
     lock = write_lock(world, msgspec.structs.replace(lock, system=(updated, more)))
-    _seed_base(world.context(), lock, (*BASE, file("usr/lib/libz.so", b"z")))
+    seed_base(world.context(), lock, (*BASE, file("usr/lib/libz.so", b"z")))
     found = explained(build(world))
     assert changes(found) == {
         "debian:bookworm": (
@@ -261,7 +261,7 @@ def test_another_mllock(world: World, monkeypatch) -> None:
     for module in (bill, layers):
         monkeypatch.setattr(module, "__version__", "9.9.9")
     lock = read_lock(world.project / "mlproject.lock")
-    _seed_base(world.context(), lock, BASE)
+    seed_base(world.context(), lock, BASE)
     found = explained(build(world))
     assert found.changes == ("mllock 0.1.0 -> 9.9.9",)
     assert changes(found) == {}
@@ -269,7 +269,7 @@ def test_another_mllock(world: World, monkeypatch) -> None:
     monkeypatch.setattr(bill, "__version__", "9.9.10")
     monkeypatch.setattr(layers, "__version__", "9.9.10")
     # ... and other bytes are.
-    _seed_base(world.context(), lock, (*BASE, file("usr/lib/new", b"x")))
+    seed_base(world.context(), lock, (*BASE, file("usr/lib/new", b"x")))
     found = explained(build(world, "train"))
     assert changes(found) == {"debian:bookworm": ("mllock 9.9.9 -> 9.9.10",)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.locks import package
@@ -50,6 +51,14 @@ def test_nothing_is_in_no_layer() -> None:
 
 def test_the_budget_leaves_room_for_the_other_layers() -> None:
     assert (python_budget(60), python_budget(4)) == (54, 1)
+
+
+@pytest.mark.parametrize("layers", [8, 9, 60, 61, 120])
+def test_each_layer_of_packages_has_one_of_bytecode(layers: int) -> None:
+    budget = python_budget(layers, bytecode=True)
+    # base, system, the standard library's bytecode, code, model, record
+    assert layers - 1 <= 2 * budget + 6 <= layers
+    assert python_budget(4, bytecode=True) == 1
 
 
 @given(installed, installed, budgets, budgets)

@@ -160,8 +160,10 @@ def make_world(
     base: Sequence[Node] = BASE,
     runtime: str = "host",
     image: BaseImage | None = None,
+    python: tuple[str, str] = ("3.11.2", "/usr/bin/python3.11"),
 ) -> World:
-    """`image` is a base to stand on instead of `base`: a layout in the project, locked for real."""
+    """`image` is a base to stand on instead of `base`: a layout in the project, locked for real.
+    `python` is the version of the interpreter in `base`, and where it is."""
     world = World(root=root)
     if image is not None:
         image.to_layout(world.project / "base")
@@ -172,9 +174,9 @@ def make_world(
         files={"serve.py": "print('serving')\n", "lib/helper.py": "HELP = 1\n"},
     )
     ctx = world.context()
-    lock = _lock(ctx)
+    lock = _lock(ctx, *python)
     if image is None:
-        _seed_base(ctx, lock, base)
+        seed_base(ctx, lock, base)
     else:
         lock = _above_image(ctx, lock)
     (world.project / "mlproject.lock").write_bytes(dump_lock(lock))
@@ -187,7 +189,7 @@ def make_world(
     return world
 
 
-def _lock(ctx: Context) -> Lock:
+def _lock(ctx: Context, version: str, interpreter: str) -> Lock:
     packages = put_wheels(
         ctx.cache,
         {
@@ -197,7 +199,9 @@ def _lock(ctx: Context) -> Lock:
     )
     groups = tuple(LayerGroup(packages=(package.name,)) for package in packages)
     lock = lock_of(ctx.project, packages)
-    return seal(msgspec.structs.replace(lock, layers=Layers(builder_format=0, python=groups)))
+    base = msgspec.structs.replace(lock.base, python=version, interpreter=interpreter)
+    layers = Layers(builder_format=0, python=groups)
+    return seal(msgspec.structs.replace(lock, base=base, layers=layers))
 
 
 def _above_image(ctx: Context, lock: Lock) -> Lock:
@@ -216,7 +220,7 @@ def _above_image(ctx: Context, lock: Lock) -> Lock:
     return seal(msgspec.structs.replace(lock, base=found.base, system=found.packages))
 
 
-def _seed_base(ctx: Context, lock: Lock, base: Sequence[Node]) -> None:
+def seed_base(ctx: Context, lock: Lock, base: Sequence[Node]) -> None:
     key = {
         "suite": lock.base.suite,
         "debs": [f"sha256:{deb.sha256}" for deb in lock.system if deb.layer == "base"],
