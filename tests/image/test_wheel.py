@@ -283,6 +283,12 @@ def test_refused(tmp_path: Path, case: str) -> None:
     assert str(caught.value) == f"pkg-1.0-py3-none-any.whl: {message}"
 
 
+def test_a_section_of_defaults_is_one_like_others(tmp_path: Path) -> None:
+    text = "[DEFAULT]\nx = a:b\n[console_scripts]\ny = a:b\n"
+    nodes = nodes_of(tmp_path, make_wheel("pkg", "1.0", entry_points=text))
+    assert [path for path in nodes if path.startswith("opt/venv/bin/")] == ["opt/venv/bin/y"]
+
+
 ENTRY_POINTS = f"{INFO}/entry_points.txt"
 BAD_ENTRY_POINTS = {
     "slash": ("[console_scripts]\n../x = a:b\n", "an entry point that cannot be a script: '../x'"),
