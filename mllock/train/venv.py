@@ -311,10 +311,10 @@ def _write(nodes: Sequence[Node], prefix: Prefix, root: Path) -> None:
                 os.fchmod(descriptor, node.mode)
 
 
-def _pieces(sources: Sources, node: Node) -> Iterable[bytes | memoryview]:
+def _pieces(sources: Sources, node: Node) -> Iterable[bytes | bytearray | memoryview]:
     """Verified content; at once where that is quicker."""
     if isinstance(node.content, Deflated):
-        made = sources.member(node, node.content)
+        made = sources.member(node.content)
         if made is not None:
             return (made[1],)
     return sources.read(node)
