@@ -24,7 +24,7 @@ from mllock.image.bytecode import Unit, bytecode_nodes, library_unit, wheel_unit
 from mllock.image.compiling import Compiled, compiled
 from mllock.image.interpreter import Interpreter, Tree, read_interpreter
 from mllock.image.layers import find_layer, keep_layer, make_layer, recall, remember
-from mllock.image.python import python_groups
+from mllock.image.python import PythonGroup
 from mllock.image.read import LayerContents, Member, merge, read_layer
 from mllock.image.resolve import with_parents
 from mllock.image.tree import Node, Stored
@@ -50,10 +50,12 @@ _Key = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Part:
-    """What is compiled and kept as one: a wheel, or (`package` None) the standard library."""
+    """What is compiled and kept as one: a wheel, less the files that another one's took the place
+    of, or (`package` None) the standard library."""
 
     key: _Key
     package: PythonPackage | None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,18 +95,20 @@ def layer_tree(cache: Cache, layers: Sequence[Layer]) -> Tree:
 
 def bytecode_layers(
     lock: Lock,
+    python: Sequence[PythonGroup],
     below: Sequence[Layer],
     wheels: Wheels,
     cache: Cache,
     reporter: Reporter,
     pool: Executor,
 ) -> tuple[Layer, ...]:
-    """The bytecode layers of `lock` above base and system layers `below`, bottom up.
+    """The bytecode layers of `lock` for the groups `python`, bottom up; `below` are the layers of
+    base and system, where the interpreter is.
 
     Raises ArchiveError, SurroundingsError (the interpreter cannot run here), and what `wheels`
     raises.
     """
-    maker = _Maker(lock, layer_tree(cache, below), below, cache)
+    maker = _Maker(lock, python, layer_tree(cache, below), below, cache)
     groups = maker.groups()
     found = {group.title: _find(cache, group.key, group.title) for group in groups}
     missing = [group for group in groups if found[group.title] is None]
@@ -120,8 +124,16 @@ def bytecode_layers(
 
 
 class _Maker:
-    def __init__(self, lock: Lock, tree: Tree, below: Sequence[Layer], cache: Cache) -> None:
+    def __init__(
+        self,
+        lock: Lock,
+        python: Sequence[PythonGroup],
+        tree: Tree,
+        below: Sequence[Layer],
+        cache: Cache,
+    ) -> None:
         self._lock = lock
+        self._python = python
         self._tree = tree
         self._below = below
         self._cache = cache
@@ -141,14 +153,19 @@ class _Maker:
         groups = [
             _Group(title=LIBRARY, key=library, parts=(_Part(key=library, package=None),)),
         ]
-        for group in python_groups(self._lock):
+        for group in self._python:
             common = {"prefix": group.prefix.root, "interpreter": identity}
             parts = tuple(
-                _Part(key={"wheels": [digest], **common}, package=package)
+                _Part(
+                    key={"wheels": [digest], **common, **group.without_key([package.name])},
+                    package=package,
+                    left_out=group.left_out.get(package.name, ()),
+                )
                 for digest, package in zip(group.digests, group.packages, strict=True)
             )
             if parts:
-                key = {"wheels": list(group.digests), **common}
+                lost = group.without_key(group.left_out)
+                key = {"wheels": list(group.digests), **common, **lost}
                 groups.append(_Group(title=group.title, key=key, parts=parts))
         return tuple(groups)
 
@@ -204,7 +221,7 @@ class _Maker:
         if part.package is None:
             return library_unit(self.interpreter(), self._minor)
         wheel = part.package.wheels[0].name
-        return wheel_unit(files[wheel], wheel, self._prefix)
+        return wheel_unit(files[wheel], wheel, self._prefix, frozenset(part.left_out))
 
     @contextlib.contextmanager
     def _compiled(self, units: Sequence[Unit], reporter: Reporter) -> Iterator[Iterator[Compiled]]:
