@@ -4,7 +4,7 @@ The tag is resolved once; what comes after is asked for by digest, streamed and 
 registry sends instead of what it should (other bytes, another size, another type) is an
 ArchiveError here, as it is in a layout: the claim whose bytes they are is refuted. What it does not
 send at all is SurroundingsError: nothing was found out. Of an index, the manifest for the platform
-is taken that mllock builds for, as an engine of that platform would.
+is taken that was asked for, or for this machine's, as an engine of that platform would.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from mllock.core import canonical
 from mllock.core.digest import Digest, is_digest
-from mllock.core.platform import KNOWN
+from mllock.core.platform import KNOWN, image_platform
 from mllock.errors import ArchiveError, InputError, IntegrityError
 from mllock.store.layout_reader import MAX_DOCUMENT, LayoutImage
 from mllock.store.oci_json import (
@@ -27,17 +27,15 @@ from mllock.store.oci_json import (
 from mllock.store.registry.client import Document, Registry
 from mllock.store.registry.referrers import find_referrers
 
-__all__ = ["PLATFORM", "RegistryImages"]
-
-PLATFORM = "linux/amd64"
+__all__ = ["RegistryImages"]
 
 
 class RegistryImages:
     """Implements `mllock.check.image.ImageSource` for one repository."""
 
-    def __init__(self, registry: Registry, platform: str = PLATFORM) -> None:
+    def __init__(self, registry: Registry, platform: str | None = None) -> None:
         self._registry = registry
-        self._platform = platform
+        self._platform = platform or image_platform()
         self._image: LayoutImage | None = None
 
     def image(self, ref: str) -> LayoutImage:
@@ -51,9 +49,11 @@ class RegistryImages:
 
     def _resolve(self, ref: str) -> LayoutImage:
         document = self._registry.document(ref)
+        listed_as = None
         if document.media_type == MEDIA_INDEX:
             digest = manifest_for(document, self._platform, str(self._registry.reference))
             document = self._registry.document(digest, (MEDIA_MANIFEST,))
+            listed_as = self._platform
         manifest = read_manifest(document.data, document.digest)
         if manifest.subject is not None or manifest.artifact_type is not None:
             raise ArchiveError("an artifact, expected an image", file=document.digest)
@@ -66,6 +66,7 @@ class RegistryImages:
             config_digest=manifest.config.digest,
             config_value=read_config(config, manifest.config.digest, len(manifest.layers)),
             layers=manifest.layers,
+            listed_as=listed_as,
         )
 
     def stream(self, descriptor: Descriptor) -> Iterator[bytes]:
@@ -119,6 +120,7 @@ def manifest_for(index: Document, platform: str, name: str) -> Digest:
             f"no image for {platform} in this index",
             file=name,
             found=", ".join(there[:10]) or "no platforms",
+            hint="name one of these with --platform" if there else None,
         )
     return found[0]
 
