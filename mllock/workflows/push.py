@@ -272,17 +272,20 @@ def _index(images: Sequence[LayoutImage], graphs: Sequence[Graph], model: Graph)
 
 
 def _about(graphs: Sequence[Graph], artifact_type: str) -> Iterator[Entry]:
-    """What mllock put beside the images. What others put there is pushed with them, and is not a
-    part of the run."""
+    """What mllock put beside the images, at most one for each. What others put there is pushed with
+    them, and is not a part of the run."""
     for graph in graphs:
         subject = Entry(digest=graph.digest, size=len(graph.manifest))
         for part in graph.artifacts:
-            layers = [
-                {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}
-                for layer in read_manifest(part.manifest, part.digest).layers
+            layers = read_manifest(part.manifest, part.digest).layers
+            content = [
+                {"mediaType": artifact_type, "digest": layer.digest, "size": layer.size}
+                for layer in layers
             ]
-            if part.manifest == artifact(artifact_type, subject, layers):
+            own = artifact(artifact_type, subject, content)
+            if len(layers) == 1 and part.manifest == own:
                 yield Entry(digest=part.digest, size=len(part.manifest))
+                break
 
 
 def _platform(image: LayoutImage) -> str:

@@ -12,12 +12,13 @@ from support.oci_push import opened
 from support.sharing import LARGE, RICH, context, listing, pull, push
 from support.world import OTHER, RUN, make_run, verdicts
 
+from mllock.core.digest import sha256_of
 from mllock.errors import SurroundingsError
 from mllock.lock.format import read_lock
 from mllock.store.layout_reader import open_layout
 from mllock.store.registry.reference import parse_reference
 from mllock.store.registry.referrers import find_referrers
-from mllock.store.registry.share import SBOM, read_share
+from mllock.store.registry.share import SBOM, Entry, artifact, read_share
 from mllock.train.runs import open_run
 from mllock.workflows.build import build_images
 from mllock.workflows.check import check_target
@@ -238,3 +239,42 @@ def test_mounting(rich, registry):
         context(rich), parse_reference(f"{registry.host}/other:v1"), RICH, mount_from="wine"
     )
     assert (done.pushed.uploaded, done.pushed.there) == (0, 0)
+
+
+def test_what_others_attached_goes_along_and_is_no_part_of_the_run(rich, registry, elsewhere):
+    """A scanner's bill, a foreign signature: pushed as referrers, and the run is as without."""
+    alone = push(rich, registry.host, run=RICH)
+    layout = open_layout(rich.oci)
+    serve = layout.image("serve")
+    subject = Entry(digest=serve.manifest_digest, size=len(serve.manifest))
+    index = json.loads((rich.oci / "index.json").read_bytes())
+    for kind, data in (
+        (SBOM, b'{"bomFormat":"CycloneDX"}'),
+        ("application/x", b"x"),
+        (BUNDLE, b"y"),
+    ):
+        layer = {"mediaType": "text/plain", "digest": sha256_of(data), "size": len(data)}
+        manifest = artifact(kind, subject, [layer])
+        for blob in (data, manifest, b"{}"):
+            place = rich.oci / "blobs" / "sha256" / sha256_of(blob).removeprefix("sha256:")
+            if not place.exists():
+                place.write_bytes(blob)
+        index["manifests"].append(
+            {
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "digest": sha256_of(manifest),
+                "size": len(manifest),
+                "artifactType": kind,
+            }
+        )
+    (rich.oci / "index.json").write_text(json.dumps(index))
+    pushed = push(rich, registry.host, run=RICH)
+    assert pushed.digest == alone.digest
+    with opened(f"{registry.host}/wine") as client:
+        found = [find_referrers(client, serve.manifest_digest, t) for t in (SBOM, "application/x")]
+    assert [len(artifacts) for artifacts in found] == [2, 1]
+    there = elsewhere(rich)
+    assert pull(there, registry.host).images == ("serve", "train")
+    digest = serve.manifest_digest
+    after = open_layout(there.state / "oci")
+    assert after.referrers(digest, SBOM) == (layout.referrers(digest, SBOM)[0],)
