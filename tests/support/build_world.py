@@ -12,7 +12,8 @@ import shutil
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+# In the place of this script's own folder, whose debian.py is not the library of that name.
+sys.path[0] = str(Path(__file__).parents[1])
 
 from support.world import World, make_world
 
