@@ -12,8 +12,9 @@ import shutil
 import sys
 from pathlib import Path
 
-# In the place of this script's own folder, whose debian.py is not the library of that name.
-sys.path[0] = str(Path(__file__).parents[1])
+# This script's own folder goes: its debian.py is not the library of that name.
+sys.path.pop(0)
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.world import World, make_world
 
