@@ -10,6 +10,7 @@ from packaging.pylock import Pylock
 from support.lock_project import LockProject
 from support.locks import BASE, deb, package
 
+from mllock.core.digest import sha256_of
 from mllock.errors import InputError, IntegrityError, LockError, ResolutionError
 from mllock.lock.format import dump_lock, parse_lock, seal
 from mllock.lock.platforms import (
@@ -23,7 +24,7 @@ from mllock.lock.platforms import (
 )
 from mllock.lock.ports import SystemResolution, Upgrade
 from mllock.lock.target import Target
-from mllock.lock.types import Lock, Wheel
+from mllock.lock.types import Base, BaseLayer, BasePlatform, Lock, Wheel
 from mllock.workflows.lock import check_lock
 
 AMD, ARM = "linux/amd64", "linux/arm64"
@@ -369,3 +370,43 @@ def test_a_lock_for_two_stays_readable() -> None:
     damaged = GOLDEN.read_bytes().replace(b'ecture = "arm64"', b'ecture = "all"', 1)
     with pytest.raises(LockError):
         parse_lock(damaged, GOLDEN.name)
+
+
+def test_base_images_of_two_platforms_are_one_base() -> None:
+    def base(platform: str, **changes) -> SystemResolution:
+        pin = BasePlatform(
+            platform=platform,
+            manifest=sha256_of(platform.encode()),
+            config=sha256_of(b"config"),
+            config_size=2,
+            glibc="2.36",
+            layers=(
+                BaseLayer(
+                    digest=sha256_of(b"layer"),
+                    diff_id=sha256_of(b"tar"),
+                    size=5,
+                    type="application/vnd.oci.image.layer.v1.tar+gzip",
+                ),
+            ),
+            variables={},
+        )
+        facts = {
+            "kind": "image",
+            "reference": "registry.example.org/python:3.11",
+            "python": "3.11.9",
+            "interpreter": "/usr/local/bin/python3.11",
+            "platforms": (pin,),
+        }
+        return SystemResolution(base=Base(**facts | changes), packages=())
+
+    merged = merge_system({ARM: base(ARM), AMD: base(AMD)}).base
+    assert [item.platform for item in merged.platforms] == list(BOTH)
+    assert merged.on(ARM) == base(ARM).base.on(ARM)
+    with pytest.raises(ResolutionError) as caught:
+        merge_system({AMD: base(AMD), ARM: base(ARM, interpreter="/usr/bin/python3.11")})
+    assert str(caught.value) == (
+        "the base is another one on another platform\n"
+        "expected: /usr/local/bin/python3.11, as on linux/amd64\n"
+        "found: /usr/bin/python3.11 on linux/arm64\n"
+        "hint: name a base that has its Python in one place on all platforms"
+    )
