@@ -23,6 +23,7 @@ def project(tmp_path: Path) -> LockProject:
     lines[at + 1 : at + 1] = [f'platforms = ["{ARM}", "{AMD}"]', 'resolver = "uv"']
     project.write("\n".join(lines) + "\n")
     project.python.name = "uv"
+    project.system.shared = ("base-files",)
     project.python.tags = {(platform, "alpha"): tag for platform, tag in TAGS.items()}
     return project
 
