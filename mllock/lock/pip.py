@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mllock import processes
 from mllock.core.ports import Reporter
+from mllock.errors import ResolutionError
 from mllock.lock.target import Target
 
 __all__ = ["Output", "Pip"]
@@ -96,12 +97,20 @@ class Pip:
         return all(one.code == 0 for one in done)
 
     def settings(self, folder: Path) -> str:
-        """What `pip config list` says. It may hold passwords: told to nobody."""
+        """What `pip config list` says. It may hold passwords: told to nobody. Raises
+        ResolutionError where pip cannot say: not to know is not to have none."""
         done = processes.run(
             [sys.executable, "-m", "pip", "config", "list"],
             folder=folder,
             variables=self._variables(folder),
         )
+        if done.code != 0:
+            said = [line for line in done.errors.decode("utf-8", "replace").splitlines() if line]
+            raise ResolutionError(
+                "pip cannot read its settings, which say where packages come from",
+                found=said[-1].removeprefix("ERROR: ") if said else f"exit code {done.code}",
+                hint="mend pip.conf, or the variable that is named; see: pip config debug",
+            )
         return done.output.decode("utf-8", "replace")
 
     def _run(self, folder: Path, module: str, *arguments: str) -> Output:

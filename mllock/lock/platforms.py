@@ -172,6 +172,13 @@ def merge_system(parts: Mapping[str, SystemResolution]) -> SystemResolution:
                 found=f"{other.python} on {platform}",
                 hint="wait until the archive has built both, or lock one platform",
             )
+        if base.interpreter != other.interpreter:
+            raise ResolutionError(
+                "the base is another one on another platform",
+                expected=f"{base.interpreter}, as on {first}",
+                found=f"{other.interpreter} on {platform}",
+                hint="name a base that has its Python in one place on all platforms",
+            )
         if replace(base, platforms=()) != replace(other, platforms=()):
             raise ResolutionError(
                 "the archive changed while it was read for several platforms",

@@ -116,7 +116,8 @@ def read_settings(text: str) -> dict[str, str]:
         match = _SETTING.fullmatch(line)
         if match is not None:
             value = " ".join(str(ast.literal_eval(match["value"])).split())
-            found.setdefault(match["section"], {})[match["name"]] = value
+            if value:  # pip passes over an empty one
+                found.setdefault(match["section"], {})[match["name"]] = value
     return found.get("global", {}) | found.get("download", {}) | found.get(":env:", {})
 
 

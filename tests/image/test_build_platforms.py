@@ -21,7 +21,7 @@ from mllock.image.environment import document_of_config
 from mllock.lock.format import read_lock
 from mllock.lock.platforms import narrowed
 from mllock.spec.reader import load_spec
-from mllock.store.layout import ARTIFACT_TYPE
+from mllock.store.layout import ARTIFACT_TYPE, SBOM_TYPE
 from mllock.store.layout_reader import open_layout
 from mllock.train.runs import open_run
 from mllock.workflows.build import build_images
@@ -185,3 +185,30 @@ def test_skopeo_reads_the_index(two: World, platform: str) -> None:
     expected = open_layout(two.oci, platform).image("serve").config_value
     assert json.loads(done.stdout)["rootfs"] == expected["rootfs"]
     assert json.loads(done.stdout)["architecture"] == architecture
+
+
+def test_each_image_has_its_own_bill_of_materials(two: World, monkeypatch, capfdbinary) -> None:
+    result = build_images(two.context())
+    bills = {built.image.platform: result.sbom_of(built) for built in result.of("serve")}
+    assert len(set(bills.values())) == 2
+    for platform in BOTH:
+        layout = open_layout(two.oci, platform)
+        image = layout.image("serve")
+        assert layout.referrers(image.manifest_digest, SBOM_TYPE) == (bills[platform],)
+        for name, value in two.context().environ.items():
+            monkeypatch.setenv(name, value)
+        command = ["--project", str(two.project), "export", "sbom", "--platform", platform]
+        assert run(command) == 0
+        assert capfdbinary.readouterr().out == bills[platform]
+
+
+def test_explained_for_each_platform(two: World) -> None:
+    build_images(two.context())
+    (two.project / "lib" / "helper.py").write_text("HELP = 2\n")
+    result = build_images(two.context(), explained=True)
+    found = {(item.kind, item.platform): item for item in result.explanations}
+    assert list(found) == [(kind, platform) for kind in ("train", "serve") for platform in BOTH]
+    for (kind, _), item in found.items():
+        assert not item.first
+        changed = [x.layer.kind for x in item.layers if x.changes]
+        assert changed == (["code"] if kind == "serve" else [])

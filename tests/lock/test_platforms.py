@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from packaging.pylock import Pylock
+from support.lock_platforms import AMD, ARM, BOTH, one, project
 from support.lock_project import LockProject
 from support.locks import BASE, deb, package
 
+from mllock.core.digest import sha256_of
 from mllock.errors import InputError, IntegrityError, LockError, ResolutionError
-from mllock.lock.format import dump_lock, parse_lock, seal
+from mllock.lock.format import dump_lock, parse_lock
 from mllock.lock.platforms import (
-    marker_of,
     markers,
     merge_python,
     merge_system,
@@ -23,31 +24,12 @@ from mllock.lock.platforms import (
 )
 from mllock.lock.ports import SystemResolution, Upgrade
 from mllock.lock.target import Target
-from mllock.lock.types import Lock, Wheel
+from mllock.lock.types import Base, BaseLayer, BasePlatform, Wheel
 from mllock.workflows.lock import check_lock
 
-AMD, ARM = "linux/amd64", "linux/arm64"
-BOTH = (AMD, ARM)
+__all__ = ["project"]
+
 GOLDEN = Path(__file__).parent / "goldens" / "v1-platforms.lock"
-TAGS = {AMD: "cp311-cp311-manylinux_2_28_x86_64", ARM: "cp311-cp311-manylinux_2_28_aarch64"}
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> LockProject:
-    """Alpha has a wheel for each platform, beta one for both."""
-    project = LockProject(tmp_path)
-    text = (project.folder / "mlproject.toml").read_text()
-    lines = [line for line in text.splitlines() if not line.startswith("platforms")]
-    at = lines.index('python = "3.11"')
-    lines[at + 1 : at + 1] = [f'platforms = ["{ARM}", "{AMD}"]', 'resolver = "uv"']
-    project.write("\n".join(lines) + "\n")
-    project.python.name = "uv"
-    project.python.tags = {(platform, "alpha"): tag for platform, tag in TAGS.items()}
-    return project
-
-
-def one(project: LockProject, platform: str) -> None:
-    project.change(f'platforms = ["{ARM}", "{AMD}"]', f'platforms = ["{platform}"]')
 
 
 def test_what_a_lock_for_two_looks_like(project: LockProject, golden) -> None:
@@ -233,95 +215,6 @@ def test_one_wheel_with_two_contents() -> None:
     )
 
 
-# What a careful forger could write.
-
-
-@pytest.fixture
-def lock(project: LockProject) -> Lock:
-    return project.lock().lock
-
-
-def refusal(lock: Lock) -> str:
-    with pytest.raises(LockError) as caught:
-        parse_lock(dump_lock(seal(lock)), "mlproject.lock")
-    return str(caught.value).removeprefix("mlproject.lock: ")
-
-
-def with_packages(lock: Lock, *packages) -> Lock:
-    return replace(lock, python=replace(lock.python, packages=packages))
-
-
-def test_a_marker_of_none_or_all_of_them(lock: Lock) -> None:
-    alpha, beta = lock.python.packages
-    for marker in ("sys_platform == 'linux'", marker_of(BOTH), "platform_machine == 'riscv64'"):
-        assert refusal(with_packages(lock, alpha, replace(beta, marker=marker))) == (
-            "python.packages[1].marker: not a marker of some of the platforms, and not of all\n"
-            "expected: \"platform_machine == 'aarch64'\" or \"platform_machine == 'x86_64'\"\n"
-            f"found: {marker}"
-        )
-
-
-def test_a_marker_in_a_lock_for_one(project: LockProject) -> None:
-    one(project, AMD)
-    lock = project.lock().lock
-    alpha, beta = lock.python.packages
-    said = refusal(with_packages(lock, alpha, replace(beta, marker=marker_of((AMD,)))))
-    assert said == (
-        "python.packages[1].marker: not a marker of some of the platforms, and not of all\n"
-        "expected: none\nfound: platform_machine == 'x86_64'"
-    )
-
-
-def test_a_wheel_for_nobody_and_a_wheel_too_few(lock: Lock) -> None:
-    alpha, beta = lock.python.packages
-    windows = package("alpha", tag="cp311-cp311-win_amd64").wheels[0]
-    wheels = tuple(sorted((*alpha.wheels, windows), key=lambda wheel: wheel.name))
-    assert refusal(with_packages(lock, replace(alpha, wheels=wheels), beta)) == (
-        "python.packages: the wheel alpha-1.0-cp311-cp311-win_amd64.whl is for no platform of "
-        "this lock"
-    )
-    assert refusal(with_packages(lock, replace(alpha, wheels=alpha.wheels[:1]), beta)) == (
-        "python.packages: no wheel of alpha is for linux/amd64"
-    )
-
-
-def test_one_package_twice_for_one_platform(lock: Lock) -> None:
-    alpha, beta = lock.python.packages
-    again = package("beta", "2.0")
-    assert refusal(with_packages(lock, alpha, beta, again)) == (
-        "python.packages: 'beta' is there twice for linux/amd64"
-    )
-    # `seal` sorts; only a forger writes this.
-    swapped = dump_lock(with_packages(lock, beta, alpha))
-    with pytest.raises(LockError):
-        parse_lock(swapped, "mlproject.lock")
-
-
-def test_debs_of_no_platform_and_twice(lock: Lock) -> None:
-    def with_debs(*more) -> Lock:
-        return replace(lock, system=(*lock.system, *more))
-
-    at = next(i for i, item in enumerate(seal(with_debs()).system) if item.name == "libc6")
-    assert refusal(with_debs(deb("zlib1g", architecture="riscv64"))) == (
-        f"system[{len(lock.system)}].architecture: an architecture that is of no platform of this "
-        "lock\nexpected: all or amd64 or arm64\nfound: riscv64"
-    )
-    assert refusal(with_debs(deb("libc6", "9", architecture="arm64"))) == (
-        "system: 'libc6' is there twice for linux/arm64"
-    )
-    for wrong in (BOTH, ("linux/riscv64",)):
-        zone = replace(deb("aaa", architecture="all"), platforms=wrong)
-        assert refusal(with_debs(zone)) == (
-            "system[0].platforms: only for a package of architecture all that not all platforms "
-            f"have\nfound: {', '.join(wrong)}"
-        )
-    libc = replace(lock.system[at], platforms=(AMD,))
-    others = tuple(item for i, item in enumerate(lock.system) if i != at)
-    assert "only for a package of architecture all" in refusal(
-        replace(lock, system=(*others, libc))
-    )
-
-
 # Which wheel an installer takes.
 
 
@@ -369,3 +262,43 @@ def test_a_lock_for_two_stays_readable() -> None:
     damaged = GOLDEN.read_bytes().replace(b'ecture = "arm64"', b'ecture = "all"', 1)
     with pytest.raises(LockError):
         parse_lock(damaged, GOLDEN.name)
+
+
+def test_base_images_of_two_platforms_are_one_base() -> None:
+    def base(platform: str, **changes) -> SystemResolution:
+        pin = BasePlatform(
+            platform=platform,
+            manifest=sha256_of(platform.encode()),
+            config=sha256_of(b"config"),
+            config_size=2,
+            glibc="2.36",
+            layers=(
+                BaseLayer(
+                    digest=sha256_of(b"layer"),
+                    diff_id=sha256_of(b"tar"),
+                    size=5,
+                    type="application/vnd.oci.image.layer.v1.tar+gzip",
+                ),
+            ),
+            variables={},
+        )
+        facts = {
+            "kind": "image",
+            "reference": "registry.example.org/python:3.11",
+            "python": "3.11.9",
+            "interpreter": "/usr/local/bin/python3.11",
+            "platforms": (pin,),
+        }
+        return SystemResolution(base=Base(**facts | changes), packages=())
+
+    merged = merge_system({ARM: base(ARM), AMD: base(AMD)}).base
+    assert [item.platform for item in merged.platforms] == list(BOTH)
+    assert merged.on(ARM) == base(ARM).base.on(ARM)
+    with pytest.raises(ResolutionError) as caught:
+        merge_system({AMD: base(AMD), ARM: base(ARM, interpreter="/usr/bin/python3.11")})
+    assert str(caught.value) == (
+        "the base is another one on another platform\n"
+        "expected: /usr/local/bin/python3.11, as on linux/amd64\n"
+        "found: /usr/bin/python3.11 on linux/arm64\n"
+        "hint: name a base that has its Python in one place on all platforms"
+    )

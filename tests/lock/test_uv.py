@@ -116,6 +116,20 @@ def test_the_best_version_of_all_indexes_and_folders(uv_bench: Bench, tmp_path: 
     assert uv_bench.versions("alpha") == {"alpha": "2.0"}
 
 
+def test_settings_that_pip_cannot_read_are_not_passed_over(uv_bench: Bench, tmp_path: Path) -> None:
+    """Without them, uv would ask the public index for what a private one should answer."""
+    uv_bench.index.add("alpha", "1.0")
+    uv_bench.environ["PIP_CONFIG_FILE"] = str(tmp_path / "pip.conf")
+    (tmp_path / "pip.conf").write_text("[global\nindex-url = http://127.0.0.1:9/simple\n")
+    message = uv_bench.refusal(ResolutionError, "alpha").splitlines()
+    assert message[0] == "pip cannot read its settings, which say where packages come from"
+    assert message[1].startswith("found: ")
+    assert message[2] == (
+        "hint: mend pip.conf, or the variable that is named; see: pip config debug"
+    )
+    assert uv_bench.index.requests == []
+
+
 def test_its_cache_is_where_it_was_told(uv_bench: Bench) -> None:
     uv_bench.index.add("alpha", "1.0")
     uv_bench.resolve("alpha")
@@ -150,6 +164,7 @@ def test_the_c_library_is_never_newer_than_the_bases(glibc: int, expected: int) 
 
 def test_settings_as_pip_weighs_them() -> None:
     text = """\
+:env:.extra-index-url=''
 :env:.timeout='2.5'
 download.find-links='/a /b'
 global.extra-index-url='file:///x\\nfile:///y'

@@ -68,13 +68,15 @@ class FakeSystem:
         self.requests: list[SystemRequest] = []
         self.base = BASE
         self.libc = "2.36-9+deb12u14"
+        # Packages for every architecture: of all platforms, and of one more.
+        self.shared: tuple[str, ...] = ()
         self.more: dict[str, tuple[str, ...]] = {}
 
     def resolve(self, request: SystemRequest) -> SystemResolution:
         self.requests.append(request)
         machine = KNOWN[request.platform].debian
         debs = [
-            deb("base-files", architecture="all"),
+            *(deb(name, architecture="all") for name in self.shared),
             deb("libc6", self.libc, architecture=machine),
             *(deb(name, layer="system", architecture=machine) for name in request.packages),
         ]
