@@ -20,8 +20,9 @@ from mllock.image.read import LayerContents, Member, merge, read_layer
 from mllock.image.tree import Node, Stored
 from mllock.store.other_json import OCI_TYPE, packing_of
 
-__all__ = ["BaseTree", "LayerBlob", "open_tree"]
+__all__ = ["LAYER", "BaseTree", "LayerBlob", "open_tree"]
 
+LAYER = "layer "
 _CHUNK = 1024 * 1024
 _MAX_LINKS = 40  # what Linux follows
 
@@ -36,7 +37,7 @@ class LayerBlob:
 
     @property
     def name(self) -> str:
-        return f"layer {self.digest}"
+        return f"{LAYER}{self.digest}"
 
 
 class BaseTree:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,19 @@ def test_foreign_layers(server: SmallRegistry, tmp_path: Path, change: dict[str,
         f"{base.digest}: layers[1]: a foreign layer, to be fetched from elsewhere than the "
         "registry\nhint: take a base whose layers may be distributed"
     )
+
+
+def test_a_hostile_layer_is_named_with_its_base(tmp_path: Path) -> None:
+    null = tarfile.TarInfo()
+    null.type = tarfile.CHRTYPE
+    base = BaseImage(layers=[python_layer(), {"dev/null": null}])
+    project = BaseProject(tmp_path, "oci:py")
+    base.to_layout(project.folder / "py")
+    assert project.refused() == (
+        f"oci:py: layer {base.manifest['layers'][1]['digest']}: 'dev/null' is a device: not a "
+        "file, folder or link\nhint: take another base, or make this one without it"
+    )
+    assert project.error.exit_code == 2
 
 
 def test_an_artifact_is_no_base(server: SmallRegistry, tmp_path: Path) -> None:
