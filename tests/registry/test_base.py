@@ -15,6 +15,7 @@ from support.lock_project import SPEC, LockProject
 from support.registry import PASSWORD, USER, RealRegistry
 from support.small_registry import Request, SmallRegistry
 
+from mllock.core.platform import host_platform
 from mllock.errors import IntegrityError, MllockError, SurroundingsError
 from mllock.image.base_resolve import ImageBaseResolver
 from mllock.lock.format import read_lock
@@ -156,6 +157,37 @@ def test_the_image_for_the_platform_is_taken(tmp_path: Path) -> None:
     base = image()
     arm.to_layout(project.folder / "py", base)
     assert project.base_lock().base.platforms[0].manifest == base.digest
+
+
+def both(project: BaseProject) -> None:
+    two = 'resolver = "uv"\nplatforms = ["linux/amd64", "linux/arm64"]'
+    project.change(f'platforms = ["{host_platform()}"]', two)
+
+
+def test_an_image_for_each_platform(server: SmallRegistry, tmp_path: Path) -> None:
+    amd = image()
+    arm = BaseImage(layers=[python_layer(machine=183)], platform="linux/arm64", packing="zstd")
+    amd.to_registry(server, "py", "3.11", arm)
+    project = BaseProject(tmp_path, f"{server.host}/py:3.11")
+    both(project)
+    found = project.base_lock().base
+    assert [(pin.platform, pin.manifest) for pin in found.platforms] == [
+        ("linux/amd64", amd.digest),
+        ("linux/arm64", arm.digest),
+    ]
+    assert found.on("linux/arm64") == found.platforms[1]
+
+
+def test_platforms_with_different_pythons(server: SmallRegistry, tmp_path: Path) -> None:
+    arm = BaseImage(layers=[python_layer("3.11.8", machine=183)], platform="linux/arm64")
+    image().to_registry(server, "py", "3.11", arm)
+    project = BaseProject(tmp_path, f"{server.host}/py:3.11")
+    both(project)
+    assert project.refused() == (
+        "the base has another Python on another platform\n"
+        "expected: 3.11.9, as on linux/amd64\nfound: 3.11.8 on linux/arm64\n"
+        "hint: wait until the archive has built both, or lock one platform"
+    )
 
 
 def test_an_index_without_the_platform(server: SmallRegistry, tmp_path: Path) -> None:
