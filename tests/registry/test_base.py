@@ -178,6 +178,21 @@ def test_an_image_for_each_platform(server: SmallRegistry, tmp_path: Path) -> No
     assert found.on("linux/arm64") == found.platforms[1]
 
 
+def test_another_platform_is_of_the_same_moment(server: SmallRegistry, tmp_path: Path) -> None:
+    image("3.11.8").to_registry(server, "py", "3.11")
+    project = BaseProject(tmp_path, f"{server.host}/py:3.11")
+    project.base_lock()
+    arm = BaseImage(layers=[python_layer(machine=183)], platform="linux/arm64")
+    image().to_registry(server, "py", "3.11", arm)
+    both(project)
+    found = project.base_lock().base
+    assert [pin.manifest for pin in found.platforms] == [image().digest, arm.digest]
+    # One of the two is enough again: the pin of that one stays.
+    image("3.11.10").to_registry(server, "py", "3.11")
+    project.change('platforms = ["linux/amd64", "linux/arm64"]', 'platforms = ["linux/amd64"]')
+    assert [pin.manifest for pin in project.base_lock().base.platforms] == [image().digest]
+
+
 def test_platforms_with_different_pythons(server: SmallRegistry, tmp_path: Path) -> None:
     arm = BaseImage(layers=[python_layer("3.11.8", machine=183)], platform="linux/arm64")
     image().to_registry(server, "py", "3.11", arm)
