@@ -13,10 +13,10 @@ from pathlib import Path
 
 from mllock.core.digest import Digest
 from mllock.core.ports import Fetcher, Reporter
-from mllock.errors import MllockError, ResolutionError
+from mllock.errors import ArchiveError, MllockError, ResolutionError
 from mllock.image.base_python import Interpreter, find_glibc, find_pythons
 from mllock.image.base_system import installed_in, suite_in
-from mllock.image.base_tree import BaseTree, LayerBlob, open_tree
+from mllock.image.base_tree import LAYER, BaseTree, LayerBlob, open_tree
 from mllock.lock.debian import DebianResolver
 from mllock.lock.debian.suites import SUITES
 from mllock.lock.ports import SystemRequest, SystemResolution
@@ -56,6 +56,9 @@ class ImageBaseResolver:
             if error.file == request.base:
                 error.file, error.key = "mlproject.toml", "environment.base"
                 error.found = error.found or f'"{request.base}"'
+            elif isinstance(error, ArchiveError) and (error.file or "").startswith(LAYER):
+                error.file = f"{request.base}: {error.file}"
+                error.hint = error.hint or "take another base, or make this one without it"
             raise
 
     def _resolve(self, request: SystemRequest) -> SystemResolution:

@@ -1,8 +1,8 @@
 """The merged tree of a base image: what is where, and the bytes of chosen files.
 
 A base's layers lie in the cache as they came; `open_tree` reads each once, its diff_id computed,
-and merges them as engines do (`mllock.image.read`). Contents are not kept: `read` and `extract` go
-through the layers that hold what is asked for once more. Nothing of the base is executed.
+and merges them as engines do (`mllock.image.read`). Contents are not kept: `read` goes through
+the layers that hold what is asked for once more. Nothing of the base is executed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from mllock.image.read import LayerContents, Member, merge, read_layer
 from mllock.image.tree import Node, Stored
 from mllock.store.other_json import OCI_TYPE, packing_of
 
-__all__ = ["BaseTree", "LayerBlob", "open_tree"]
+__all__ = ["LAYER", "BaseTree", "LayerBlob", "open_tree"]
 
+LAYER = "layer "
 _CHUNK = 1024 * 1024
 _MAX_LINKS = 40  # what Linux follows
 
@@ -36,7 +37,7 @@ class LayerBlob:
 
     @property
     def name(self) -> str:
-        return f"layer {self.digest}"
+        return f"{LAYER}{self.digest}"
 
 
 class BaseTree:
@@ -125,25 +126,6 @@ class BaseTree:
             )
             for path, member in self.members.items()
         }
-
-    def extract(self, paths: Collection[str], folder: Path) -> None:
-        """Write chosen files, folders and links below `folder`, which is empty and ours.
-
-        Links are written as they are: whoever runs something of it follows them at his own risk.
-        """
-        chosen = sorted(path for path in paths if path in self.members)
-        for path in chosen:
-            place = folder / path
-            # Parents are real folders in the merged tree, never links: `merge` has refused those.
-            place.parent.mkdir(parents=True, exist_ok=True)
-            member = self.members[path]
-            if member.kind == "folder":
-                place.mkdir(exist_ok=True)
-            elif member.kind == "symlink":
-                place.symlink_to(member.target or "")
-        for path, data in self.read(chosen).items():
-            (folder / path).write_bytes(data)
-            (folder / path).chmod(0o755 if self.members[path].mode & 0o111 else 0o644)
 
     def _layer(self, number: int, names: Collection[str]) -> LayerContents:
         layer = self._layers[number]

@@ -70,7 +70,7 @@ def build_environment(
 def _below_python(
     lock: Lock, packages: Packages, cache: Cache, reporter: Reporter
 ) -> tuple[Layer, ...]:
-    # The first platform, and in this version the only one.
+    # A lock is narrowed to one platform before it is built from.
     image = lock.base.on(lock.inputs.environment["platforms"][0])
     if image is None:
         return _system_layers(lock, packages, cache, reporter)

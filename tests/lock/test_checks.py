@@ -13,8 +13,15 @@ from support.wheels import make_wheel
 from mllock.errors import ArchiveError, LockError, ResolutionError
 from mllock.lock.closure import WheelMetadata, closure, read_metadata
 from mllock.lock.format import content_digest, dump_lock, parse_lock
-from mllock.lock.target import Target, glibc_of
-from mllock.lock.types import LayerGroup, Lock
+from mllock.lock.target import Target, glibc_of, target_of
+from mllock.lock.types import (
+    Base,
+    BaseLayer,
+    BasePlatform,
+    DebianPackage,
+    LayerGroup,
+    Lock,
+)
 
 LOCK = make_lock()
 TARGET = Target(python="3.11.2", platform="linux/amd64", glibc=(2, 36))
@@ -132,3 +139,98 @@ def test_a_closure_says_what_is_missing_and_survives_circles() -> None:
     found = closure(['alpha; python_version < "4"'], wheels, TARGET)
     assert found.needed == {"alpha", "gamma"}
     assert found.missing == ("beta>=2", "delta")
+
+
+LAYER = BaseLayer(digest="sha256:" + "3" * 64, diff_id="sha256:" + "4" * 64, size=1, type="x")
+PLATFORM = BasePlatform(
+    platform="linux/amd64",
+    manifest="sha256:" + "5" * 64,
+    config="sha256:" + "6" * 64,
+    config_size=2,
+    glibc="2.36",
+    layers=(LAYER,),
+    variables={"PATH": "/bin", "B": "é", "A": ""},
+)
+IMAGE = Base(
+    kind="image",
+    reference="registry.example.org/py:1",
+    python="3.11.9",
+    interpreter="/usr/local/bin/python3.11",
+    platforms=(PLATFORM,),
+)
+ABOVE = replace(IMAGE, suite="bookworm", indexes=BASE.indexes)
+
+
+def test_a_base_that_is_an_image_is_written_and_read() -> None:
+    for base, system in ((IMAGE, ()), (ABOVE, (deb("libgomp1", layer="system"),)), (ABOVE, ())):
+        lock = make_lock(base=base, system=system)
+        assert parse_lock(dump_lock(lock), "mlproject.lock") == lock
+    text = dump_lock(make_lock(base=IMAGE, system=())).decode()
+    at = text.index("[base]")
+    assert text[at : text.index("[python]")] == (
+        '[base]\nkind = "image"\nreference = "registry.example.org/py:1"\npython = "3.11.9"\n'
+        'interpreter = "/usr/local/bin/python3.11"\n\n'
+        '[[base.platforms]]\nplatform = "linux/amd64"\n'
+        f'manifest = "sha256:{"5" * 64}"\nconfig = "sha256:{"6" * 64}"\nconfig-size = 2\n'
+        'glibc = "2.36"\nlayers = [\n'
+        f'  {{ digest = "sha256:{"3" * 64}", diff-id = "sha256:{"4" * 64}", size = 1, '
+        'type = "x" },\n]\n\n'
+        '[base.platforms.variables]\nA = ""\nB = "é"\nPATH = "/bin"\n\n'
+    )
+
+
+def test_wheels_are_for_the_c_library_of_the_image() -> None:
+    lock = make_lock(base=replace(IMAGE, platforms=(replace(PLATFORM, glibc="2.41"),)), system=())
+    assert target_of(lock) == Target(python="3.11.9", platform="linux/amd64", glibc=(2, 41))
+
+
+@pytest.mark.parametrize(
+    ("base", "system", "message"),
+    [
+        (replace(BASE, suite=None), None, "base.suite: missing key"),
+        (replace(BASE, indexes=()), None, "base.indexes: missing key"),
+        (
+            replace(BASE, reference="x"),
+            None,
+            "base.reference: no key of a base of kind debian",
+        ),
+        (
+            replace(BASE, platforms=(PLATFORM,)),
+            None,
+            "base.platforms: no key of a base of kind debian",
+        ),
+        (replace(IMAGE, reference=None), (), "base.reference: missing key"),
+        (replace(IMAGE, platforms=()), (), "base.platforms: missing key"),
+        (
+            replace(IMAGE, suite="bookworm"),
+            (),
+            "base.suite: suite, indexes and Debian packages belong together",
+        ),
+        (
+            IMAGE,
+            (deb("libgomp1", layer="system"),),
+            "base.suite: suite, indexes and Debian packages belong together",
+        ),
+        (ABOVE, (deb("libc6"),), "system[0].layer: a package of a base that is an image"),
+        (
+            replace(IMAGE, platforms=(replace(PLATFORM, platform="linux/arm64"),)),
+            (),
+            "base.platforms: not one entry for each platform, sorted\n"
+            "expected: linux/amd64\nfound: linux/arm64",
+        ),
+        (
+            replace(IMAGE, platforms=(PLATFORM, PLATFORM)),
+            (),
+            "base.platforms: not one entry for each platform, sorted\n"
+            "expected: linux/amd64\nfound: linux/amd64, linux/amd64",
+        ),
+    ],
+)
+def test_each_kind_of_base_has_its_own_keys(
+    base: Base, system: tuple[DebianPackage, ...] | None, message: str
+) -> None:
+    lock = replace(LOCK, base=base, system=LOCK.system if system is None else system)
+    lock = replace(lock, content_digest=content_digest(lock))
+    with pytest.raises(LockError) as caught:
+        parse_lock(dump_lock(lock), "mlproject.lock")
+    assert str(caught.value) == f"mlproject.lock: {message}"

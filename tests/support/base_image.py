@@ -77,13 +77,15 @@ def status(**packages: str) -> bytes:
     ).encode()
 
 
-def python_layer(version: str = "3.11.9", prefix: str = "usr/local") -> dict[str, Any]:
+def python_layer(
+    version: str = "3.11.9", prefix: str = "usr/local", machine: int = 62
+) -> dict[str, Any]:
     minor = ".".join(version.split(".")[:2])
     return {
         "bin": link("usr/bin"),
         "lib": link("usr/lib"),
-        "usr/lib/x86_64-linux-gnu/libc.so.6": libc(),
-        f"{prefix}/bin/python{minor}": binary(version),
+        f"usr/lib/{'x86_64' if machine == 62 else 'aarch64'}-linux-gnu/libc.so.6": libc(),
+        f"{prefix}/bin/python{minor}": binary(version, machine),
         f"{prefix}/bin/python3": link(f"python{minor}"),
         f"{prefix}/bin/python": link("python3"),
     }
