@@ -57,13 +57,13 @@ def build_environment(
     Raises LockError, ArchiveError, SurroundingsError, and what `packages` raises.
     """
     below = _below_python(lock, packages, cache, reporter)
-    python = _python_layers(lock, packages, cache, reporter)
+    groups, python = _python_layers(lock, packages, cache, reporter)
     if not lock.inputs.environment.get("bytecode"):
         return (*below, *python)
     from mllock.image.bytecode_layers import bytecode_layers
 
     with layer_pool() as pool:
-        bytecode = bytecode_layers(lock, below, packages.wheels, cache, reporter, pool)
+        bytecode = bytecode_layers(lock, below, groups, packages.wheels, cache, reporter, pool)
     return (*below, *python, *bytecode)
 
 
@@ -118,7 +118,7 @@ def _system_layers(
 
 def _python_layers(
     lock: Lock, packages: Packages, cache: Cache, reporter: Reporter
-) -> tuple[Layer, ...]:
+) -> tuple[tuple[PythonGroup, ...], tuple[Layer, ...]]:
     groups = python_groups(lock)
     rules = overlaps_of(lock)
     # Layers that other projects made may be there, and not go together.
@@ -152,7 +152,7 @@ def _python_layers(
         )
         for position, layer in zip(missing, made, strict=True):
             found[position] = layer
-    return tuple(layer for layer in found if layer is not None)
+    return groups, tuple(layer for layer in found if layer is not None)
 
 
 def _left_out(value: Mapping[str, Any] | None) -> LeftOut | None:

@@ -8,7 +8,7 @@ compiled when, and kept, is `mllock.image.bytecode_layers`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,9 +45,11 @@ class Unit:
                 yield Source(path=f"/{node.path}", data=b"".join(sources.read(node)))
 
 
-def wheel_unit(wheel: Path, name: str, prefix: Prefix) -> Unit:
-    """The sources of a wheel whose file name is `name`. Raises ArchiveError."""
-    nodes = wheel_nodes(wheel, name, prefix)
+def wheel_unit(wheel: Path, name: str, prefix: Prefix, *, left_out: Collection[str] = ()) -> Unit:
+    """The sources of a wheel whose file name is `name`, less those whose paths another wheel has
+    (`left_out`): their bytecode would be imported in the place of the other's. Raises
+    ArchiveError."""
+    nodes = wheel_nodes(wheel, name, prefix, left_out=left_out)
     site = f"{prefix.site}/"
     for node in nodes:
         if node.path.startswith(site) and node.path.endswith("/__pycache__"):

@@ -18,13 +18,14 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from mllock.core import canonical
 from mllock.core.ports import Reporter
 from mllock.errors import IntegrityError
 from mllock.image.bytecode import Unit, bytecode_nodes, library_unit, wheel_unit
 from mllock.image.compiling import Compiled, compiled
 from mllock.image.interpreter import Interpreter, Tree, read_interpreter
 from mllock.image.layers import find_layer, keep_layer, make_layer, recall, remember
-from mllock.image.python import python_groups
+from mllock.image.python import PythonGroup
 from mllock.image.read import LayerContents, Member, merge, read_layer
 from mllock.image.resolve import with_parents
 from mllock.image.tree import Node, Stored
@@ -32,6 +33,7 @@ from mllock.image.types import Layer
 from mllock.image.wheel import Prefix
 from mllock.lock.types import Lock, PythonPackage
 from mllock.store.cache import Cache
+from mllock.store.other_json import packing_of
 
 __all__ = ["bytecode_layers", "layer_tree"]
 
@@ -54,6 +56,7 @@ class _Part:
 
     key: _Key
     package: PythonPackage | None
+    left_out: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,20 +97,22 @@ def layer_tree(cache: Cache, layers: Sequence[Layer]) -> Tree:
 def bytecode_layers(
     lock: Lock,
     below: Sequence[Layer],
+    groups: Sequence[PythonGroup],
     wheels: Wheels,
     cache: Cache,
     reporter: Reporter,
     pool: Executor,
 ) -> tuple[Layer, ...]:
-    """The bytecode layers of `lock` above base and system layers `below`, bottom up.
+    """The bytecode layers of `lock`, bottom up. `below` are its base and system layers, `groups`
+    its Python layers, each with what it leaves out.
 
     Raises ArchiveError, SurroundingsError (the interpreter cannot run here), and what `wheels`
     raises.
     """
     maker = _Maker(lock, layer_tree(cache, below), below, cache)
-    groups = maker.groups()
-    found = {group.title: _find(cache, group.key, group.title) for group in groups}
-    missing = [group for group in groups if found[group.title] is None]
+    wanted = maker.groups(groups)
+    found = {group.title: _find(cache, group.key, group.title) for group in wanted}
+    missing = [group for group in wanted if found[group.title] is None]
     if missing:
         made = maker.make(missing, wheels, reporter, pool)
         _count(made, reporter)
@@ -135,21 +140,25 @@ class _Maker:
             self._interpreter = read_interpreter(self._tree, base.interpreter, self._minor)
         return self._interpreter
 
-    def groups(self) -> tuple[_Group, ...]:
-        identity = self._identity()
-        library = {"library": LIBRARY, "interpreter": identity}
-        groups = [
-            _Group(title=LIBRARY, key=library, parts=(_Part(key=library, package=None),)),
-        ]
-        for group in python_groups(self._lock):
-            common = {"prefix": group.prefix.root, "interpreter": identity}
-            parts = tuple(
-                _Part(key={"wheels": [digest], **common}, package=package)
-                for digest, package in zip(group.digests, group.packages, strict=True)
-            )
+    def groups(self, python: Sequence[PythonGroup]) -> tuple[_Group, ...]:
+        common = {"prefix": self._prefix.root, "interpreter": self._identity()}
+        library = {"library": LIBRARY, **common}
+        groups = [_Group(title=LIBRARY, key=library, parts=(_Part(key=library, package=None),))]
+        for group in python:
+            parts = []
+            for package in group.packages:
+                left_out = tuple(group.left_out.get(package.name, ()))
+                wheel: dict[str, Any] = {"wheel": package.wheels[0].hashes["sha256"]}
+                if left_out:
+                    wheel["left-out"] = canonical.digest_of(list(left_out))
+                key = {"wheels": [wheel], **common}
+                parts.append(_Part(key=key, package=package, left_out=frozenset(left_out)))
             if parts:
-                key = {"wheels": list(group.digests), **common}
-                groups.append(_Group(title=group.title, key=key, parts=parts))
+                key = {
+                    "wheels": [wheel for part in parts for wheel in part.key["wheels"]],
+                    **common,
+                }
+                groups.append(_Group(title=group.title, key=key, parts=tuple(parts)))
         return tuple(groups)
 
     def _identity(self) -> str:
@@ -204,7 +213,7 @@ class _Maker:
         if part.package is None:
             return library_unit(self.interpreter(), self._minor)
         wheel = part.package.wheels[0].name
-        return wheel_unit(files[wheel], wheel, self._prefix)
+        return wheel_unit(files[wheel], wheel, self._prefix, left_out=part.left_out)
 
     @contextlib.contextmanager
     def _compiled(self, units: Sequence[Unit], reporter: Reporter) -> Iterator[Iterator[Compiled]]:
@@ -305,7 +314,14 @@ def _contents(cache: Cache, layer: Layer, kept: Callable[[str], bool]) -> LayerC
             "a layer is not in the cache any more", file=layer.digest, hint="run the command again"
         )
     with open(path, "rb") as file:
-        contents = read_layer(iter(partial(file.read, _CHUNK), b""), layer.digest, kept=kept)
+        contents = read_layer(
+            iter(partial(file.read, _CHUNK), b""),
+            layer.title or layer.digest,
+            kept=kept,
+            packing=packing_of(layer.media_type),
+            # A base may be an image that any tool has written.
+            other=layer.kind == "base",
+        )
     if contents.diff_id != layer.diff_id:
         raise IntegrityError(
             "a layer of the cache is not what its entry says",
