@@ -12,6 +12,11 @@ from collections.abc import Iterator, Sequence
 
 from mllock.attest.image_statement import ImageStatement
 from mllock.check.bases import base_diff_ids
+from mllock.check.claims_platform import (
+    listed_wrongly,
+    trained_on_another,
+    wanted_document,
+)
 from mllock.check.compare import compare_json, compare_trees, manifest_of, tree_below
 from mllock.check.document import Document, document_of
 from mllock.check.evidence import Evidence, ImageFacts, Problem
@@ -102,7 +107,7 @@ def environment(evidence: Evidence, record: Record) -> Finding:
     stopped = unreadable("environment", evidence, image, ("environment",))
     if stopped is not None:
         return stopped
-    document = document_of(record)
+    document, foreign = wanted_document(record, evidence.statement)
     if document is None:
         return refuted("environment", "the record's environment is of no form that is known")
     differences = [
@@ -110,16 +115,20 @@ def environment(evidence: Evidence, record: Record) -> Finding:
         *_environment_settings(document, image),
         *_removed(document, image, base_diff_ids(evidence.locks, record, image.config)),
         *_written_over(document, image),
-        *statement_of_another(evidence, record),
+        *(() if foreign else statement_of_another(evidence, record)),
+        *listed_wrongly(image.listed_as, document),
     ]
     if differences:
         return refuted(
             "environment",
-            "not the environment that the record names",
+            f"not the environment that the {'image statement' if foreign else 'record'} names",
             differences,
             source=_SOURCE,
         )
     layers = len(document.diff_ids)
+    if foreign:
+        said = count(layers, "layer")
+        return trained_on_another(record, evidence.statement, said, _SOURCE)
     same = f"{count(layers, 'layer')} are the environment {record.environment}"
     return trained_elsewhere(record, same, _SOURCE) or proven("environment", same, source=_SOURCE)
 

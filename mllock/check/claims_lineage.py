@@ -17,6 +17,7 @@ from mllock.check.types import Difference, Finding
 from mllock.core.digest import Digest, is_digest
 from mllock.image.environment import image_variables
 from mllock.image.read import Member
+from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import Lock
 from mllock.probes.recording import NAME as PROBES
 from mllock.train.record import Material, Record, lock_materials
@@ -176,7 +177,17 @@ def _statement(evidence: Evidence, record: Record) -> Iterator[Difference]:
 
 
 def _materials(lock: Lock, record: Record) -> Iterator[Difference]:
-    base, debs, wheels = lock_materials(lock)
+    """Of a lock for several platforms, what is for the one that it was trained on."""
+    document = document_of(record)
+    platform = None if document is None else f"{document.os}/{document.architecture}"
+    if platform not in platforms_of(lock):
+        yield Difference(
+            path="environment: platform",
+            expected=" or ".join(platforms_of(lock)),
+            found=platform or "nothing",
+        )
+        return
+    base, debs, wheels = lock_materials(narrowed(lock, platform))
     for name, expected, found in (
         ("base", base, record.base),
         ("debs", debs, record.debs),
@@ -185,7 +196,6 @@ def _materials(lock: Lock, record: Record) -> Iterator[Difference]:
         yield from _compare(name, _by_uri(expected), _by_uri(found))
     yield from _compare("data", {k: pin.tree for k, pin in lock.data.items()}, record.data)
     variables = lock.inputs.environment.get("variables")
-    document = document_of(record)
     yield from _compare(
         "environment.variables",
         image_variables(

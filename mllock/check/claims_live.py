@@ -20,8 +20,8 @@ from mllock.check.claims_image import (
     trained_elsewhere,
 )
 from mllock.check.claims_model import model_in
+from mllock.check.claims_platform import trained_on_another, wanted_document
 from mllock.check.compare import compare_trees, tree_below
-from mllock.check.document import document_of
 from mllock.check.evidence import ContainerFacts, Evidence
 from mllock.check.findings import count, proven, refuted, unproven
 from mllock.check.live import Judged, judge, protected
@@ -74,7 +74,7 @@ def code(evidence: Evidence, record: Record) -> Finding:
 def environment(evidence: Evidence, record: Record) -> Finding:
     """All files that are neither code, model nor record are those of the environment's layers."""
     facts = _facts(evidence)
-    document = document_of(record)
+    document, foreign = wanted_document(record, evidence.statement)
     if document is None:
         return refuted("environment", "the record's environment is of no form that is known")
     if not facts.readable:
@@ -91,9 +91,10 @@ def environment(evidence: Evidence, record: Record) -> Finding:
             differences.append(
                 Difference(path=f"layer {number}", expected=digest, found=facts.missing[digest])
             )
-    differences += statement_of_another(evidence, record)
+    if not foreign:
+        differences += statement_of_another(evidence, record)
     if differences:
-        reason = "not the environment that the record names"
+        reason = f"not the environment that the {'image statement' if foreign else 'record'} names"
         return refuted("environment", reason, differences, source=_SOURCE, level="B")
     if gone:
         return unproven(
@@ -102,6 +103,9 @@ def environment(evidence: Evidence, record: Record) -> Finding:
             "the image, and neither cache nor layout have the layer",
             cure='make the layers again with "mllock build"',
         )
+    if foreign:
+        said = f"the files of {count(len(document.diff_ids), 'layer')}"
+        return trained_on_another(record, evidence.statement, said, _SOURCE)
     same = f"the files of {count(len(document.diff_ids), 'layer')} are those of the environment "
     same += record.environment
     elsewhere = trained_elsewhere(record, same, _SOURCE)

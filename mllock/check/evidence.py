@@ -126,7 +126,8 @@ class ImageFacts:
     """An image, read from its bytes. `problem` is set if documents or tree cannot be read: then
     what is not known is empty. `culprits` name files in layers that are not as expected. An engine
     (`store`) keeps layers unpacked: it has no compressed blobs, and a classic one no manifest. What
-    a classic one pushed is `remade`: compressed anew, under a manifest of its own."""
+    a classic one pushed is `remade`: compressed anew, under a manifest of its own.
+    `listed_as` is the platform that its index lists it for, or that was asked for."""
 
     ref: str
     store: Literal["blobs", "engine", "remade"] = "blobs"
@@ -137,6 +138,7 @@ class ImageFacts:
     merged: Mapping[str, Member] = field(default_factory=dict)
     problem: Problem | None = None
     culprits: Mapping[int, tuple[Difference, ...]] = field(default_factory=dict)
+    listed_as: str | None = None
 
     @property
     def readable(self) -> bool:

@@ -113,6 +113,7 @@ def read_image(source: ImageSource, ref: str) -> ImageFacts:
         layers=layers,
         merged=merged,
         problem=problem,
+        listed_as=image.listed_as,
     )
 
 

@@ -20,11 +20,11 @@ from mllock.store.oci_json import Descriptor
 __all__ = ["layout_of"]
 
 
-def layout_of(folder: Path) -> Layout:
+def layout_of(folder: Path, platform: str | None = None) -> Layout:
     """The layout in `folder`; asked for an image, one that cannot be opened says why not. Raises
     InputError if there is none."""
     try:
-        return open_layout(folder)
+        return open_layout(folder, platform)
     except ArchiveError as error:
         if not any(os.path.lexists(folder / name) for name in (MARKER, INDEX, "blobs")):
             raise InputError(

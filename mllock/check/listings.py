@@ -185,8 +185,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def _in_layout(layout: Layout, missing: set[Digest]) -> Iterator[LayerContents]:
-    for ref in layout.refs:
-        image = layout.image(ref)
+    for image in (image for ref in layout.refs for image in layout.images(ref)):
         declared: Iterable[Digest] = image.config_value["rootfs"]["diff_ids"]
         for descriptor, diff_id in zip(image.layers, declared, strict=True):
             if diff_id in missing:

@@ -4,8 +4,9 @@ The tag is resolved once; what comes after is asked for by digest, streamed and 
 registry sends instead of what it should (other bytes, another size, another type) is an
 ArchiveError here, as it is in a layout: the claim whose bytes they are is refuted. What it does not
 send at all is SurroundingsError: nothing was found out. Of an index, the manifest for the platform
-is taken that mllock builds for, as an engine of that platform would. What a classic engine pushed
-has a manifest of Docker's type: config and layers are the same, compressed anew.
+is taken that was asked for, or for this machine's, as an engine of that platform would.
+What a classic engine pushed has a manifest of Docker's type: config and layers are the same,
+compressed anew.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from mllock.core import canonical
 from mllock.core.digest import Digest, is_digest
-from mllock.core.platform import KNOWN
+from mllock.core.platform import KNOWN, image_platform
 from mllock.errors import ArchiveError, InputError, IntegrityError
 from mllock.store.layout_reader import MAX_DOCUMENT, LayoutImage
 from mllock.store.oci_json import (
@@ -29,17 +30,15 @@ from mllock.store.other_json import INDEXES, MANIFESTS, BaseManifest, image_mani
 from mllock.store.registry.client import Document, Registry
 from mllock.store.registry.referrers import find_referrers
 
-__all__ = ["PLATFORM", "RegistryImages"]
-
-PLATFORM = "linux/amd64"
+__all__ = ["RegistryImages"]
 
 
 class RegistryImages:
     """Implements `mllock.check.image.ImageSource` for one repository."""
 
-    def __init__(self, registry: Registry, platform: str = PLATFORM) -> None:
+    def __init__(self, registry: Registry, platform: str | None = None) -> None:
         self._registry = registry
-        self._platform = platform
+        self._platform = platform or image_platform()
         self._image: LayoutImage | None = None
 
     def image(self, ref: str) -> LayoutImage:
@@ -58,9 +57,11 @@ class RegistryImages:
 
     def _resolve(self, ref: str) -> LayoutImage:
         document = self._registry.document(ref, (*MANIFESTS, *INDEXES))
+        listed_as = None
         if document.media_type in INDEXES:
             digest = manifest_for(document, self._platform, str(self._registry.reference))
             document = self._registry.document(digest, MANIFESTS)
+            listed_as = self._platform
         manifest = _manifest(document)
         config = self._registry.read(manifest.config, max_bytes=MAX_DOCUMENT)
         return LayoutImage(
@@ -72,6 +73,7 @@ class RegistryImages:
             config_value=read_config(config, manifest.config.digest, len(manifest.layers)),
             layers=manifest.layers,
             media_type=document.media_type,
+            listed_as=listed_as,
         )
 
     def stream(self, descriptor: Descriptor) -> Iterator[bytes]:
@@ -134,6 +136,7 @@ def manifest_for(index: Document, platform: str, name: str) -> Digest:
             f"no image for {platform} in this index",
             file=name,
             found=", ".join(there[:10]) or "no platforms",
+            hint="name one of these with --platform" if there else None,
         )
     return found[0]
 

@@ -9,6 +9,7 @@ import click
 from mllock.cli.app import App, json_option
 from mllock.cli.explained import explanation_document, explanation_lines, size_text, total_line
 from mllock.core.digest import sha256_of
+from mllock.core.platform import KNOWN
 from mllock.errors import InputError
 
 if TYPE_CHECKING:  # the workflow imports cryptography; --help does not need it
@@ -45,6 +46,12 @@ _KINDS: dict[str, tuple[ImageKind, ...]] = {"train": ("train",), "serve": ("serv
     is_flag=True,
     help="Say of each layer whether it is new, and what changed since the last build.",
 )
+@click.option(
+    "--platform",
+    metavar="PLATFORM",
+    type=click.Choice(tuple(KNOWN)),
+    help="Only for this platform of the lock, e.g. linux/arm64; default: for all of them.",
+)
 @json_option
 @click.pass_obj
 def command(
@@ -55,11 +62,13 @@ def command(
     run_id: str | None,
     mount_from: str | None,
     explain: bool,
+    platform: str | None,
     as_json: bool,
 ) -> None:
     """Make the images for training and serving, bit for bit the same each time.
 
-    Without an argument both are made; the image for serving needs a run of this lock.
+    Without an argument both are made; the image for serving needs a run of this lock. An image for
+    several platforms is an index of one manifest for each.
     """
     if kind == "train" and run_id is not None:
         raise InputError("--run is about the serve image", hint='try "mllock build serve --run ID"')
@@ -72,7 +81,9 @@ def command(
     kinds = _KINDS.get(kind or "", ())
     pushed: tuple[Sent, ...] = ()
     if wanted.registry is None:
-        result = build_images(ctx, kinds, wanted.layout, run_id, explained=explain)
+        result = build_images(
+            ctx, kinds, wanted.layout, run_id, platform=platform, explained=explain
+        )
     else:
         published = build_to_registry(
             ctx,
@@ -81,6 +92,7 @@ def command(
             run_id,
             wanted.mount_from,
             wanted.layout,
+            platform=platform,
             explained=explain,
         )
         result, pushed = published.built, (published.sent(),)
@@ -92,21 +104,41 @@ def command(
 
 
 def _text(result: BuildResult, sent: tuple[Sent, ...]) -> str:
-    environment = result.environment.layers
-    lines = ["environment, the same in each image"]
-    if not result.explanations:
-        lines += [_layer_line(layer) for layer in environment]
-    lines += [f"  {result.environment.digest}"]
-    explained = {item.kind: explanation_lines(item) for item in result.explanations}
-    for built in result.images:
-        run = f", run {built.run}" if built.run else ""
-        lines += ["", f"{built.image.kind}{run}"]
-        own = [_layer_line(layer) for layer in built.image.layers[len(environment) :]]
-        lines += explained.get(built.image.kind, own)
-        lines += [f"  {total_line(built.image.layers)}", f"  {built.image.manifest_digest}"]
-    lines += ["", f"signed by {result.fingerprint}", f"written to oci:{result.output}"]
+    lines = []
+    several = len(result.environments) > 1
+    for platform, environment in result.environments.items():
+        where = f" on {platform}" if several else ""
+        lines += [f"environment{where}, the same in each image"]
+        if not result.explanations:
+            lines += [_layer_line(layer) for layer in environment.layers]
+        lines += [f"  {environment.digest}", ""]
+    explained = {(item.kind, item.platform): item for item in result.explanations}
+    for kind in result.kinds:
+        images = result.of(kind)
+        run = f", run {images[0].run}" if images[0].run else ""
+        lines += [f"{kind}{run}"]
+        for built in images:
+            image = built.image
+            item = explained.get((kind, image.platform))
+            if item is not None:
+                lines += explanation_lines(item)
+            elif built is images[0]:
+                # What is above the environment is the same on every platform.
+                own = image.layers[len(result.environments[image.platform].layers) :]
+                lines += [_layer_line(layer) for layer in own]
+            where = f"  {image.platform}" if several else ""
+            lines += [f"  {total_line(image.layers)}", f"  {image.manifest_digest}{where}"]
+        lines += [""]
+    lines += [f"signed by {result.fingerprint}", f"written to oci:{result.output}"]
     lines += [line for place in sent for line in place.lines]
     return "\n".join(lines)
+
+
+def _environments(result: BuildResult) -> dict[str, Any]:
+    """By platform, and of the one platform under the name that it always had."""
+    digests = {name: built.digest for name, built in result.environments.items()}
+    alone = {"environment": next(iter(digests.values()))} if len(digests) == 1 else {}
+    return {**alone, "environments": digests}
 
 
 def _layer_line(layer: Layer) -> str:
@@ -117,7 +149,7 @@ def _document(result: BuildResult, sent: tuple[Sent, ...]) -> dict[str, Any]:
     return {
         "sent": {place.place: list(place.names) for place in sent},
         "output": f"oci:{result.output}",
-        "environment": result.environment.digest,
+        **_environments(result),
         "signedBy": result.fingerprint,
         **(
             {"explain": [explanation_document(item) for item in result.explanations]}
@@ -132,7 +164,7 @@ def _document(result: BuildResult, sent: tuple[Sent, ...]) -> dict[str, Any]:
                 "config": built.image.config_digest,
                 "environment": built.image.environment,
                 "run": built.run,
-                "sbom": sha256_of(result.sboms[built.image.kind]),
+                "sbom": sha256_of(result.sbom_of(built)),
                 "size": sum(layer.size for layer in built.image.layers),
                 "unpacked": sum(layer.unpacked for layer in built.image.layers),
                 "layers": [

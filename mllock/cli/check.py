@@ -8,6 +8,7 @@ import click
 
 from mllock.check.types import CLAIMS, Claim
 from mllock.cli.app import App, json_option
+from mllock.core.platform import KNOWN
 
 __all__ = ["command"]
 
@@ -56,6 +57,12 @@ Examples:
     help="Ask this endpoint the recorded probes as well: where the target is served.",
 )
 @click.option(
+    "--platform",
+    metavar="PLATFORM",
+    type=click.Choice(tuple(KNOWN)),
+    help="Which image of an index for several platforms; default: that for this machine.",
+)
+@click.option(
     "--allow-unproven",
     "accepted",
     metavar="CLAIM",
@@ -75,6 +82,7 @@ def command(
     stage: str | None,
     releases: Path | None,
     probe: str | None,
+    platform: str | None,
     accepted: tuple[Claim, ...],
     as_json: bool,
 ) -> int:
@@ -100,6 +108,7 @@ def command(
         releases=releases,
         accepted=accepted,
         probe=probe,
+        platform=platform,
     )
     if as_json:
         app.print_json(to_json(report))

@@ -54,6 +54,7 @@ def _since(explanation: Explanation) -> str:
 def explanation_document(explanation: Explanation) -> dict[str, Any]:
     return {
         "kind": explanation.kind,
+        "platform": explanation.platform,
         "first": explanation.first,
         "changes": list(explanation.changes),
         "layers": [

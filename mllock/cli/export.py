@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mllock.cli.app import App, say
+from mllock.core.platform import KNOWN
 from mllock.errors import InputError
 
 if TYPE_CHECKING:  # the workflow imports cryptography; --help does not need it
@@ -43,9 +44,17 @@ output_option = click.option(
     help="The image that it is of.",
 )
 @click.option("--run", "run_id", metavar="ID", help="The run to serve; default: the newest good.")
+@click.option(
+    "--platform",
+    metavar="PLATFORM",
+    type=click.Choice(tuple(KNOWN)),
+    help="Which image of a lock for several platforms; default: that for this machine.",
+)
 @output_option
 @click.pass_obj
-def sbom(app: App, *, kind: str, run_id: str | None, output: Path | None) -> None:
+def sbom(
+    app: App, *, kind: str, run_id: str | None, platform: str | None, output: Path | None
+) -> None:
     """Write an image's bill of materials (CycloneDX 1.6).
 
     For serving it is an ML-BOM as well: it has a card of the model. The same bytes are beside the
@@ -55,7 +64,7 @@ def sbom(app: App, *, kind: str, run_id: str | None, output: Path | None) -> Non
         raise InputError("--run is about the serve image", hint='try "mllock export sbom --run ID"')
     from mllock.workflows.export import export_sbom
 
-    deliver(export_sbom(app.context(), _KINDS[kind], run_id), output)
+    deliver(export_sbom(app.context(), _KINDS[kind], run_id, platform), output)
 
 
 def deliver(data: bytes, output: Path | None) -> None:

@@ -131,6 +131,7 @@ def _as_json(result: LockResult) -> dict[str, Any]:
                 "name": change.name,
                 "old": change.old,
                 "new": change.new,
+                **({} if change.platform is None else {"platform": change.platform}),
             }
             for change in result.changes
         ],

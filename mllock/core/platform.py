@@ -6,7 +6,7 @@ import platform as _platform
 import sys
 from dataclasses import dataclass
 
-__all__ = ["KNOWN", "Platform", "host_platform"]
+__all__ = ["KNOWN", "Platform", "host_platform", "image_platform"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -37,3 +37,10 @@ def host_platform() -> str:
     machine = _platform.machine().lower()
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
     return f"{sys.platform}/{architecture}"
+
+
+def image_platform(host: str | None = None) -> str:
+    """The platform of the images that an engine on this machine (or `host`) runs: on any system
+    those of Linux, of its processor; of a processor that is not in KNOWN "linux/amd64"."""
+    found = f"linux/{(host or host_platform()).partition('/')[2]}"
+    return found if found in KNOWN else "linux/amd64"

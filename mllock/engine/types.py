@@ -52,6 +52,11 @@ class EngineInfo:
     kernel: str = ""
     cpus: int = 0
 
+    @property
+    def platform(self) -> str:
+        """Of the images that it runs, e.g. "linux/amd64"."""
+        return f"{self.os}/{self.architecture}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineImage:

@@ -63,7 +63,7 @@ def build_environment(
     from mllock.image.bytecode_layers import bytecode_layers
 
     with layer_pool() as pool:
-        bytecode = bytecode_layers(lock, below, groups, packages.wheels, cache, reporter, pool)
+        bytecode = bytecode_layers(lock, groups, below, packages.wheels, cache, reporter, pool)
     return (*below, *python, *bytecode)
 
 
@@ -119,6 +119,7 @@ def _system_layers(
 def _python_layers(
     lock: Lock, packages: Packages, cache: Cache, reporter: Reporter
 ) -> tuple[tuple[PythonGroup, ...], tuple[Layer, ...]]:
+    """The groups, less what rules leave out of them, and their layers."""
     groups = python_groups(lock)
     rules = overlaps_of(lock)
     # Layers that other projects made may be there, and not go together.

@@ -45,10 +45,9 @@ class Unit:
                 yield Source(path=f"/{node.path}", data=b"".join(sources.read(node)))
 
 
-def wheel_unit(wheel: Path, name: str, prefix: Prefix, *, left_out: Collection[str] = ()) -> Unit:
-    """The sources of a wheel whose file name is `name`, less those whose paths another wheel has
-    (`left_out`): their bytecode would be imported in the place of the other's. Raises
-    ArchiveError."""
+def wheel_unit(wheel: Path, name: str, prefix: Prefix, left_out: Collection[str] = ()) -> Unit:
+    """The sources of a wheel whose file name is `name`, less `left_out`: at their paths is another
+    wheel's file, which has its own bytecode. Raises ArchiveError."""
     nodes = wheel_nodes(wheel, name, prefix, left_out=left_out)
     site = f"{prefix.site}/"
     for node in nodes:

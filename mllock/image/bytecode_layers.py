@@ -18,7 +18,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from mllock.core import canonical
 from mllock.core.ports import Reporter
 from mllock.errors import IntegrityError
 from mllock.image.bytecode import Unit, bytecode_nodes, library_unit, wheel_unit
@@ -52,11 +51,12 @@ _Key = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Part:
-    """What is compiled and kept as one: a wheel, or (`package` None) the standard library."""
+    """What is compiled and kept as one: a wheel, less the files that another one's took the place
+    of, or (`package` None) the standard library."""
 
     key: _Key
     package: PythonPackage | None
-    left_out: frozenset[str] = frozenset()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,23 +96,23 @@ def layer_tree(cache: Cache, layers: Sequence[Layer]) -> Tree:
 
 def bytecode_layers(
     lock: Lock,
+    python: Sequence[PythonGroup],
     below: Sequence[Layer],
-    groups: Sequence[PythonGroup],
     wheels: Wheels,
     cache: Cache,
     reporter: Reporter,
     pool: Executor,
 ) -> tuple[Layer, ...]:
-    """The bytecode layers of `lock`, bottom up. `below` are its base and system layers, `groups`
-    its Python layers, each with what it leaves out.
+    """The bytecode layers of `lock` for the groups `python`, bottom up; `below` are the layers of
+    base and system, where the interpreter is.
 
     Raises ArchiveError, SurroundingsError (the interpreter cannot run here), and what `wheels`
     raises.
     """
-    maker = _Maker(lock, layer_tree(cache, below), below, cache)
-    wanted = maker.groups(groups)
-    found = {group.title: _find(cache, group.key, group.title) for group in wanted}
-    missing = [group for group in wanted if found[group.title] is None]
+    maker = _Maker(lock, python, layer_tree(cache, below), below, cache)
+    groups = maker.groups()
+    found = {group.title: _find(cache, group.key, group.title) for group in groups}
+    missing = [group for group in groups if found[group.title] is None]
     if missing:
         made = maker.make(missing, wheels, reporter, pool)
         _count(made, reporter)
@@ -125,8 +125,16 @@ def bytecode_layers(
 
 
 class _Maker:
-    def __init__(self, lock: Lock, tree: Tree, below: Sequence[Layer], cache: Cache) -> None:
+    def __init__(
+        self,
+        lock: Lock,
+        python: Sequence[PythonGroup],
+        tree: Tree,
+        below: Sequence[Layer],
+        cache: Cache,
+    ) -> None:
         self._lock = lock
+        self._python = python
         self._tree = tree
         self._below = below
         self._cache = cache
@@ -140,25 +148,26 @@ class _Maker:
             self._interpreter = read_interpreter(self._tree, base.interpreter, self._minor)
         return self._interpreter
 
-    def groups(self, python: Sequence[PythonGroup]) -> tuple[_Group, ...]:
-        common = {"prefix": self._prefix.root, "interpreter": self._identity()}
-        library = {"library": LIBRARY, **common}
-        groups = [_Group(title=LIBRARY, key=library, parts=(_Part(key=library, package=None),))]
-        for group in python:
-            parts = []
-            for package in group.packages:
-                left_out = tuple(group.left_out.get(package.name, ()))
-                wheel: dict[str, Any] = {"wheel": package.wheels[0].hashes["sha256"]}
-                if left_out:
-                    wheel["left-out"] = canonical.digest_of(list(left_out))
-                key = {"wheels": [wheel], **common}
-                parts.append(_Part(key=key, package=package, left_out=frozenset(left_out)))
+    def groups(self) -> tuple[_Group, ...]:
+        identity = self._identity()
+        library = {"library": LIBRARY, "interpreter": identity}
+        groups = [
+            _Group(title=LIBRARY, key=library, parts=(_Part(key=library, package=None),)),
+        ]
+        for group in self._python:
+            common = {"prefix": group.prefix.root, "interpreter": identity}
+            parts = tuple(
+                _Part(
+                    key={"wheels": [digest], **common, **group.without_key([package.name])},
+                    package=package,
+                    left_out=group.left_out.get(package.name, ()),
+                )
+                for digest, package in zip(group.digests, group.packages, strict=True)
+            )
             if parts:
-                key = {
-                    "wheels": [wheel for part in parts for wheel in part.key["wheels"]],
-                    **common,
-                }
-                groups.append(_Group(title=group.title, key=key, parts=tuple(parts)))
+                lost = group.without_key(group.left_out)
+                key = {"wheels": list(group.digests), **common, **lost}
+                groups.append(_Group(title=group.title, key=key, parts=parts))
         return tuple(groups)
 
     def _identity(self) -> str:
@@ -213,7 +222,7 @@ class _Maker:
         if part.package is None:
             return library_unit(self.interpreter(), self._minor)
         wheel = part.package.wheels[0].name
-        return wheel_unit(files[wheel], wheel, self._prefix, left_out=part.left_out)
+        return wheel_unit(files[wheel], wheel, self._prefix, frozenset(part.left_out))
 
     @contextlib.contextmanager
     def _compiled(self, units: Sequence[Unit], reporter: Reporter) -> Iterator[Iterator[Compiled]]:

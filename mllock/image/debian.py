@@ -20,11 +20,11 @@ from mllock.image.debian_dpkg import record_packages
 from mllock.image.debian_effects import CACHE, after_unpacking
 from mllock.image.debian_tree import MERGED, DebianTree
 from mllock.image.tree import Node, Stored
-from mllock.lock.debian.deb import Deb, Entry, open_deb
+from mllock.lock.debian.deb import Deb, Entry, identify, open_deb
 from mllock.lock.debian.scripts import Alternative, examine
 from mllock.lock.types import DebianPackage
 
-__all__ = ["above_image", "base_nodes", "system_nodes"]
+__all__ = ["above_image", "base_nodes", "is_left_out", "system_nodes"]
 
 # What an image has no use for, as Debian's own "slim" images leave it out; licences stay.
 _LEFT_OUT = (
@@ -93,6 +93,7 @@ def _nodes(
 def _open(item: tuple[DebianPackage, Path]) -> tuple[Deb, tuple[Entry, ...]]:
     package, path = item
     deb = open_deb(path, package.filename)
+    identify(deb, package.name, package.version, package.architecture)
     return deb, tuple(deb.entries())
 
 
@@ -109,7 +110,7 @@ def _masters(opened: Iterable[tuple[Deb, tuple[Entry, ...]]]) -> dict[str, bytes
 def _unpack(tree: DebianTree, package: str, entries: Sequence[Entry]) -> None:
     files = {entry.path: entry for entry in entries if entry.kind == "file"}
     for entry in entries:
-        if not entry.path or _is_left_out(entry):
+        if not entry.path or is_left_out(entry.path, entry.kind):
             continue
         if entry.kind != "hardlink":
             content = Stored(entry.data) if entry.kind == "file" else None
@@ -123,18 +124,19 @@ def _unpack(tree: DebianTree, package: str, entries: Sequence[Entry]) -> None:
                 key=entry.path,
                 found=entry.target,
             )
-        if _is_left_out(first):
+        if is_left_out(first.path, first.kind):
             tree.unpack(package, replace(first, path=entry.path), Stored(first.data))
         else:
             tree.hardlink(package, entry.path, first.path)
 
 
-def _is_left_out(entry: Entry) -> bool:
-    path = entry.path + ("/" if entry.kind == "folder" else "")
-    if path.startswith(_LEFT_OUT):
-        return entry.path + "/" not in _LEFT_OUT
-    if path.startswith("usr/share/doc/"):
-        depth = entry.path.count("/")
+def is_left_out(path: str, kind: str) -> bool:
+    """Whether a member of a package is not in an image, by its path and kind."""
+    below = path + ("/" if kind == "folder" else "")
+    if below.startswith(_LEFT_OUT):
+        return path + "/" not in _LEFT_OUT
+    if below.startswith("usr/share/doc/"):
+        depth = path.count("/")
         # usr/share/doc, usr/share/doc/NAME (a folder or a link), usr/share/doc/NAME/copyright
-        return not (depth <= 3 and entry.kind != "file") and not path.endswith("/copyright")
+        return not (depth <= 3 and kind != "file") and not below.endswith("/copyright")
     return False

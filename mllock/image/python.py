@@ -7,7 +7,7 @@ their layers. Paths of two owners are the matter of `mllock.image.overlaps`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,12 @@ class PythonGroup:
         own = {p.name: left_out[p.name] for p in self.packages if p.name in left_out}
         return replace(self, left_out=own)
 
+    def without_key(self, names: Collection[str]) -> dict[str, Any]:
+        """What is left out of these packages, as part of a key; empty where it is nothing."""
+        lost = {name: list(self.left_out[name]) for name in names if name in self.left_out}
+        # There may be thousands of paths.
+        return {"left-out": canonical.digest_of(lost)} if lost else {}
+
     @property
     def title(self) -> str:
         names = [package.name for package in self.packages]
@@ -66,12 +72,7 @@ class PythonGroup:
         }
         if self.frame:
             key["frame"] = {"python": self.python, "interpreter": self.base_interpreter}
-        if self.left_out:
-            # There may be thousands of paths.
-            key["left-out"] = canonical.digest_of(
-                {name: list(paths) for name, paths in self.left_out.items()}
-            )
-        return key
+        return key | self.without_key(self.left_out)
 
 
 def python_groups(lock: Lock) -> tuple[PythonGroup, ...]:

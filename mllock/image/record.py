@@ -12,7 +12,7 @@ import base64
 import binascii
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mllock.core.digest import Digest, from_hex, hex_of
@@ -38,13 +38,7 @@ def read_record(
     """Name -> digest for every file but RECORD itself. Raises ArchiveError that names the file."""
     unlisted = {f"{dist_info}/{name}" for name in _UNLISTED}
     digests: dict[str, Digest] = {}
-    try:
-        rows = list(csv.reader(io.StringIO(text.decode("utf-8"), newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ArchiveError(
-            f"RECORD is not CSV in UTF-8: {error}", file=label, key=f"{dist_info}/RECORD"
-        ) from None
-    for row in rows:
+    for row in _rows(text, dist_info, label):
         if not row:
             continue
         name = row[0]
@@ -70,6 +64,17 @@ def read_record(
         if name not in digests and name not in unlisted:
             raise ArchiveError("RECORD does not list this file", file=label, key=name)
     return digests
+
+
+def _rows(text: bytes, dist_info: str, label: str) -> Iterator[list[str]]:
+    """One by one: there may be far more of them than there are files."""
+    try:
+        decoded = io.StringIO(text.decode("utf-8"), newline="")
+        yield from csv.reader(decoded, strict=True)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ArchiveError(
+            f"RECORD is not CSV in UTF-8: {error}", file=label, key=f"{dist_info}/RECORD"
+        ) from None
 
 
 def _digest(text: str, label: str, name: str) -> Digest:

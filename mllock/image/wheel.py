@@ -32,6 +32,7 @@ _ENTRY_POINT = re.compile(r"(?P<module>\w+(\.\w+)*)\s*:\s*(?P<attr>\w+(\.\w+)*)\
 # is rewritten say nothing any more.
 _OURS = ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD", "RECORD.jws", "RECORD.p7s")
 MAX_METADATA = 64 * 1024 * 1024
+MAX_TEXT = 1024 * 1024
 
 # The text that `installer` writes, fixed here.
 _SCRIPT = """\
@@ -221,7 +222,10 @@ class _Wheel:
         key = f"{self._dist_info}/entry_points.txt"
         if key not in self._entries:
             return
-        config = configparser.ConfigParser(delimiters=("=",), interpolation=None)
+        # A name that no section can have: there is no default one, as in importlib.metadata.
+        config = configparser.ConfigParser(
+            delimiters=("=",), interpolation=None, default_section="]"
+        )
         config.optionxform = str  # type: ignore[assignment,method-assign]  # typeshed: a method
         try:
             config.read_string(self._text(key))
@@ -251,17 +255,17 @@ class _Wheel:
 
     def _text(self, name: str) -> str:
         try:
-            return self._read(name).decode("utf-8")
+            return self._read(name, MAX_TEXT).decode("utf-8")
         except UnicodeDecodeError:
             raise self._error("it is not UTF-8", name) from None
 
-    def _read(self, name: str) -> bytes:
+    def _read(self, name: str, limit: int = MAX_METADATA) -> bytes:
         """The content of a small file; CRC verified, and the digest once RECORD is read."""
         entry = self._entries.get(name)
         if entry is None:
             raise self._error("not a wheel: this file is missing", name)
-        if entry.size > MAX_METADATA:
-            raise self._error(f"at most {MAX_METADATA} bytes of it are read", name)
+        if entry.size > limit:
+            raise self._error(f"{entry.size} bytes, at most {limit} are read", name)
         node = self._node(entry, name, 0o644, self._digests.get(name))
         with Sources() as sources:
             return b"".join(sources.read(node))

@@ -3,8 +3,9 @@
 Two readers of one zip can see two different archives. This one accepts only what all of them see
 the same way (APPNOTE 6.3.10): the archive is entries, then central directory, then its end, with
 nothing before, between or after; local headers agree with the central directory; names are safe,
-unique and do not fold together. Compression is stored or deflate. It reads no content: CRC and
-size of an entry are verified by whoever inflates it (`mllock.image.content`).
+unique and do not fold together. Compression is stored or deflate. Number and sizes of entries are
+bounded. It reads no content: CRC and size of an entry are verified by whoever inflates it
+(`mllock.image.content`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ from mllock.errors import ArchiveError
 
 __all__ = ["ZipEntry", "read_zip"]
 
-MAX_DIRECTORY = 256 * 1024 * 1024
+# The largest wheels have 30,000 files and unpack to some GB.
+MAX_DIRECTORY = 128 * 1024 * 1024
+MAX_ENTRIES = 500_000
+MAX_UNPACKED = 64 * 1024**3
+# RFC 1951: a byte of a deflate stream says 1032 bytes at most.
+_MAX_RATIO = 1032
 STORED, DEFLATED = 0, 8
 
 _END = struct.Struct("<4s4H2LH")
@@ -135,6 +141,8 @@ class _Reader:
             self._refuse("bytes before the archive, or around its central directory")
         if size > MAX_DIRECTORY:
             self._refuse(f"a central directory of {size} bytes, at most {MAX_DIRECTORY} are read")
+        if count > MAX_ENTRIES:
+            self._refuse(f"{count} entries, at most {MAX_ENTRIES} are read")
         return offset, end, count
 
     def _directory(self, start: int, end: int, count: int) -> list[_Central]:
@@ -155,8 +163,13 @@ class _Reader:
                     fields, data[name_at:extra_at], data[extra_at : extra_at + fields[11]]
                 )
             )
+            if len(found) > count:
+                break
         if len(found) != count:
-            self._refuse(f"{len(found)} entries, its end says {count}")
+            self._refuse(f"its entries are not {count}, as its end says")
+        total = sum(entry.size for entry in found)
+        if total > MAX_UNPACKED:
+            self._refuse(f"it unpacks to {total} bytes, at most {MAX_UNPACKED} are read")
         return found
 
     def _central(self, fields: tuple[int, ...], raw: bytes, extra: bytes) -> _Central:
@@ -177,6 +190,8 @@ class _Reader:
             self._refuse("an entry whose zip64 sizes cannot be read", name)
         if method == STORED and size != compressed:
             self._refuse("a stored entry of two sizes", name)
+        if method == DEFLATED and size > compressed * _MAX_RATIO:
+            self._refuse(f"{compressed} bytes of deflate are not {size} bytes of content", name)
         mode = attributes >> 16
         if stat.S_ISLNK(mode):
             self._refuse("a symbolic link", name)
@@ -220,7 +235,7 @@ class _Reader:
             kind, length = struct.unpack_from("<2H", extra, at)
             at += 4 + length
             if at > len(extra):
-                break
+                self._refuse("an extra field that is cut short", name)
             if kind == _EXTRA_UNICODE_PATH:
                 self._refuse("an entry with a second name", name)
             if kind == _EXTRA_ZIP64:

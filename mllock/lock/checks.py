@@ -13,12 +13,21 @@ from typing import Any
 from mllock.core import safepath
 from mllock.core.canonical import digest_of
 from mllock.core.platform import KNOWN
-from mllock.errors import LockError
+from mllock.errors import LockError, ResolutionError
 from mllock.lock.checks_base import check_base
+from mllock.lock.platforms import (
+    debs_for,
+    is_for,
+    markers,
+    pick,
+    platforms_of,
+    ranks,
+    targets_of,
+)
 from mllock.lock.toml import MAX_INTEGER
-from mllock.lock.types import Lock, PythonPackage
+from mllock.lock.types import DebianPackage, Lock, PythonPackage
 
-__all__ = ["check_inputs", "check_lock", "strings"]
+__all__ = ["check_inputs", "check_lock", "order_of_debs", "strings"]
 
 # user:password@ in a URL. A reference to the environment (${NAME}) is not a credential.
 _CREDENTIALS = re.compile(r"[a-z][a-z0-9+.-]*://(?!(?:\$\{\w+\}:?)+@)[^/\s@]+@", re.IGNORECASE)
@@ -93,17 +102,28 @@ def _safe(path: str, key: str, file: str) -> None:
 
 def _platforms(lock: Lock, file: str) -> None:
     platforms = lock.inputs.environment.get("platforms")
-    if not isinstance(platforms, list) or not platforms or set(map(str, platforms)) - KNOWN.keys():
+    listed = platforms if isinstance(platforms, list) else []
+    known = bool(listed) and not set(map(str, listed)) - KNOWN.keys()
+    if not known or listed != sorted(set(listed)):
         raise LockError(
             "not platforms that are known",
             file=file,
             key="inputs.environment.platforms",
-            expected=f"an array of {' or '.join(KNOWN)}",
+            expected=f"a sorted array of {' or '.join(KNOWN)}",
         )
 
 
+def order_of_debs(deb: DebianPackage) -> tuple[str, str, str, tuple[str, ...]]:
+    """By what `[[system]]` is sorted; in a lock for one platform the name decides."""
+    return deb.name, deb.architecture, deb.version, deb.platforms
+
+
 def _system(lock: Lock, file: str) -> None:
-    _sorted_unique((package.name for package in lock.system), "system", file)
+    if len(platforms_of(lock)) == 1:
+        _sorted_unique((package.name for package in lock.system), "system", file)
+    elif list(lock.system) != sorted(lock.system, key=order_of_debs):
+        raise LockError("not sorted", file=file, key="system")
+    _deb_platforms(lock, file)
     for index, package in enumerate(lock.system):
         key = f"system[{index}].filename"
         _safe(package.filename, key, file)
@@ -116,16 +136,97 @@ def _system(lock: Lock, file: str) -> None:
     _safe(lock.base.interpreter[1:], "base.interpreter", file)
 
 
+def _deb_platforms(lock: Lock, file: str) -> None:
+    """Each platform has each name once, and what is said of platforms could not be left out."""
+    known = platforms_of(lock)
+    several = len(known) > 1
+    for index, deb in enumerate(lock.system):
+        if deb.platforms:
+            key = f"system[{index}].platforms"
+            _sorted_unique(deb.platforms, key, file)
+            if deb.architecture != "all" or not set(deb.platforms) < set(known):
+                raise LockError(
+                    "only for a package of architecture all that not all platforms have",
+                    file=file,
+                    key=key,
+                    found=", ".join(deb.platforms),
+                )
+        elif several and deb.architecture not in _architectures(known):
+            raise LockError(
+                "an architecture that is of no platform of this lock",
+                file=file,
+                key=f"system[{index}].architecture",
+                expected=" or ".join(_architectures(known)),
+                found=deb.architecture,
+            )
+    for platform in known if several else ():
+        _once((deb.name for deb in debs_for(lock.system, platform)), platform, "system", file)
+
+
+def _architectures(platforms: Iterable[str]) -> tuple[str, ...]:
+    return ("all", *(KNOWN[name].debian for name in platforms))
+
+
+def _once(names: Iterable[str], platform: str, key: str, file: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise LockError(f"{name!r} is there twice for {platform}", file=file, key=key)
+        seen.add(name)
+
+
 def _python(lock: Lock, document: dict[str, Any], file: str) -> None:
     from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
 
-    _sorted_unique((package.name for package in lock.python.packages), "python.packages", file)
+    key = "python.packages"
+    if len(platforms_of(lock)) == 1:
+        _sorted_unique((package.name for package in lock.python.packages), key, file)
+    else:
+        names = [(package.name, package.version) for package in lock.python.packages]
+        if names != sorted(set(names)):
+            raise LockError("not sorted, or one package twice", file=file, key=key)
     for index, package in enumerate(lock.python.packages):
-        _wheels(package, f"python.packages[{index}].wheels", file)
+        _wheels(package, f"{key}[{index}].wheels", file)
+    _package_platforms(lock, file)
     try:
         Pylock.from_dict(document["python"])
     except (PylockValidationError, PylockUnsupportedVersionError) as error:
         raise LockError(f"not a PEP 751 document: {error}", file=file, key="python") from None
+
+
+def _package_platforms(lock: Lock, file: str) -> None:
+    """Each platform has each name once, and for it one wheel; no wheel is for none of them."""
+    key, platforms = "python.packages", platforms_of(lock)
+    allowed = markers(platforms)
+    for index, package in enumerate(lock.python.packages):
+        if package.marker is not None and package.marker not in allowed:
+            raise LockError(
+                "not a marker of some of the platforms, and not of all",
+                file=file,
+                key=f"{key}[{index}].marker",
+                expected=" or ".join(f'"{text}"' for text in sorted(allowed)) or "none",
+                found=package.marker,
+            )
+    if len(platforms) == 1:
+        return
+    try:
+        targets = targets_of(lock)
+    except ResolutionError as error:
+        raise LockError(error.message, file=file, key="system") from None
+    unused = {wheel.name for package in lock.python.packages for wheel in package.wheels}
+    for target in targets:
+        rank = ranks(target)
+        mine = [item for item in lock.python.packages if is_for(item, target.platform)]
+        _once((item.name for item in mine), target.platform, key, file)
+        for package in mine:
+            wheel = pick(package.wheels, rank)
+            if wheel is None:
+                raise LockError(
+                    f"no wheel of {package.name} is for {target.platform}", file=file, key=key
+                )
+            unused.discard(wheel.name)
+    for name in sorted(unused):
+        raise LockError(f"the wheel {name} is for no platform of this lock", file=file, key=key)
 
 
 def _wheels(package: PythonPackage, key: str, file: str) -> None:
@@ -180,7 +281,7 @@ def _layers(lock: Lock, file: str) -> None:
             raise LockError("an empty layer", file=file, key=key)
     _sorted_unique((group.packages[0] for group in groups), "layers.python", file)
     placed = sorted(name for group in groups for name in group.packages)
-    locked = [package.name for package in lock.python.packages]
+    locked = sorted({package.name for package in lock.python.packages})
     if placed != locked:
         raise LockError(
             "does not hold each locked Python package once",

@@ -7,10 +7,12 @@ a new lock added, updated and removed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from mllock.errors import InputError, ResolutionError
+from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import DataPin, Lock
 from mllock.spec.meaning import Meaning
 
@@ -24,18 +26,21 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\]]*\])?")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One pin that is not what it was. `old` and `new` are versions, or facts for data."""
+    """One pin that is not what it was. `old` and `new` are versions, or facts for data; `platform`
+    is the one that it is about, if the lock is for several and not all of them have it."""
 
     kind: ChangeKind
     action: Action
     name: str
     old: str | None = None
     new: str | None = None
+    platform: str | None = None
 
     def __str__(self) -> str:
         """In the past tense, e.g. "Updated numpy 1.26.4 -> 2.0.1"."""
         versions = " -> ".join(part for part in (self.old, self.new) if part)
-        return f"{self.action.capitalize()} {self.name} {versions}"
+        where = "" if self.platform is None else f" ({self.platform})"
+        return f"{self.action.capitalize()} {self.name} {versions}{where}"
 
 
 def stale_reasons(lock: Lock, meaning: Meaning) -> tuple[str, ...]:
@@ -110,10 +115,36 @@ def changes(old: Lock | None, new: Lock) -> tuple[Change, ...]:
     """What moved from `old` to `new`: base, then system, python and data, each by name."""
     return (
         *_pins("base", _base(old), _base(new)),
-        *_pins("system", _system(old), _system(new)),
-        *_pins("python", _python(old), _python(new)),
+        *_by_platform(old, new, "system", _system),
+        *_by_platform(old, new, "python", _python),
         *_pins("data", _data(old), _data(new)),
     )
+
+
+def _by_platform(
+    old: Lock | None, new: Lock, kind: ChangeKind, pins: Callable[[Lock | None], _Pins]
+) -> Iterator[Change]:
+    """The changes of each platform; what all of them have in common is said once."""
+    platforms = sorted({*platforms_of(new), *(() if old is None else platforms_of(old))})
+    seen: dict[Change, list[str]] = {}
+    for platform in platforms:
+        for change in _pins(kind, pins(_part(old, platform)), pins(_part(new, platform))):
+            seen.setdefault(change, []).append(platform)
+    for change, those in sorted(seen.items(), key=lambda item: item[0].name):
+        if len(those) == len(platforms):
+            yield change
+        else:
+            yield from (replace(change, platform=platform) for platform in those)
+
+
+def _part(lock: Lock | None, platform: str) -> Lock | None:
+    """What of `lock` is for `platform`. An edited one, that cannot be taken apart, is all of it."""
+    if lock is None or platform not in platforms_of(lock):
+        return None
+    try:
+        return narrowed(lock, platform)
+    except (InputError, ResolutionError):
+        return lock
 
 
 # name -> (what is shown, what decides whether it changed)

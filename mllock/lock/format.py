@@ -21,7 +21,7 @@ import msgspec
 from mllock.core.canonical import digest_of
 from mllock.core.digest import Digest
 from mllock.errors import LockError
-from mllock.lock.checks import check_lock
+from mllock.lock.checks import check_lock, order_of_debs
 from mllock.lock.toml import write
 from mllock.lock.types import LOCK_VERSION, DataPin, Lock
 
@@ -74,11 +74,13 @@ def seal(lock: Lock) -> Lock:
             indexes=tuple(sorted(lock.base.indexes, key=lambda item: item.suite)),
             platforms=tuple(sorted(lock.base.platforms, key=lambda item: item.platform)),
         ),
-        system=tuple(sorted(lock.system, key=lambda item: item.name)),
+        system=tuple(sorted(lock.system, key=order_of_debs)),
         python=msgspec.structs.replace(
             lock.python,
             environments=tuple(sorted(lock.python.environments)),
-            packages=tuple(sorted(lock.python.packages, key=lambda item: item.name)),
+            packages=tuple(
+                sorted(lock.python.packages, key=lambda item: (item.name, item.version))
+            ),
         ),
         layers=msgspec.structs.replace(
             lock.layers,

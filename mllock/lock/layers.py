@@ -30,7 +30,10 @@ def assign(
     packages: Sequence[PythonPackage], budget: int, previous: Sequence[LayerGroup] = ()
 ) -> tuple[LayerGroup, ...]:
     """Every package in one group, at most `budget` groups, sorted by their first names."""
-    sizes = {item.name: sum(wheel.size for wheel in item.wheels) for item in packages}
+    sizes: dict[str, int] = {}
+    for item in packages:  # of several platforms, the largest wheel decides
+        largest = max(wheel.size for wheel in item.wheels)
+        sizes[item.name] = max(largest, sizes.get(item.name, 0))
     groups = [kept for group in previous if (kept := set(group.packages) & sizes.keys())]
     placed = {name for group in groups for name in group}
     small: set[str] = set()

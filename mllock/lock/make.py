@@ -15,6 +15,7 @@ import msgspec
 from mllock.errors import IntegrityError
 from mllock.lock.format import seal
 from mllock.lock.layers import assign, python_budget
+from mllock.lock.platforms import debs_for, is_for, narrowed, targets_of
 from mllock.lock.ports import SystemResolution, Upgrade
 from mllock.lock.target import Target
 from mllock.lock.types import (
@@ -53,12 +54,12 @@ def kept_system(old: Lock | None, meaning: Meaning, upgrade: Upgrade) -> SystemR
 
 
 def kept_python(
-    old: Lock | None, meaning: Meaning, target: Target, upgrade: Upgrade
+    old: Lock | None, meaning: Meaning, targets: Sequence[Target], upgrade: Upgrade
 ) -> tuple[PythonPackage, ...] | None:
     """The Python packages of `old` if they may stay, else None: resolve them."""
     if old is None or upgrade.all or upgrade.names & {item.name for item in old.python.packages}:
         return None
-    if not _same(old, meaning, _PYTHON_INPUTS) or not _same_target(old, target):
+    if not _same(old, meaning, _PYTHON_INPUTS) or targets_of(old) != tuple(targets):
         return None
     return old.python.packages
 
@@ -68,12 +69,14 @@ def keep_wheels(
 ) -> tuple[PythonPackage, ...]:
     """Fresh answers of a resolver, with the wheels of `old` where the version did not move.
 
+    `old` is a whole lock, the answers are those for `target`.
+
     An index may get another wheel for a version at any time; a pin does not move for that. Raises
     IntegrityError if the same file came with other bytes, unless it was asked to be upgraded.
     """
-    if old is None or not _same_target(old, target):
+    if old is None or target not in targets_of(old):
         return tuple(packages)
-    before = {item.name: item for item in old.python.packages}
+    before = {item.name: item for item in narrowed(old, target.platform).python.packages}
     return tuple(_kept_wheel(before.get(item.name), item, upgrade) for item in packages)
 
 
@@ -94,13 +97,20 @@ def _kept_wheel(old: PythonPackage | None, new: PythonPackage, upgrade: Upgrade)
     return old
 
 
-def pins_of(old: Lock | None) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Name -> version of the Python packages, and of the Debian packages, of `old`."""
+def pins_of(
+    old: Lock | None, platform: str | None = None
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Name -> version of the Python packages, and of the Debian packages, of `old`: of `platform`,
+    or of all of them, where `old` has nothing for it. `old` may have been edited."""
     if old is None:
         return {}, {}
+    python = [item for item in old.python.packages if platform is None or is_for(item, platform)]
+    system = old.system if platform is None else debs_for(old.system, platform)
+    if not any(item.architecture != "all" for item in system):  # a platform that is new
+        python, system = list(old.python.packages), old.system
     return (
-        {item.name: item.version for item in old.python.packages},
-        {item.name: item.version for item in old.system},
+        {item.name: item.version for item in python},
+        {item.name: item.version for item in system},
     )
 
 
@@ -110,7 +120,7 @@ def assemble(
     tool: Tool,
     builder_format: int,
     system: SystemResolution,
-    target: Target,
+    targets: Sequence[Target],
     packages: Sequence[PythonPackage],
     data: Mapping[str, DataPin],
     previous: Lock | None,
@@ -130,8 +140,8 @@ def assemble(
             base=system.base,
             system=system.packages,
             python=PythonPins(
-                environments=(target.environment,),
-                requires_python=target.requires_python,
+                environments=tuple(target.environment for target in targets),
+                requires_python=targets[0].requires_python,
                 packages=tuple(packages),
             ),
             data=dict(data),
@@ -149,12 +159,6 @@ def _budget(meaning: Meaning) -> int:
 
 def _same(old: Lock, meaning: Meaning, keys: Sequence[str]) -> bool:
     return all(old.inputs.environment.get(key) == meaning.environment.get(key) for key in keys)
-
-
-def _same_target(old: Lock, target: Target) -> bool:
-    from mllock.lock.target import target_of
-
-    return target_of(old) == target
 
 
 def _plain(table: Mapping[str, Any]) -> dict[str, Any]:

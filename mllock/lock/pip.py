@@ -95,6 +95,15 @@ class Pip:
             self._tell("pip", one.output.decode("utf-8", "replace"))
         return all(one.code == 0 for one in done)
 
+    def settings(self, folder: Path) -> str:
+        """What `pip config list` says. It may hold passwords: told to nobody."""
+        done = processes.run(
+            [sys.executable, "-m", "pip", "config", "list"],
+            folder=folder,
+            variables=self._variables(folder),
+        )
+        return done.output.decode("utf-8", "replace")
+
     def _run(self, folder: Path, module: str, *arguments: str) -> Output:
         done = processes.run(
             [sys.executable, "-m", module, *arguments],

@@ -1,37 +1,36 @@
-"""Python packages: resolved by pip-tools, downloaded by pip, kept in the blob store.
+"""Python packages: chosen by pip-tools or uv, downloaded by pip, kept in the blob store.
 
-Order of `resolve`: pip-compile chooses versions with this machine's Python, the previous pins
-staying where they can; pip downloads, for each, exactly the wheel for the image's Python and C
-library; the wheels' own metadata is walked with the image's markers (`mllock.lock.closure`), and
-what that misses is asked for in another round. Hashes and sizes are those of the bytes that came.
-`fetch_wheels` brings locked wheels back when the cache lost them. See ADR 0004.
+Order of `resolve`: a chooser picks versions, the previous pins staying where they can; pip
+downloads, for each, exactly the wheel for the image's Python, machine and C library; the wheels'
+own metadata is walked with the image's markers (`mllock.lock.closure`), and what that misses is
+asked for in another round. Hashes and sizes are those of the bytes that came.
+`fetch_wheels` brings locked wheels back when the cache lost them. See ADR 0004 and 0056.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 from mllock.core.digest import Digest, from_hex, hex_of
-from mllock.core.platform import host_platform
 from mllock.core.ports import Blobs, Reporter
-from mllock.errors import ArchiveError, ResolutionError
+from mllock.errors import ArchiveError, MllockError, ResolutionError
 from mllock.lock.closure import WheelMetadata, closure, read_metadata
 from mllock.lock.pip import Output, Pip
-from mllock.lock.pip_words import explain, in_the_way
+from mllock.lock.pip_tools import PipToolsChooser
+from mllock.lock.pip_words import explain
 from mllock.lock.ports import PythonRequest
 from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage, Wheel
+from mllock.lock.uv import UvChooser
 
-__all__ = ["PipToolsResolver", "fetch_wheels"]
+__all__ = ["Chooser", "WheelResolver", "fetch_wheels", "resolver_of"]
 
 MAX_ROUNDS = 8
-# Pins given up one by one before all of them are.
-MAX_LOOSENED = 20
 _REQUIREMENTS = "requirements.in"
 _CONSTRAINTS = "constraints.txt"
 _PINS = "pins.txt"
@@ -42,26 +41,42 @@ _WORTH_SPLITTING = 8
 _AGAIN = ("-vv", "--retries", "1")
 
 
-class PipToolsResolver:
+class Chooser(Protocol):
+    """Chooses versions; the smaller half of a resolver, and the one that differs."""
+
+    name: str
+
+    def version(self) -> str: ...
+
+    def check(self, target: Target) -> None:
+        """Raises ResolutionError if it cannot choose for `target` here."""
+
+    def choose(self, folder: Path, source: str, pins: str, target: Target) -> Output:
+        """Write `name==version` for what the requirements file `source` needs into `pins`, where
+        the wishes for them stand; both are in `folder`."""
+
+    def explain(self, text: str, target: Target) -> MllockError:
+        """The error that the output of a `choose` that failed amounts to."""
+
+
+class WheelResolver:
     """Implements `mllock.lock.ports.PythonResolver`."""
 
-    name = "pip-tools"
-
-    def __init__(self, blobs: Blobs, reporter: Reporter, environ: Mapping[str, str]) -> None:
+    def __init__(self, chooser: Chooser, pip: Pip, blobs: Blobs, reporter: Reporter) -> None:
+        self.name = chooser.name
+        self._chooser = chooser
+        self._pip = pip
         self._blobs = blobs
         self._reporter = reporter
-        self._pip = Pip(environ=environ, reporter=reporter)
 
     def version(self) -> str:
-        from importlib.metadata import version
-
-        return version("pip-tools")
+        return self._chooser.version()
 
     def resolve(self, request: PythonRequest) -> tuple[PythonPackage, ...]:
         if not request.requirements:
             return ()
         target = Target(python=request.python, platform=request.platform, glibc=request.glibc)
-        _check_host(target)
+        self._chooser.check(target)
         with self._blobs.scratch() as folder:
             pins = _kept(request)
             (folder / _PINS).write_text("".join(f"{n}=={v}\n" for n, v in sorted(pins.items())))
@@ -83,39 +98,19 @@ class PipToolsResolver:
         """Versions for what is `asked`, and their wheels by normalised name."""
         lines = [*asked, f"-c {_CONSTRAINTS}", ""]
         (folder / _REQUIREMENTS).write_text("\n".join(lines))
-        compiled = self._compile(folder)
-        if compiled.code != 0:
+        chosen = self._chooser.choose(folder, _REQUIREMENTS, _PINS, target)
+        if chosen.code != 0:
             # pip-tools shows a traceback; pip, asked the same, says what is wrong.
             asked_again = self._pip.download(folder, _REQUIREMENTS, target, _AGAIN)
-            raise explain((asked_again if asked_again.code else compiled).text, target)
+            if asked_again.code:
+                raise explain(asked_again.text, target)
+            raise self._chooser.explain(chosen.text, target)
         names = _read_pins((folder / _PINS).read_text())
         self._reporter.step(f"fetching {len(names)} wheels")
         _download(self._pip, folder, target, ("--no-deps",))
         files = _by_version(folder / "wheels")
         # A round before may have left wheels of other versions.
         return {name: files[_pin(name, version)] for name, version in names.items()}
-
-    def _compile(self, folder: Path) -> Output:
-        """pip-compile; pins of the previous lock that are in the way make room, no others.
-
-        It gives up a pin that a requirement contradicts, and not the pin of the package that has
-        this requirement: those that its explanation names are dropped, in the end all of them.
-        """
-        compiled = self._pip.compile(folder, _REQUIREMENTS, _PINS)
-        loosened: set[str] = set()
-        while compiled.code != 0 and (blamed := in_the_way(compiled.text)):
-            pins = (folder / _PINS).read_text().splitlines(keepends=True)
-            kept = [line for line in pins if line.partition("==")[0] not in blamed]
-            if not pins or len(loosened) > MAX_LOOSENED:
-                break
-            if len(kept) == len(pins):
-                kept = []
-            loosened |= {line.partition("==")[0] for line in pins if line not in kept}
-            (folder / _PINS).write_text("".join(kept))
-            compiled = self._pip.compile(folder, _REQUIREMENTS, _PINS)
-        if compiled.code == 0 and loosened:
-            self._reporter.detail(f"pins that made room: {', '.join(sorted(loosened))}")
-        return compiled
 
     def _keep(self, path: Path) -> PythonPackage:
         name, version = _name_and_version(path)
@@ -125,6 +120,16 @@ class PipToolsResolver:
             name=path.name, path=f"wheels/{path.name}", size=size, hashes={"sha256": hex_digest}
         )
         return PythonPackage(name=name, version=version, wheels=(wheel,))
+
+
+def resolver_of(
+    name: str, blobs: Blobs, cache: Path, reporter: Reporter, environ: Mapping[str, str]
+) -> WheelResolver:
+    """The resolver that [environment] resolver names; `cache` is a folder for what it may keep."""
+    pip = Pip(environ=environ, reporter=reporter)
+    if name == "uv":
+        return WheelResolver(UvChooser(pip, environ, cache, reporter), pip, blobs, reporter)
+    return WheelResolver(PipToolsChooser(pip, reporter), pip, blobs, reporter)
 
 
 def fetch_wheels(
@@ -214,27 +219,6 @@ def _read_pins(text: str) -> dict[str, str]:
                 )
             pins[match["name"]] = match["version"]
     return pins
-
-
-def _check_host(target: Target) -> None:
-    """pip-compile resolves for the interpreter and machine that it runs on."""
-    host = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if target.minor != host:
-        raise ResolutionError(
-            "pip-tools resolves for the Python that runs mllock",
-            expected=f"Python {target.minor}, as environment.python says",
-            found=f"Python {host}",
-            hint=f"install mllock with Python {target.minor}: python{target.minor} -m venv "
-            f'.venv && .venv/bin/pip install mllock; or say python = "{host}" with a base that '
-            "has it",
-        )
-    if target.platform != host_platform():
-        raise ResolutionError(
-            "pip-tools resolves for the platform that mllock runs on",
-            expected=target.platform,
-            found=host_platform(),
-            hint=f"lock on a {target.platform} machine",
-        )
 
 
 def _metadata(wheels: Mapping[str, Path]) -> dict[str, WheelMetadata]:

@@ -100,7 +100,7 @@ def base_glibc(base: Base, packages: Iterable[DebianPackage], platform: str) -> 
 
 
 def target_of(lock: Lock) -> Target:
-    """What the wheels of `lock` are for: the first platform, and in this version the only one.
+    """What the wheels of a lock for one platform are for (`mllock.lock.platforms.narrowed`).
 
     Raises ResolutionError.
     """

@@ -118,8 +118,9 @@ class Base(_Table, frozen=True, kw_only=True, omit_defaults=True):
         return next((item for item in self.platforms if item.platform == platform), None)
 
 
-class DebianPackage(_Table, frozen=True, kw_only=True):
-    """One .deb. `layer` says whether the base needs it or [environment] system-packages asked."""
+class DebianPackage(_Table, frozen=True, kw_only=True, omit_defaults=True):
+    """One .deb. `layer` says whether the base needs it or [environment] system-packages asked.
+    `platforms` says which have it, if its architecture does not: "all", and not all of them."""
 
     name: NonEmpty
     version: NonEmpty
@@ -128,6 +129,7 @@ class DebianPackage(_Table, frozen=True, kw_only=True):
     size: Size
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?![\s\S])")]
     layer: Literal["base", "system"]
+    platforms: tuple[NonEmpty, ...] = ()
 
 
 class Wheel(_Table, frozen=True, kw_only=True):
@@ -140,11 +142,13 @@ class Wheel(_Table, frozen=True, kw_only=True):
     hashes: dict[Literal["sha256"], Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?![\s\S])")]]
 
 
-class PythonPackage(_Table, frozen=True, kw_only=True):
-    """PEP 751 packages: normalised name, version, exactly one wheel for each platform."""
+class PythonPackage(_Table, frozen=True, kw_only=True, omit_defaults=True):
+    """PEP 751 packages: normalised name, version, exactly one wheel for each platform that `marker`
+    names; without one, for each that the lock is for."""
 
     name: NonEmpty
     version: NonEmpty
+    marker: NonEmpty | None = None
     wheels: Annotated[tuple[Wheel, ...], Meta(min_length=1)]
 
 

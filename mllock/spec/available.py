@@ -18,9 +18,9 @@ AVAILABLE_BASE = "debian:bookworm"
 _MESSAGE = "not available in this version"
 
 
-def refuse_unavailable(loaded: LoadedSpec, host_platform: str) -> None:
+def refuse_unavailable(loaded: LoadedSpec) -> None:
     """Raises NotAvailableError at the first key whose feature is not built yet."""
-    for parts, found, hint in _asked_for(loaded, host_platform):
+    for parts, found, hint in _asked_for(loaded):
         raise loaded.error_of(NotAvailableError, _MESSAGE, *parts, found=found, hint=hint)
 
 
@@ -33,20 +33,11 @@ def is_remote(source: str) -> bool:
 _Asked = tuple[tuple[Part, ...], str | None, str | None]
 
 
-def _asked_for(loaded: LoadedSpec, host: str) -> Iterator[_Asked]:
+def _asked_for(loaded: LoadedSpec) -> Iterator[_Asked]:
     spec, environment = loaded.spec, loaded.spec.environment
     if environment.base.startswith("debian:") and environment.base != AVAILABLE_BASE:
         hint = f'write base = "{AVAILABLE_BASE}"'
         yield ("environment", "base"), f'"{environment.base}"', hint
-    if environment.platforms != (host,):
-        found = ", ".join(f'"{name}"' for name in environment.platforms)
-        yield (
-            ("environment", "platforms"),
-            found,
-            f'write platforms = ["{host}"], the platform of this machine',
-        )
-    if environment.resolver != "pip-tools":
-        yield ("environment", "resolver"), f'"{environment.resolver}"', 'write "pip-tools"'
     if environment.exclude_newer is not None:
         yield ("environment", "exclude-newer"), None, "leave it out"
     if environment.indexes:

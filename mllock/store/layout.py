@@ -19,14 +19,14 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mllock.core import canonical
 from mllock.core.digest import Digest, hex_of, sha256_of
-from mllock.core.platform import KNOWN
 from mllock.core.ports import Blobs
 from mllock.errors import ArchiveError, InputError, IntegrityError
 from mllock.store import atomic
+from mllock.store.image_index import ImageBlobs, image_entry, image_index, plain_entry
 from mllock.store.layout_reader import INDEX, MAX_DOCUMENT, Layout, LayoutImage, open_layout
 from mllock.store.layout_undo import nothing_half, remove_folders
 from mllock.store.oci_json import (
@@ -50,38 +50,19 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES)
 
 
-class LayerBlob(Protocol):
-    @property
-    def digest(self) -> Digest: ...
-
-
-class ImageBlobs(Protocol):
-    """What a layout needs of an image; `mllock.image.types.Image` is one."""
-
-    @property
-    def platform(self) -> str: ...
-    @property
-    def layers(self) -> Sequence[LayerBlob]: ...
-    @property
-    def config(self) -> bytes: ...
-    @property
-    def manifest(self) -> bytes: ...
-    @property
-    def manifest_digest(self) -> Digest: ...
-
-
 def write_layout(
     folder: Path,
-    images: Mapping[str, ImageBlobs],
-    statements: Mapping[str, bytes],
+    images: Mapping[str, ImageBlobs | Sequence[ImageBlobs]],
+    statements: Mapping[str, bytes | Sequence[bytes]],
     blobs: Blobs,
     keep: Callable[[LayoutImage], bool] = lambda _: False,
     ours: Callable[[LayoutImage], bool] = lambda _: True,
-    sboms: Mapping[str, bytes] | None = None,
+    sboms: Mapping[str, bytes | Sequence[bytes]] | None = None,
 ) -> Mapping[str, str]:
     """Put `images` into `folder` by reference name; `statements` are bundles about them, `sboms`
     their bills of materials.
 
+    Several images under one name are one for several platforms: the name is that of their index.
     Images that are not `ours` stay; of ours those of other names that are whole and that `keep`
     accepts, with their statements. Answers which ones went, and why. Raises InputError if `folder`
     holds something else or what would be lost (before anything is written), IntegrityError if the
@@ -101,8 +82,11 @@ def write_layout(
             there = _sort_out(folder, images, keep, ours)
             entries = list(there.entries)
             for ref, image in images.items():
-                about = {ARTIFACT_TYPE: statements.get(ref), SBOM_TYPE: (sboms or {}).get(ref)}
-                entries += _put_image(folder, ref, image, about, blobs)
+                about = {
+                    ARTIFACT_TYPE: statements.get(ref, ()),
+                    SBOM_TYPE: (sboms or {}).get(ref, ()),
+                }
+                entries += _put_named(folder, ref, image, about, blobs)
             entries.sort(key=_order)
             index = {"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": entries}
             atomic.write_bytes(folder / "oci-layout", _MARKER)
@@ -111,23 +95,42 @@ def write_layout(
     return there.removed
 
 
+def _put_named(
+    folder: Path,
+    ref: str,
+    images: ImageBlobs | Sequence[ImageBlobs],
+    about: Mapping[str, bytes | Sequence[bytes]],
+    blobs: Blobs,
+) -> list[dict[str, Any]]:
+    """The entries of index.json for a name: the image or its index, and what is `about` them."""
+    several = tuple(images) if isinstance(images, Sequence) else (images,)
+    found: list[dict[str, Any]] = []
+    for number, image in enumerate(several):
+        own = {kind: _nth(data, number) for kind, data in about.items()}
+        found += _put_image(folder, image, own, blobs)
+    names = {"annotations": {REF_NAME: ref}}
+    plain = [entry for entry in found if "artifactType" not in entry]
+    if len(plain) == 1:
+        return [entry | names if entry is plain[0] else entry for entry in found]
+    index = image_index(several)
+    entry = {"mediaType": MEDIA_INDEX, "digest": _put(folder, index), "size": len(index)}
+    return [entry | names, *(item for item in found if "artifactType" in item)]
+
+
+def _nth(data: bytes | Sequence[bytes], number: int) -> bytes | None:
+    several = (data,) if isinstance(data, bytes) else data
+    return several[number] if number < len(several) else None
+
+
 def _put_image(
-    folder: Path, ref: str, image: ImageBlobs, about: Mapping[str, bytes | None], blobs: Blobs
+    folder: Path, image: ImageBlobs, about: Mapping[str, bytes | None], blobs: Blobs
 ) -> list[dict[str, Any]]:
     for layer in image.layers:
         _put_layer(folder, layer.digest, blobs)
     _put(folder, image.config)
     _put(folder, image.manifest)
-    descriptor = {
-        "mediaType": MEDIA_MANIFEST,
-        "digest": image.manifest_digest,
-        "size": len(image.manifest),
-    }
-    platform = KNOWN[image.platform]
-    names = {"os": platform.os, "architecture": platform.architecture}
-    if platform.variant:
-        names["variant"] = platform.variant
-    entries = [descriptor | {"annotations": {REF_NAME: ref}, "platform": names}]
+    entries = [image_entry(image)]
+    descriptor = {key: value for key, value in entries[0].items() if key != "platform"}
     for artifact_type, data in about.items():
         if data is not None:
             entries.append(_put_artifact(folder, artifact_type, data, descriptor))
@@ -184,21 +187,23 @@ def _sort_out(
         layout = open_layout(folder)
         removed: dict[str, str] = {}
         gone: set[Digest] = set()
+        left: set[Digest] = set()
         entries: list[dict[str, Any]] = []
         for descriptor in layout.manifests:
             if descriptor.ref is None:
                 continue
-            why = _why_not(layout, descriptor.ref, set(replaced), keep, ours)
+            why = _why_not(layout, descriptor, set(replaced), keep, ours)
             if why is None:
-                entries.append(_plain(descriptor))
+                entries.append(plain_entry(descriptor))
+                left |= {entry.digest for entry in layout.entries(descriptor)}
                 continue
-            gone.add(descriptor.digest)
+            gone |= _manifests(layout, descriptor)
             if why != _REPLACED:
                 removed[descriptor.ref] = why
         # What is about an image that goes, goes with it, and nothing else does.
-        gone -= {entry["digest"] for entry in entries}
+        gone -= left
         entries += [
-            _plain(descriptor)
+            plain_entry(descriptor)
             for descriptor in layout.manifests
             if descriptor.ref is None and _subject(layout, descriptor) not in gone
         ]
@@ -212,45 +217,64 @@ def _sort_out(
     return _Sorted(entries=tuple(entries), removed=removed)
 
 
+def _manifests(layout: Layout, named: Descriptor) -> set[Digest]:
+    """Those that a name stands for; of a damaged index, none but itself."""
+    try:
+        return {entry.digest for entry in layout.entries(named)}
+    except ArchiveError:
+        return {named.digest}
+
+
 def _why_not(
     layout: Layout,
-    ref: str,
+    named: Descriptor,
     replaced: set[str],
     keep: Callable[[LayoutImage], bool],
     ours: Callable[[LayoutImage], bool],
 ) -> str | None:
-    """Why the image `ref` goes; None if it stays."""
-    image = _undamaged(layout, ref) if ref in replaced else layout.image(ref)
-    if image is not None and not ours(image):
+    """Why what has the name goes; None if it stays."""
+    ref = named.ref
+    assert ref is not None
+    images = _undamaged(layout, ref) if ref in replaced else layout.images(ref)
+    others = [image for image in images if not ours(image)]
+    if others:
         if ref not in replaced:
             return None
         raise InputError(
             f'an image "{ref}" that mllock did not make is in this layout',
             file=str(layout.folder),
-            found=image.manifest_digest,
+            found=others[0].manifest_digest,
             hint="name another folder with --output oci:DIR, or give that image another name",
         )
-    if image is None or ref in replaced:
+    if not images or ref in replaced:
         return _REPLACED
-    if not keep(image):
+    if not all(keep(image) for image in images):
         return "made in another environment"
-    return None if _is_whole(layout, image) else "damaged"
+    return None if all(_is_whole(layout, image) for image in images) else "damaged"
 
 
-def _undamaged(layout: Layout, ref: str) -> LayoutImage | None:
-    """The image, or None if its documents are not those of their digests: nobody can use it."""
-    for descriptor in layout.manifests:
-        if descriptor.ref == ref:
-            try:
-                data = layout.read(descriptor, max_bytes=MAX_DOCUMENT)
-            except ArchiveError:
-                return None
-            config = read_manifest(data, descriptor.digest).config
-            try:
-                layout.read(config, max_bytes=MAX_DOCUMENT)
-            except ArchiveError:
-                return None
-    return layout.image(ref)
+def _undamaged(layout: Layout, ref: str) -> tuple[LayoutImage, ...]:
+    """The images, or none if their documents are not those of their digests: nobody can use it."""
+    for named in layout.manifests:
+        if named.ref != ref:
+            continue
+        if not _reads(layout, named):
+            return ()
+        for descriptor in layout.entries(named):
+            if not _reads(layout, descriptor):
+                return ()
+            data = layout.read(descriptor, max_bytes=MAX_DOCUMENT)
+            if not _reads(layout, read_manifest(data, descriptor.digest).config):
+                return ()
+    return layout.images(ref)
+
+
+def _reads(layout: Layout, descriptor: Descriptor) -> bool:
+    try:
+        layout.read(descriptor, max_bytes=MAX_DOCUMENT)
+    except ArchiveError:
+        return False
+    return True
 
 
 def _is_whole(layout: Layout, image: LayoutImage) -> bool:
@@ -267,21 +291,6 @@ def _subject(layout: Layout, descriptor: Descriptor) -> Digest | None:
     data = layout.read(descriptor, max_bytes=MAX_DOCUMENT)
     subject = read_manifest(data, descriptor.digest).subject
     return None if subject is None else subject.digest
-
-
-def _plain(descriptor: Descriptor) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "mediaType": descriptor.media_type,
-        "digest": descriptor.digest,
-        "size": descriptor.size,
-    }
-    if descriptor.annotations:
-        entry["annotations"] = dict(descriptor.annotations)
-    if descriptor.artifact_type is not None:
-        entry["artifactType"] = descriptor.artifact_type
-    if descriptor.platform is not None:
-        entry["platform"] = dict(descriptor.platform)
-    return entry
 
 
 def _put(folder: Path, data: bytes) -> Digest:
@@ -370,11 +379,14 @@ def refuse_other_folders(folder: Path) -> None:
 def _remove_unnamed(folder: Path) -> None:
     layout = open_layout(folder)
     named: set[str] = set()
-    for descriptor in layout.manifests:
-        manifest = read_manifest(
-            layout.read(descriptor, max_bytes=1 << 24), f"blobs/{descriptor.digest}"
-        )
-        named |= {hex_of(part.digest) for part in (descriptor, manifest.config, *manifest.layers)}
+    for top in layout.manifests:
+        named.add(hex_of(top.digest))
+        for descriptor in layout.entries(top):
+            manifest = read_manifest(
+                layout.read(descriptor, max_bytes=1 << 24), f"blobs/{descriptor.digest}"
+            )
+            parts = (descriptor, manifest.config, *manifest.layers)
+            named |= {hex_of(part.digest) for part in parts}
     for path in (folder / "blobs" / "sha256").iterdir():
         if _HEX.fullmatch(path.name) and path.name not in named:
             path.unlink(missing_ok=True)

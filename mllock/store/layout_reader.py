@@ -3,8 +3,9 @@
 For `check` and for whoever keeps an image that is already there. Not for writing, not for unpacking
 layers (`mllock.image.read`). The order: `oci-layout` version, index.json, the one descriptor with
 the asked reference name, manifest bytes by size and digest, then config; layers are streamed
-when asked. Nothing is followed: no links, no URLs, no nested index. What two readers could
-understand differently (duplicate keys, unknown keys and media types) is refused.
+when asked. A name may stand for an index of one image for several platforms: then the manifest is
+that of the platform that is asked for. Nothing else is followed: no links, no URLs. What two
+readers could understand differently (duplicate keys, unknown keys and media types) is refused.
 
 Every refusal is an ArchiveError whose `file` is the path inside of the layout.
 """
@@ -22,12 +23,15 @@ from typing import Any, BinaryIO
 
 from mllock.core import canonical
 from mllock.core.digest import Digest, hex_of
+from mllock.core.platform import image_platform
 from mllock.errors import ArchiveError, InputError
 from mllock.store.oci_json import (
+    MEDIA_INDEX,
     MEDIA_MANIFEST,
     Descriptor,
     Manifest,
     read_config,
+    read_image_index,
     read_index,
     read_manifest,
 )
@@ -45,7 +49,8 @@ VERSION = "1.0.0"
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayoutImage:
     """An image of a layout: documents whose digests were verified, layers still to be read.
-    `media_type` is of the manifest."""
+    `media_type` is of the manifest. An index that names it may say `listed_as` of which platform it
+    is."""
 
     ref: str
     manifest: bytes
@@ -55,14 +60,17 @@ class LayoutImage:
     config_value: dict[str, Any]
     layers: tuple[Descriptor, ...]
     media_type: str = MEDIA_MANIFEST
+    listed_as: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """An opened layout: where it is and what its index.json lists."""
+    """An opened layout: where it is and what its index.json lists. `platform` is the one that is
+    taken where an image is there for several; default: that of this machine's images."""
 
     folder: Path
     manifests: tuple[Descriptor, ...]
+    platform: str | None = None
 
     @property
     def refs(self) -> tuple[str, ...]:
@@ -71,6 +79,34 @@ class Layout:
 
     def image(self, ref: str) -> LayoutImage:
         """The image with this reference name. Raises InputError if there is none, ArchiveError."""
+        entries = self.entries(self._named(ref))
+        wanted = self.platform or image_platform()
+        for entry in entries:
+            if len(entries) == 1 or entry.name == wanted:
+                return self._image(ref, entry)
+        raise InputError(
+            f'no image "{ref}" for {wanted} in this layout',
+            file=str(self.folder),
+            expected="a platform that is there",
+            found=", ".join(entry.name for entry in entries)[:500],
+            hint="name one of these with --platform",
+        )
+
+    def images(self, ref: str) -> tuple[LayoutImage, ...]:
+        """The image with this reference name for every platform. Raises as `image` does."""
+        return tuple(self._image(ref, entry) for entry in self.entries(self._named(ref)))
+
+    def entries(self, named: Descriptor) -> tuple[Descriptor, ...]:
+        """The manifests that an entry of index.json stands for: itself, or those of its index."""
+        if named.media_type != MEDIA_INDEX:
+            return (named,)
+        place = _blob_name(named.digest)
+        entries = read_image_index(self.read(named, max_bytes=MAX_DOCUMENT), place)
+        if not entries:
+            raise ArchiveError("an index of no images", file=place)
+        return entries
+
+    def _named(self, ref: str) -> Descriptor:
         named = [entry for entry in self.manifests if entry.ref == ref]
         if not named:
             raise InputError(
@@ -81,18 +117,21 @@ class Layout:
             )
         if len(named) > 1:
             raise ArchiveError(f'the reference "{ref}" is there {len(named)} times', file=INDEX)
-        data = self.read(named[0], max_bytes=MAX_DOCUMENT)
-        manifest = self._manifest(named[0], data)
-        place = _blob_name(named[0].digest)
+        return named[0]
+
+    def _image(self, ref: str, entry: Descriptor) -> LayoutImage:
+        data = self.read(entry, max_bytes=MAX_DOCUMENT)
+        manifest = self._manifest(entry, data)
+        place = _blob_name(entry.digest)
         if manifest.subject is not None or manifest.artifact_type is not None:
             raise ArchiveError("an artifact, expected an image", file=place)
         config = self.read(manifest.config, max_bytes=MAX_DOCUMENT)
         value = read_config(config, _blob_name(manifest.config.digest), len(manifest.layers))
-        _same(named[0], value)
+        _same(ref, entry, value)
         return LayoutImage(
             ref=ref,
             manifest=data,
-            manifest_digest=named[0].digest,
+            manifest_digest=entry.digest,
             config=config,
             config_digest=manifest.config.digest,
             config_value=value,
@@ -106,7 +145,7 @@ class Layout:
         """
         found = []
         for entry in self.manifests:
-            if entry.ref is not None:
+            if entry.ref is not None or entry.media_type == MEDIA_INDEX:
                 continue
             manifest = self._manifest(entry, self.read(entry, max_bytes=MAX_DOCUMENT))
             if entry.artifact_type not in (None, manifest.artifact_type):
@@ -177,13 +216,13 @@ class Layout:
         return read_manifest(data, _blob_name(entry.digest))
 
 
-def _same(entry: Descriptor, config: dict[str, Any]) -> None:
-    """What index.json says of an image, which no digest covers, is what the image says itself."""
+def _same(ref: str, entry: Descriptor, config: dict[str, Any]) -> None:
+    """What an index says of an image (no digest covers index.json) is what it says itself."""
     if entry.artifact_type is not None:
         raise ArchiveError(
             "an artifact type for an image",
             file=INDEX,
-            key=f"{entry.ref}.artifactType",
+            key=f"{ref}.artifactType",
             found=entry.artifact_type,
         )
     if entry.platform is None:
@@ -196,13 +235,13 @@ def _same(entry: Descriptor, config: dict[str, Any]) -> None:
         raise ArchiveError(
             "not the platform of the image",
             file=INDEX,
-            key=f"{entry.ref}.platform",
+            key=f"{ref}.platform",
             expected="/".join(filter(None, expected)),
             found="/".join(filter(None, found)),
         )
 
 
-def open_layout(folder: Path) -> Layout:
+def open_layout(folder: Path, platform: str | None = None) -> Layout:
     """Open a layout folder. Raises InputError if it is none, ArchiveError if it is not strict."""
     if not folder.is_dir():
         raise InputError("no such folder", file=str(folder), expected="an OCI layout folder")
@@ -214,7 +253,9 @@ def open_layout(folder: Path) -> Layout:
             expected=f'{{"imageLayoutVersion": "{VERSION}"}}',
             found=str(marker)[:200],
         )
-    return Layout(folder=folder, manifests=read_index(read_document(folder, INDEX), INDEX))
+    return Layout(
+        folder=folder, manifests=read_index(read_document(folder, INDEX), INDEX), platform=platform
+    )
 
 
 def read_document(folder: Path, name: str) -> Any:

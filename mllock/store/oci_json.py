@@ -1,8 +1,8 @@
 """The JSON documents of OCI as strict values: descriptors, index, manifest, config.
 
 No IO. Accepts the part of OCI image-spec 1.1 that mllock writes and refuses everything else:
-unknown keys and media types, foreign layers (`urls`), inlined `data`, nested indexes, numbers that
-are not integers. Each refusal is an ArchiveError with the file and the key.
+unknown keys and media types, foreign layers (`urls`), inlined `data`, indexes in an image's index,
+numbers that are not integers. Each refusal is an ArchiveError with the file and the key.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from mllock.core import canonical
 from mllock.core.digest import Digest, is_digest
 from mllock.errors import ArchiveError
 
-__all__ = ["Descriptor", "Manifest", "read_config", "read_index", "read_manifest"]
+__all__ = ["Descriptor", "Manifest", "read_config", "read_image_index"]
+__all__ += ["read_index", "read_manifest"]
 
 MEDIA_INDEX = "application/vnd.oci.image.index.v1+json"
 MEDIA_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -55,6 +56,12 @@ class Descriptor:
     def ref(self) -> str | None:
         return self.annotations.get(REF_NAME)
 
+    @property
+    def name(self) -> str:
+        """What it says it is for, e.g. "linux/arm64"; the variant is no part of it."""
+        names = self.platform or {}
+        return f"{names.get('os', '?')}/{names.get('architecture', '?')}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
@@ -67,13 +74,32 @@ class Manifest:
 
 
 def read_index(value: Any, file: str) -> tuple[Descriptor, ...]:
-    """The descriptors of an index.json. Raises ArchiveError."""
+    """The descriptors of an index.json: images, artifacts, and indexes of images. Raises
+    ArchiveError."""
+    return _index(value, file, (MEDIA_MANIFEST, MEDIA_INDEX))
+
+
+def read_image_index(data: bytes, file: str) -> tuple[Descriptor, ...]:
+    """The descriptors of an index of one image for several platforms: manifests, each with its
+    platform, no platform twice. Raises ArchiveError."""
+    entries = _index(_load(data, file), file, (MEDIA_MANIFEST,))
+    seen = set()
+    for i, entry in enumerate(entries):
+        if entry.platform is None:
+            raise _wrong(file, f"manifests[{i}].platform", "the platform of the image", None)
+        if entry.name in seen:
+            raise ArchiveError(f"two manifests for {entry.name}", file=file)
+        seen.add(entry.name)
+    return entries
+
+
+def _index(value: Any, file: str, media_types: tuple[str, ...]) -> tuple[Descriptor, ...]:
     index = _object(value, file, "index", _INDEX)
     _version(index, file)
     _media_type(index, file, MEDIA_INDEX, required=False)
     _annotations(index, file, "annotations")
     return tuple(
-        _descriptor(entry, file, f"manifests[{i}]", (MEDIA_MANIFEST,))
+        _descriptor(entry, file, f"manifests[{i}]", media_types)
         for i, entry in enumerate(_list(index, file, "manifests"))
     )
 

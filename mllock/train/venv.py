@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from mllock.data.scan import scan
 from mllock.errors import DataError, InputError, SurroundingsError
 from mllock.image.content import Sources
 from mllock.image.overlaps import FRAME, check_conflicts
-from mllock.image.tree import Node
+from mllock.image.tree import Deflated, Node
 from mllock.image.wheel import Prefix, wheel_nodes
 from mllock.lock.types import PythonPackage
 from mllock.spec.types import Overlap
@@ -309,6 +309,15 @@ def _write(nodes: Sequence[Node], prefix: Prefix, root: Path) -> None:
             with open(descriptor, "wb", buffering=0) as file:
                 file.writelines(sources.read(node))
                 os.fchmod(descriptor, node.mode)
+
+
+def _pieces(sources: Sources, node: Node) -> Iterable[bytes | bytearray | memoryview]:
+    """Verified content; at once where that is quicker."""
+    if isinstance(node.content, Deflated):
+        made = sources.member(node.content)
+        if made is not None:
+            return (made[1],)
+    return sources.read(node)
 
 
 def _compile(root: Path, final: Path, site: Path, python: HostPython) -> None:

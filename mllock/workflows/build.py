@@ -1,8 +1,9 @@
 """`mllock build`: from spec and lock to images in an OCI layout, with signed statements.
 
 Order: spec, lock (a stale one is refused), the run, environment layers, then for each kind its own
-layers, image and statement; the layout is written last and at once. The environment comes from one
-place, so train and serve share it by construction; a run of another environment is refused.
+layers, image and statement; the layout is written last and at once. The environment of a platform
+comes from one place, so train and serve share it by construction; a run that was trained on this
+platform in another environment is refused.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from pathlib import Path
 
 from mllock.attest.keys import load_or_create_key
 from mllock.core.digest import Digest
-from mllock.core.platform import host_platform
 from mllock.errors import SpecError, SurroundingsError
 from mllock.image.build import layer_pool
 from mllock.image.folder import code_nodes, model_nodes
 from mllock.image.layers import make_layer
 from mllock.image.types import Image, ImageKind
+from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import Lock
 from mllock.serve.types import ServePlan
 from mllock.spec.command import with_port
@@ -37,6 +38,7 @@ from mllock.workflows.parts import (
     BuiltImage,
     Parts,
     finish,
+    refuse_another,
     serve_parts,
     train_parts,
 )
@@ -62,16 +64,33 @@ TRAIN_STATEMENT = "train-image.sigstore.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildResult:
-    """`fingerprint` is of the key that signed the statements; `sboms` are by kind of image, and
-    there are `explanations` if they were asked for."""
+    """`environments` by platform; `images` of one kind are one image for these platforms, in this
+    order. `fingerprint` is of the key that signed the statements; `sboms` are by kind of image, in
+    the same order, and there are `explanations` if they were asked for."""
 
     project: str
     output: Path
-    environment: BuiltEnvironment
+    environments: Mapping[str, BuiltEnvironment]
     images: tuple[BuiltImage, ...]
     fingerprint: str
-    sboms: Mapping[str, bytes]
+    sboms: Mapping[str, tuple[bytes, ...]]
     explanations: tuple[Explanation, ...] = ()
+
+    @property
+    def environment(self) -> BuiltEnvironment:
+        """That of the one platform, where there is one."""
+        (environment,) = self.environments.values()
+        return environment
+
+    @property
+    def kinds(self) -> tuple[ImageKind, ...]:
+        return tuple(dict.fromkeys(built.image.kind for built in self.images))
+
+    def of(self, kind: ImageKind) -> tuple[BuiltImage, ...]:
+        return tuple(built for built in self.images if built.image.kind == kind)
+
+    def sbom_of(self, built: BuiltImage) -> bytes:
+        return self.sboms[built.image.kind][self.of(built.image.kind).index(built)]
 
 
 def default_output(ctx: Context) -> Path:
@@ -84,13 +103,15 @@ def build_images(
     output: Path | None = None,
     run_id: str | None = None,
     *,
+    platform: str | None = None,
     explained: bool = False,
 ) -> BuildResult:
-    """Build `kinds` (default: both, or only train while there is no run) into `output`."""
+    """Build `kinds` (default: both, or only train while there is no run) for `platform` (default:
+    all of the lock) into `output`."""
     from mllock.workflows.lock import current_lock
 
     loaded = load_spec(ctx.project / "mlproject.toml")
-    refuse_unavailable(loaded, host_platform())
+    refuse_unavailable(loaded)
     folder = output or default_output(ctx)
     refuse_other_folders(folder)
     refuse_loss(folder, kinds or ("train",), _is_ours)
@@ -99,45 +120,61 @@ def build_images(
     if run is not None:
         _refuse_unwritable(run)
     past = look_back(folder, ctx.cache) if explained else None
-    environment = environment_of(ctx, loaded, lock)
+    locks = {
+        name: narrowed(lock, name)
+        for name in (platforms_of(lock) if platform is None else (platform,))
+    }
+    environments = {name: environment_of(ctx, loaded, part) for name, part in locks.items()}
     parts: list[Parts] = []
     if not kinds or "train" in kinds:
         parts.append(train_parts(ctx, loaded))
     if run is not None:
-        parts.append(serve_parts(ctx, loaded, environment, run))
+        for environment in environments.values():
+            refuse_another(loaded, environment, run)
+        parts.append(serve_parts(ctx, loaded, run))
     key = load_or_create_key(ctx.config_dir, ctx.environ)
-    images = tuple(finish(loaded, lock, environment, part, key) for part in parts)
-    sboms: dict[str, bytes] = {
-        built.image.kind: sbom_of(ctx, loaded, lock, environment, built, part.run)
-        for part, built in zip(parts, images, strict=True)
-    }
-    ctx.reporter.step(f"writing {folder}")
-    removed = write_layout(
-        folder,
-        {built.image.kind: built.image for built in images},
-        {built.image.kind: built.statement for built in images},
-        ctx.cache,
-        keep=lambda other: environment_label(other) == environment.digest,
-        ours=_is_ours,
-        sboms=sboms,
+    pairs = [(part, name) for part in parts for name in locks]
+    images = tuple(
+        finish(loaded, locks[name], environments[name], part, key) for part, name in pairs
     )
-    for name, why in removed.items():
-        ctx.reporter.note(f'removed the image "{name}" from {folder}: {why}')
-    for part, built in zip(parts, images, strict=True):
-        if part.run is not None:
-            atomic.write_bytes(part.run.path / STATEMENT, built.statement)
-    _keep_train_statement(parts, images)
-    return BuildResult(
+    bills = [
+        sbom_of(ctx, loaded, locks[name], environments[name], built, part.run)
+        for (part, name), built in zip(pairs, images, strict=True)
+    ]
+    sboms: dict[str, tuple[bytes, ...]] = {
+        part.kind: tuple(bill for (p, _), bill in zip(pairs, bills, strict=True) if p is part)
+        for part in parts
+    }
+    result = BuildResult(
         project=loaded.spec.project.name,
         output=folder,
-        environment=environment,
+        environments=environments,
         images=images,
         fingerprint=key.fingerprint,
         sboms=sboms,
         explanations=()
         if past is None
-        else tuple(explain(b.image, b.statement, sboms[b.image.kind], past) for b in images),
+        else tuple(
+            explain(built.image, built.statement, bill, past)
+            for built, bill in zip(images, bills, strict=True)
+        ),
     )
+    ctx.reporter.step(f"writing {folder}")
+    labels = {environment.digest for environment in environments.values()}
+    removed = write_layout(
+        folder,
+        {kind: [built.image for built in result.of(kind)] for kind in result.kinds},
+        {kind: [built.statement for built in result.of(kind)] for kind in result.kinds},
+        ctx.cache,
+        keep=lambda other: environment_label(other) in labels,
+        ours=_is_ours,
+        sboms=sboms,
+    )
+    for name, why in removed.items():
+        ctx.reporter.note(f'removed the image "{name}" from {folder}: {why}')
+    for part in parts:
+        _keep_statement(part, result, parts)
+    return result
 
 
 def train_image(
@@ -152,9 +189,11 @@ def serve_image(
     ctx: Context, loaded: LoadedSpec, lock: Lock, environment: BuiltEnvironment, run: RunFolder
 ) -> Image:
     """The image that `build serve` writes; its statement is beside the run, as after a build."""
+    refuse_another(loaded, environment, run)
     key = load_or_create_key(ctx.config_dir, ctx.environ)
-    built = finish(loaded, lock, environment, serve_parts(ctx, loaded, environment, run), key)
-    atomic.write_bytes(run.path / STATEMENT, built.statement)
+    built = finish(loaded, lock, environment, serve_parts(ctx, loaded, run), key)
+    if built.image.environment == run.record().environment:
+        atomic.write_bytes(run.path / STATEMENT, built.statement)
     return built.image
 
 
@@ -181,13 +220,17 @@ def model_image(
     return finish(loaded, lock, environment, parts, key).image
 
 
-def _keep_train_statement(parts: Sequence[Parts], images: Sequence[BuiltImage]) -> None:
-    """Beside the run that is served, if it was trained from this very code: a release binds it."""
-    runs = [part.run for part in parts if part.run is not None]
-    for part, built in zip(parts, images, strict=True):
-        for run in runs:
-            if part.kind == "train" and run.record().code == part.code.digest:
-                atomic.write_bytes(run.path / TRAIN_STATEMENT, built.statement)
+def _keep_statement(part: Parts, result: BuildResult, parts: Sequence[Parts]) -> None:
+    """Beside the run that is served: of the platform that it was trained on. That of the training
+    image too, if the run was trained from this very code: a release binds it."""
+    for run in (other.run for other in parts if other.run is not None):
+        record = run.record()
+        name = STATEMENT if part.kind == "serve" else TRAIN_STATEMENT
+        if part.kind == "train" and record.code != part.code.digest:
+            continue
+        for built in result.of(part.kind):
+            if built.image.environment == record.environment:
+                atomic.write_bytes(run.path / name, built.statement)
 
 
 def _find_run(

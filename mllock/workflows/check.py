@@ -2,17 +2,16 @@
 
 Order: the target's meaning, the policy, the target's bytes (of a folder no more than a signed model
 may have), then the record that it is held against (chosen, never believed, by what the target
-says), then the probes, if an endpoint is to be asked, then the claims. Reads only: no key is
-made, nothing is fetched, built or run, nothing of the target is executed; with a stage, what was
-seen of releases is remembered at the end. Imports no resolver and no builder; a test holds it to
-that.
+says), then the probes, if an endpoint is to be asked, then the claims. Reads only: no key is made,
+nothing is fetched, built or run, nothing of the target is executed; with a stage, what was seen of
+releases is remembered at the end. Imports no resolver and no builder; a test holds it to that.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mllock.attest.image_statement import ImageStatement
@@ -20,8 +19,8 @@ from mllock.attest.policy import Policy, load_policy
 from mllock.check import expected as side
 from mllock.check.bases import settled
 from mllock.check.claims import decide, hashed_bytes
+from mllock.check.claims_platform import wanted_document
 from mllock.check.compare import manifest_of
-from mllock.check.document import document_of
 from mllock.check.evidence import (
     ContainerFacts,
     Endpoint,
@@ -63,6 +62,7 @@ class _Asked:
     record: Path | None
     released: ReleaseQuestion
     probe: Address | None = None
+    platform: str | None = None
 
 
 def check_target(
@@ -78,12 +78,13 @@ def check_target(
     releases: Path | None = None,
     now: dt.datetime | None = None,
     probe: str | None = None,
+    platform: str | None = None,
 ) -> Report:
     """Check `target` (as on the command line; relative to `base`, default the current folder).
 
-    `probe` is the address of an endpoint that is asked the recorded probes beside the target.
-    Raises InputError for what cannot be checked at all; everything that was found out about the
-    target itself is in the report.
+    `probe` is an endpoint that is asked as well; of an index, the image for `platform` (default:
+    this machine's) is looked at. Raises InputError for what cannot be checked at all; what was
+    found out about the target itself is in the report.
     """
     if run is not None and record is not None:
         raise InputError("--run and --record both say what it should be: give one of them")
@@ -98,6 +99,7 @@ def check_target(
         project=_project_name(ctx),
         run=run,
         record=record,
+        platform=platform,
         probe=parsed.address if probe is None else parse_address(probe),
         released=ask_release(
             ctx.releases if releases is None else releases,
@@ -115,7 +117,7 @@ def check_target(
     elif asked.target.address is not None:
         evidence, why = _endpoint(asked, asked.target.address)
     elif asked.target.kind == "oci":
-        evidence, why = _image(asked, layout_of(asked.target.path))
+        evidence, why = _image(asked, layout_of(asked.target.path, platform))
     else:
         from mllock.workflows.check_deployed import in_engine, in_registry
 
@@ -168,6 +170,7 @@ def _image(asked: _Asked, layout: ImageSource) -> tuple[Evidence, str]:
     ref = asked.target.ref
     assert ref is not None
     facts = read_image(layout, ref)
+    facts = replace(facts, listed_as=asked.platform or facts.listed_as)
     carried = side.carried_files(facts)
     statement = _best(_in_layout(asked, layout, facts), facts)
     _refuse_training(asked, None, named=ref == "train" or ref.endswith("-train"))
@@ -178,7 +181,7 @@ def _image(asked: _Asked, layout: ImageSource) -> tuple[Evidence, str]:
         statement = _best((*_signed(asked, kept), *([statement] if statement else [])), facts)
     signed = side.sign_of_record(source, asked.policy, asked.project)
     record = signed.usable
-    document = None if record is None else document_of(record)
+    document = None if record is None else wanted_document(record, statement)[0]
     if document is not None and facts.readable:
         facts = name_culprits(facts, layout, document.diff_ids)
     return _evidence(asked, source, signed, statement, facts, carried), why
@@ -346,11 +349,8 @@ def _payload_digest(carried: dict[str, bytes]) -> Digest | None:
 
 
 def _nothing(asked: _Asked) -> InputError:
-    return InputError(
-        "there is no record to check it against",
-        file=asked.target.text,
-        hint="name one with --record FILE, or check in the project that trained it",
-    )
+    hint = "name one with --record FILE, or check in the project that trained it"
+    return InputError("there is no record to check it against", file=asked.target.text, hint=hint)
 
 
 def _in_layout(

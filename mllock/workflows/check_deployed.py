@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from mllock.attest.image_statement import ImageStatement
 from mllock.check import expected as side
+from mllock.check.claims_platform import wanted_document
 from mllock.check.evidence import Evidence, ImageFacts, Signed
 from mllock.check.expected import Source
 from mllock.engine.ports import Engine
@@ -52,7 +53,8 @@ def _engine_image(asked: _Asked, engine: Engine | None) -> tuple[Evidence, str, 
     signed = side.sign_of_record(source, asked.policy, asked.project)
     if signed.usable is not None:
         usable = None if statement is None else statement.usable
-        facts = check_engine.name_culprits(facts, engine, image.id, signed.usable, usable)
+        document, _ = wanted_document(signed.usable, statement)
+        facts = check_engine.name_culprits(facts, engine, image.id, document, usable)
     chosen = f"{asked.target.chosen} at {engine.info.endpoint}: {image.id}"
     return _evidence(asked, source, signed, statement, facts, carried), why, chosen
 
@@ -88,7 +90,7 @@ def in_registry(asked: _Asked) -> tuple[Evidence, str, str]:
     target = asked.target
     assert target.reference is not None
     with Registry(target.reference, asked.ctx.environ) as registry:
-        images = RegistryImages(registry)
+        images = RegistryImages(registry, asked.platform)
         evidence, why = _image(asked, images)
     digest = images.digest
     # Of a tag: which digest it was.

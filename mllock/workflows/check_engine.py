@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from mllock.attest.image_statement import ImageStatement
 from mllock.check.claims_image import claim_of
-from mllock.check.document import document_of
+from mllock.check.document import Document, document_of
 from mllock.check.evidence import ContainerFacts, ImageFacts, Problem
 from mllock.check.image import carried_once, culprits_of, is_list, is_ours
 from mllock.check.listings import Listings, everything
@@ -121,11 +121,11 @@ def name_culprits(
     facts: ImageFacts,
     engine: Engine,
     image: Digest,
-    record: Record,
+    document: Document | None,
     statement: ImageStatement | None,
 ) -> ImageFacts:
-    """`facts` with files named in layers that are not as they were signed, by a second reading."""
-    document = document_of(record)
+    """`facts` with files named in layers that are not as they were signed, by a second reading.
+    `document` is the environment that it should have."""
     wanted = () if document is None else document.diff_ids
     signed = len(wanted) if statement is None else len(statement.layers)
     if not facts.readable:

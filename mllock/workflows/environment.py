@@ -17,6 +17,7 @@ from mllock.image.build import Packages, build_environment
 from mllock.image.config import plan_environment
 from mllock.image.environment import image_variables
 from mllock.image.types import ImageConfig, Layer
+from mllock.lock.platforms import platforms_of
 from mllock.lock.types import DebianPackage, Lock, PythonPackage
 from mllock.spec.loaded import LoadedSpec
 from mllock.store.oci_json import Descriptor
@@ -38,8 +39,9 @@ class BuiltEnvironment:
 
 
 def environment_of(ctx: Context, loaded: LoadedSpec, lock: Lock) -> BuiltEnvironment:
-    """The environment that `lock` pins, its layers in the cache. Fetches what is missing."""
-    platform = platform_of(loaded)
+    """The environment that `lock`, which is for one platform (`mllock.lock.platforms.narrowed`),
+    pins, its layers in the cache. Fetches what is missing."""
+    platform = platform_of(lock)
     packages = _packages(ctx, loaded, lock)
     layers = build_environment(lock, packages, ctx.cache, ctx.reporter)
     base = lock.base.on(platform)
@@ -58,9 +60,10 @@ def environment_of(ctx: Context, loaded: LoadedSpec, lock: Lock) -> BuiltEnviron
     )
 
 
-def platform_of(loaded: LoadedSpec) -> str:
-    """The one platform of this version: `refuse_unavailable` has refused more."""
-    return loaded.spec.environment.platforms[0]
+def platform_of(lock: Lock) -> str:
+    """The platform of a lock that is for one."""
+    (platform,) = platforms_of(lock)
+    return platform
 
 
 def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:

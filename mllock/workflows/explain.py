@@ -10,7 +10,7 @@ what cannot be read is as good as no earlier build.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mllock.errors import MllockError
 from mllock.image.types import Image, Layer
 from mllock.store.cache import Cache
 from mllock.store.layout import ARTIFACT_TYPE, SBOM_TYPE
-from mllock.store.layout_reader import INDEX, Layout, open_layout
+from mllock.store.layout_reader import INDEX, Layout, LayoutImage, open_layout
 from mllock.workflows.changes import Facts, Package, image_changes, layer_changes
 
 __all__ = ["Explanation", "LayerExplained", "Past", "explain", "look_back"]
@@ -44,6 +44,7 @@ class Explanation:
     the image as a whole."""
 
     kind: str
+    platform: str
     first: bool
     changes: tuple[str, ...]
     layers: tuple[LayerExplained, ...]
@@ -56,20 +57,19 @@ class Explanation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Past:
-    """What there was before a build: images by kind, and the names of the cache's blobs."""
+    """What there was before a build: images by kind and platform, and the names of the cache's
+    blobs."""
 
-    images: Mapping[str, Facts]
+    images: Mapping[tuple[str, str], Facts]
     blobs: frozenset[str]
 
 
 def look_back(folder: Path, cache: Cache) -> Past:
     """Before building: it is gone afterwards."""
-    images: dict[str, Facts] = {}
+    images: dict[tuple[str, str], Facts] = {}
     if os.path.lexists(folder / INDEX):
         for kind in ("train", "serve"):
-            found = _from_layout(folder, kind)
-            if found is not None:
-                images[kind] = found
+            images |= {(kind, name): facts for name, facts in _from_layout(folder, kind)}
     blobs = cache.root / "blobs" / "sha256"
     return Past(images=images, blobs=frozenset(path.name for path in blobs.glob("??/*")))
 
@@ -82,9 +82,10 @@ def explain(image: Image, statement: bytes, sbom: bytes, past: Past) -> Explanat
         read_image_statement(read_bundle(statement).payload),
         canonical.loads(sbom),
     )
-    before = past.images.get(image.kind)
+    before = past.images.get((image.kind, image.platform))
     return Explanation(
         kind=image.kind,
+        platform=image.platform,
         first=before is None,
         changes=() if before is None else image_changes(before, now),
         layers=tuple(
@@ -98,12 +99,22 @@ def explain(image: Image, statement: bytes, sbom: bytes, past: Past) -> Explanat
     )
 
 
-def _from_layout(folder: Path, kind: str) -> Facts | None:
+def _from_layout(folder: Path, kind: str) -> Iterator[tuple[str, Facts]]:
+    """What there is of `kind`, by platform."""
     try:
         layout = open_layout(folder)
-        if kind not in layout.refs:
-            return None
-        image = layout.image(kind)
+        images = layout.images(kind) if kind in layout.refs else ()
+    except MllockError:
+        return
+    for image in images:
+        config = image.config_value
+        facts = _facts_of(layout, image)
+        if facts is not None:
+            yield f"{config.get('os')}/{config.get('architecture')}", facts
+
+
+def _facts_of(layout: Layout, image: LayoutImage) -> Facts | None:
+    try:
         statement = _statement(layout, image.manifest_digest)
         bills = layout.referrers(image.manifest_digest, SBOM_TYPE)
         diff_ids = tuple(image.config_value["rootfs"]["diff_ids"])

@@ -7,25 +7,29 @@ before is not asked. So an export of the same inputs has the same bytes.
 from __future__ import annotations
 
 from mllock.attest.keys import load_or_create_key
-from mllock.core.platform import host_platform
+from mllock.core.platform import image_platform
 from mllock.errors import SpecError
 from mllock.image.types import ImageKind
+from mllock.lock.platforms import narrowed, platforms_of
 from mllock.spec.reader import load_spec, refuse_unavailable
 from mllock.workflows.context import Context
 from mllock.workflows.environment import environment_of
-from mllock.workflows.parts import finish, serve_parts, train_parts
+from mllock.workflows.parts import finish, refuse_another, serve_parts, train_parts
 from mllock.workflows.runs import run_to_serve
 from mllock.workflows.sbom import sbom_of
 
 __all__ = ["export_sbom"]
 
 
-def export_sbom(ctx: Context, kind: ImageKind, run_id: str | None = None) -> bytes:
-    """The bill of materials that `build` puts beside the image. Raises what building raises."""
+def export_sbom(
+    ctx: Context, kind: ImageKind, run_id: str | None = None, platform: str | None = None
+) -> bytes:
+    """The bill of materials that `build` puts beside the image for `platform` (default: that for
+    this machine, if the lock is for it, else the first). Raises what building raises."""
     from mllock.workflows.lock import current_lock
 
     loaded = load_spec(ctx.project / "mlproject.toml")
-    refuse_unavailable(loaded, host_platform())
+    refuse_unavailable(loaded)
     if kind == "serve" and loaded.spec.serve is None:
         raise SpecError(
             "a serve image needs a [serve] table",
@@ -33,13 +37,18 @@ def export_sbom(ctx: Context, kind: ImageKind, run_id: str | None = None) -> byt
             key="serve",
             hint='say there what is to be served, or try "mllock export sbom --image train"',
         )
-    lock, _ = current_lock(ctx, loaded)
+    whole, _ = current_lock(ctx, loaded)
+    if platform is None:
+        own, platforms = image_platform(), platforms_of(whole)
+        platform = own if own in platforms else platforms[0]
+    lock = narrowed(whole, platform)
     run = run_to_serve(ctx, lock, run_id) if kind == "serve" else None
     environment = environment_of(ctx, loaded, lock)
     if run is None:
         parts = train_parts(ctx, loaded)
     else:
-        parts = serve_parts(ctx, loaded, environment, run)
+        refuse_another(loaded, environment, run)
+        parts = serve_parts(ctx, loaded, run)
     key = load_or_create_key(ctx.config_dir, ctx.environ)
     built = finish(loaded, lock, environment, parts, key)
     return sbom_of(ctx, loaded, lock, environment, built, run)

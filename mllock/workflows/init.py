@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from mllock.core.platform import KNOWN, host_platform
+from mllock.core.platform import KNOWN, host_platform, image_platform
 from mllock.errors import InputError
 from mllock.resources import resource
 from mllock.spec.hints import normalised_name
@@ -26,6 +27,7 @@ __all__ = ["SPEC", "TEMPLATES", "InitResult", "init_project", "template_files"]
 
 SPEC = "mlproject.toml"
 SCHEMA = ".mllock/mlproject.schema.json"
+_UV = 'resolver = "uv"                          # chooses versions for other machines than this one'
 
 # Listed, so that what a training leaves in a template's folder is never copied. The spec is last.
 TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -81,16 +83,29 @@ def init_project(folder: Path, *, template: str = "sklearn", name: str | None = 
     return InitResult(folder=folder, name=found[1], files=tuple(files))
 
 
-def template_files(template: str, name: str) -> dict[str, bytes]:
-    """The files of a template for a project `name` (empty: the template's own) on this machine."""
+def template_files(
+    template: str, name: str, *, host: str | None = None, python: str | None = None
+) -> dict[str, bytes]:
+    """The files of a template for a project `name` (empty: the template's own) on this machine, or
+    on a `host` platform with this minor version of `python`.
+
+    Where the machine can be what the images are for, they are for it. Where it cannot (another
+    system, another Python), the resolver is the one that needs no such machine.
+    """
     root = resource("templates", template)
     files = {SCHEMA: resource("schemas", "mlproject.schema.json").read_bytes()}
     files |= {path: (root / path).read_bytes() for path in TEMPLATES[template]}
     spec = files[SPEC].decode()
     if name:
         spec = re.sub(r'^name = ".*"$', f'name = "{name}"', spec, count=1, flags=re.MULTILINE)
-    if host_platform() in KNOWN:
-        spec = spec.replace('"linux/amd64"', f'"{host_platform()}"')
+    host = host or host_platform()
+    python = python or f"{sys.version_info.major}.{sys.version_info.minor}"
+    own = host if host in KNOWN else image_platform(host)
+    platforms = ["linux/amd64"] if host not in KNOWN else []
+    listed = ", ".join(f'"{platform}"' for platform in sorted({own, *platforms}))
+    spec = spec.replace('"linux/amd64"', listed)
+    if host not in KNOWN or f'python = "{python}"' not in spec:
+        spec = re.sub(r"^platforms = .*\n", rf"\g<0>{_UV}\n", spec, count=1, flags=re.MULTILINE)
     files[SPEC] = spec.encode()
     return files
 

@@ -8,11 +8,11 @@ resolved, fetched or written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mllock import __version__
-from mllock.core.platform import host_platform
 from mllock.data.pin import Pinner, stat_reasons, verify_source
 from mllock.errors import InputError, LockError, ResolutionError, StaleLockError
 from mllock.image.types import BUILDER_FORMAT
@@ -20,6 +20,7 @@ from mllock.lock.compare import Change, changes, stale_reasons
 from mllock.lock.format import LOCK_NAME, NEWER, dump_lock, parse_lock, read_bytes
 from mllock.lock.make import assemble, keep_wheels, kept_python, kept_system, pins_of
 from mllock.lock.overlaps import refuse_unknown_packages
+from mllock.lock.platforms import debs_for, merge_python, merge_system
 from mllock.lock.ports import (
     PythonRequest,
     PythonResolver,
@@ -29,6 +30,7 @@ from mllock.lock.ports import (
     Upgrade,
 )
 from mllock.lock.target import Target, base_glibc
+from mllock.lock.together import Wishes, different_versions, resolve_together
 from mllock.lock.types import Lock, PythonPackage, Tool
 from mllock.spec.available import refuse_unavailable
 from mllock.spec.meaning import Meaning, meaning
@@ -86,16 +88,19 @@ def lock_project(
     system = kept_system(previous.parts, means, upgrade)
     if system is None:
         system = _resolve_system(ctx, loaded, previous, upgrade, resolvers.system)
-    target = Target(
-        python=system.base.python,
-        platform=loaded.spec.environment.platforms[0],
-        glibc=base_glibc(system.base, system.packages, loaded.spec.environment.platforms[0]),
+    targets = tuple(
+        Target(
+            python=system.base.python,
+            platform=platform,
+            glibc=base_glibc(system.base, debs_for(system.packages, platform), platform),
+        )
+        for platform in means.environment["platforms"]
     )
-    packages = kept_python(previous.parts, means, target, upgrade)
+    packages = kept_python(previous.parts, means, targets, upgrade)
     tool = previous.parts.tool if previous.parts is not None else None
     if packages is None or tool is None:
-        resolver = resolvers.python or _pip_tools(ctx)
-        packages = _resolve_python(ctx, loaded, wanted, target, previous, upgrade, resolver)
+        resolver = resolvers.python or _resolver(ctx, loaded.spec.environment.resolver)
+        packages = _resolve_python(ctx, loaded, wanted, targets, previous, upgrade, resolver)
         tool = Tool(mllock=__version__, resolver=resolver.name, resolver_version=resolver.version())
     refuse_unknown_packages(loaded, [package.name for package in packages])
     lock = assemble(
@@ -103,7 +108,7 @@ def lock_project(
         tool=tool,
         builder_format=BUILDER_FORMAT,
         system=system,
-        target=target,
+        targets=targets,
         packages=packages,
         data=data,
         previous=previous.pins,
@@ -160,7 +165,7 @@ def current_lock(ctx: Context, loaded: LoadedSpec, *, data: bool = True) -> tupl
 
 def _spec(ctx: Context) -> tuple[LoadedSpec, Declared, Meaning]:
     loaded = load_spec(ctx.project / SPEC_NAME)
-    refuse_unavailable(loaded, host_platform())
+    refuse_unavailable(loaded)
     wanted = declared(ctx.project, loaded)
     return loaded, wanted, meaning(loaded.spec, wanted)
 
@@ -222,18 +227,24 @@ def _resolve_system(
     resolver: SystemResolver | None,
 ) -> SystemResolution:
     environment = loaded.spec.environment
+    _refuse_foreign(loaded)
     resolver = resolver or _system_resolver(ctx, environment.base)
-    return resolver.resolve(
-        SystemRequest(
-            base=environment.base,
-            python=environment.python,
-            packages=environment.system_packages,
-            platform=environment.platforms[0],
-            mirror=environment.debian_mirror,
-            pins=pins_of(previous.pins)[1],
-            upgrade=upgrade,
-            previous=None if previous.parts is None else previous.parts.base,
-        )
+    return merge_system(
+        {
+            platform: resolver.resolve(
+                SystemRequest(
+                    base=environment.base,
+                    python=environment.python,
+                    packages=environment.system_packages,
+                    platform=platform,
+                    mirror=environment.debian_mirror,
+                    pins=pins_of(previous.pins, platform)[1],
+                    upgrade=upgrade,
+                    previous=None if previous.parts is None else previous.parts.base,
+                )
+            )
+            for platform in sorted(set(environment.platforms))
+        }
     )
 
 
@@ -247,38 +258,65 @@ def _system_resolver(ctx: Context, base: str) -> SystemResolver:
     return ImageBaseResolver(ctx.project, ctx.cache, ctx.fetcher, ctx.environ, ctx.reporter)
 
 
-def _pip_tools(ctx: Context) -> PythonResolver:
-    from mllock.lock.python import PipToolsResolver
+def _refuse_foreign(loaded: LoadedSpec) -> None:
+    """Before minutes are spent on a base that the Python packages cannot be resolved for."""
+    from mllock.lock.pip_tools import foreign
 
-    return PipToolsResolver(ctx.cache, ctx.reporter, ctx.environ)
+    environment = loaded.spec.environment
+    if environment.resolver != "pip-tools":
+        return
+    for platform in sorted(set(environment.platforms)):
+        error = foreign(platform, environment.python)
+        if error is not None:
+            error.file = loaded.path.name
+            # The default stands nowhere.
+            error.key = "environment.resolver"
+            error.line = loaded.place(error.key)
+            raise error
+
+
+def _resolver(ctx: Context, name: str) -> PythonResolver:
+    from mllock.lock.python import resolver_of
+
+    return resolver_of(name, ctx.cache, ctx.cache.root / "uv", ctx.reporter, ctx.environ)
 
 
 def _resolve_python(
     ctx: Context,
     loaded: LoadedSpec,
     wanted: Declared,
-    target: Target,
+    targets: Sequence[Target],
     previous: _Previous,
     upgrade: Upgrade,
     resolver: PythonResolver,
 ) -> tuple[PythonPackage, ...]:
+    _refuse_foreign(loaded)
     count = len(wanted.requirements)
-    ctx.reporter.step(f"resolving {count} requirement{'s' if count != 1 else ''}")
-    request = PythonRequest(
-        requirements=wanted.requirements,
-        constraints=wanted.constraints,
-        python=target.python,
-        platform=target.platform,
-        glibc=target.glibc,
-        pins=pins_of(previous.pins)[0],
-        upgrade=upgrade,
-    )
-    try:
-        packages = resolver.resolve(request)
-    except ResolutionError as error:
-        _place(error, loaded)
-        raise
-    return keep_wheels(previous.parts, packages, target, upgrade)
+    what = f"resolving {count} requirement{'s' if count != 1 else ''}"
+
+    def resolve(target: Target, wishes: Wishes) -> tuple[PythonPackage, ...]:
+        ctx.reporter.step(what if len(targets) == 1 else f"{what} for {target.platform}")
+        request = PythonRequest(
+            requirements=wanted.requirements,
+            constraints=wanted.constraints,
+            python=target.python,
+            platform=target.platform,
+            glibc=target.glibc,
+            pins=wishes.pins,
+            upgrade=wishes.upgrade,
+        )
+        try:
+            packages = resolver.resolve(request)
+        except ResolutionError as error:
+            _place(error, loaded)
+            raise
+        return keep_wheels(previous.parts, packages, target, upgrade)
+
+    pins = {t.platform: pins_of(previous.pins, t.platform)[0] for t in targets}
+    found = resolve_together(targets, pins, upgrade, resolve)
+    for line in different_versions(found):
+        ctx.reporter.warn(line)
+    return merge_python(found)
 
 
 def _place(error: ResolutionError, loaded: LoadedSpec) -> None:

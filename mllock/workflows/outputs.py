@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mllock.errors import InputError
+from mllock.engine.ports import Engine
+from mllock.errors import EngineError, InputError
 from mllock.image.types import Image
 from mllock.store.registry.reference import Reference, parse_reference
 from mllock.workflows.context import Context
@@ -84,9 +85,29 @@ def send(ctx: Context, outputs: Outputs, project: str, images: Sequence[Image]) 
             return ()
         from mllock.workflows.load import load_image
 
+        mine = [image for image in images if image.platform == engine.info.platform]
+        if not mine:
+            return _none(ctx, engine, images, asked=bool(outputs.docker))
         names = []
-        for image in images:
+        for image in mine:
             names.append(f"{project}:{image.kind}")
             load_image(ctx, engine, image, (names[-1],))
-        said = f"loaded into docker: {', '.join(names)}"
+        only = f", for {engine.info.platform} only" if len(mine) < len(images) else ""
+        said = f"loaded into docker: {', '.join(names)}{only}"
         return (Sent(place="docker", names=tuple(names), lines=(said,)),)
+
+
+def _none(
+    ctx: Context, engine: Engine, images: Sequence[Image], *, asked: bool
+) -> tuple[Sent, ...]:
+    """No image is for the engine: an error if it was asked for by name."""
+    there = " or ".join(dict.fromkeys(image.platform for image in images))
+    if asked:
+        raise EngineError(
+            f"the engine at {engine.info.endpoint} is for other images; the layout is written",
+            expected=there,
+            found=engine.info.platform,
+            hint="name another engine with DOCKER_HOST, or leave out --output docker",
+        )
+    ctx.reporter.note(f"not loaded into docker: it is for {engine.info.platform}, not {there}")
+    return ()

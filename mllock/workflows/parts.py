@@ -42,7 +42,8 @@ from mllock.train.trees import changed_entries
 from mllock.workflows.context import Context
 from mllock.workflows.environment import BuiltEnvironment, platform_of
 
-__all__ = ["ENVIRONMENT_LABEL", "BuiltImage", "Parts", "finish", "serve_parts", "train_parts"]
+__all__ = ["ENVIRONMENT_LABEL", "BuiltImage", "Parts", "finish", "refuse_another"]
+__all__ += ["serve_parts", "train_parts"]
 
 PARAMS = "params.json"
 ENVIRONMENT_LABEL = "mllock.environment"
@@ -89,19 +90,17 @@ def train_parts(ctx: Context, loaded: LoadedSpec) -> Parts:
     )
 
 
-def serve_parts(
-    ctx: Context, loaded: LoadedSpec, environment: BuiltEnvironment, run: RunFolder
-) -> Parts:
-    from mllock.data.code import select_code
-
-    train, serve = _train(loaded), loaded.spec.serve
-    assert serve is not None
-    record, model = run.record(), run.model_manifest()
+def refuse_another(loaded: LoadedSpec, environment: BuiltEnvironment, run: RunFolder) -> None:
+    """A run of another project, or one that was trained on the platform of `environment` and not in
+    it. On which one it was trained, its record says. Raises RunError."""
+    record = run.record()
+    trained = record.environment_document.get("architecture")
+    here = trained == environment.document["architecture"]
     for what, expected, found in (
         ("for another project", loaded.spec.project.name, record.project),
-        ("in another environment", environment.digest, record.environment),
+        ("in another environment", environment.digest, record.environment if here else None),
     ):
-        if found != expected:
+        if found is not None and found != expected:
             raise RunError(
                 f"the run was trained {what}",
                 file=run.id,
@@ -109,6 +108,15 @@ def serve_parts(
                 found=found,
                 hint='train again with "mllock train"',
             )
+
+
+def serve_parts(ctx: Context, loaded: LoadedSpec, run: RunFolder) -> Parts:
+    """The same for every platform: code, model, record. `refuse_another` comes first."""
+    from mllock.data.code import select_code
+
+    train, serve = _train(loaded), loaded.spec.serve
+    assert serve is not None
+    record, model = run.record(), run.model_manifest()
     patterns, key = (train.code, "train.code") if serve.code is None else (serve.code, "serve.code")
     code = select_code(ctx.project, loaded.spec, patterns, key=key).manifest
     _refuse_model_in_code(code, record.model_path, run)
@@ -184,7 +192,7 @@ def finish(
         "mllock.kind": parts.kind,
         ENVIRONMENT_LABEL: environment.digest,
     }
-    base = lock.base.on(platform_of(loaded))
+    base = lock.base.on(platform_of(lock))
     if base is not None:
         labels["org.opencontainers.image.base.digest"] = base.manifest
         labels[BASE_LAYERS_LABEL] = str(len(base.layers))
@@ -201,7 +209,7 @@ def finish(
     _refuse_too_many(loaded, parts.kind, len(layers))
     plan = ImagePlan(
         kind=parts.kind,
-        platform=platform_of(loaded),
+        platform=platform_of(lock),
         layers=layers,
         config=ImageConfig(
             command=parts.command,

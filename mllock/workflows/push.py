@@ -144,7 +144,9 @@ def _images(ctx: Context, record: Record) -> tuple[Layout | None, list[LayoutIma
     if not folder.exists():
         ctx.reporter.note('no images yet: see "mllock build"; the model is pushed without')
         return None, []
-    layout = open_layout(folder)
+    # A run is shared with the images of the platform that it was trained on.
+    trained = record.environment_document
+    layout = open_layout(folder, f"{trained.get('os')}/{trained.get('architecture')}")
     found = []
     for ref in ("serve", "train"):
         if ref not in layout.refs:

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, Protocol
 
 from mllock.core.digest import Digest
-from mllock.core.platform import KNOWN
+from mllock.core.platform import host_platform
 from mllock.engine.ports import Engine
 from mllock.engine.types import EngineInfo
-from mllock.errors import EngineError
+from mllock.errors import EngineError, SurroundingsError
 from mllock.image.types import Image, ImageKind
+from mllock.lock.platforms import narrowed
 from mllock.lock.types import Lock
 from mllock.processes import held_interrupts
 from mllock.spec.loaded import LoadedSpec
@@ -33,6 +34,7 @@ __all__ = [
     "chosen",
     "docker_runtime",
     "host_runtime",
+    "part_for",
 ]
 
 RuntimeName = Literal["host", "docker"]
@@ -55,6 +57,7 @@ def chosen(
 ) -> Iterator[Engine | None]:
     """The engine to run `image` in, or None for this machine. Says which."""
     if runtime == "host":
+        _refuse_host(loaded)
         _say_host(ctx, loaded, image)
         yield None
         return
@@ -65,6 +68,7 @@ def chosen(
         if engine is None or problem is not None:
             if problem is not None:
                 ctx.reporter.note(f"not in the engine: {problem.message}")
+            _refuse_host(loaded)
             _say_host(ctx, loaded, image)
             yield None
             return
@@ -84,16 +88,32 @@ def _say_host(ctx: Context, loaded: LoadedSpec, image: ImageKind) -> None:
 
 
 def _cannot_run(info: EngineInfo, loaded: LoadedSpec) -> EngineError | None:
-    platform = KNOWN[loaded.spec.environment.platforms[0]]
-    found = f"{info.os}/{info.architecture}"
-    if (info.os, info.architecture) == (platform.os, platform.architecture):
+    platforms = loaded.spec.environment.platforms
+    if info.platform in platforms:
         return None
     return EngineError(
         f"the engine at {info.endpoint} is for other images",
-        expected=f"{platform.os}/{platform.architecture}",
-        found=found,
+        expected=" or ".join(platforms),
+        found=info.platform,
         hint="name another engine with DOCKER_HOST, or use --runtime host",
     )
+
+
+def _refuse_host(loaded: LoadedSpec) -> None:
+    platforms = loaded.spec.environment.platforms
+    if host_platform() not in platforms:
+        raise SurroundingsError(
+            "this machine is of no platform that the project is for",
+            expected=" or ".join(platforms),
+            found=host_platform(),
+            hint="name an engine that is (DOCKER_HOST), or add the platform of this machine to "
+            "[environment] platforms",
+        )
+
+
+def part_for(lock: Lock, engine: Engine | None) -> Lock:
+    """What of `lock` is for the machine where a program runs: the engine's, or this one."""
+    return narrowed(lock, host_platform() if engine is None else engine.info.platform)
 
 
 def host_runtime(ctx: Context, lock: Lock, output: Output) -> Runtime:

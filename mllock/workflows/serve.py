@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mllock.attest.policy import load_policy
-from mllock.core.platform import host_platform
 from mllock.errors import InputError, RunError
 from mllock.serve.ready import PATIENCE, wait_ready
 from mllock.serve.types import ServePlan, Server
@@ -22,7 +21,7 @@ from mllock.store import atomic
 from mllock.train.runs import RunFolder
 from mllock.workflows.context import Context
 from mllock.workflows.runs import run_to_serve
-from mllock.workflows.runtimes import RuntimeName, chosen
+from mllock.workflows.runtimes import RuntimeName, chosen, part_for
 from mllock.workflows.serving import (
     code_patterns,
     docker_serve_runtime,
@@ -65,7 +64,7 @@ def serving(
     from mllock.workflows.lock import current_lock
 
     loaded = load_spec(ctx.project / "mlproject.toml")
-    refuse_unavailable(loaded, host_platform())
+    refuse_unavailable(loaded)
     serve = serve_of(loaded)
     lock, _ = current_lock(ctx, loaded, data=False)
     folder = run_to_serve(ctx, lock, run)
@@ -74,6 +73,7 @@ def serving(
     wanted = serve.port if port is None else port
     patterns, key = code_patterns(loaded)
     with chosen(ctx, loaded, runtime, "serve") as engine, contextlib.ExitStack() as stack:
+        lock = part_for(lock, engine)
         place = (
             host_serve_runtime(ctx, lock, output)
             if engine is None

@@ -24,7 +24,6 @@ import msgspec
 
 from mllock.attest.keys import load_or_create_key
 from mllock.core.digest import Digest, from_hex, sha256_of
-from mllock.core.platform import host_platform
 from mllock.core.tree import TreeManifest
 from mllock.data.touched import Looks, look, touched
 from mllock.data.walk import shown
@@ -57,6 +56,7 @@ from mllock.workflows.runtimes import (
     chosen,
     docker_runtime,
     host_runtime,
+    part_for,
 )
 
 __all__ = ["TrainResult", "train"]
@@ -91,7 +91,7 @@ def train(
     from mllock.workflows.lock import current_lock
 
     loaded = load_spec(ctx.project / "mlproject.toml")
-    refuse_unavailable(loaded, host_platform())
+    refuse_unavailable(loaded)
     declared = loaded.spec.train
     if declared is None:
         raise SpecError(
@@ -103,6 +103,7 @@ def train(
     # By content below, so not by stat here.
     lock, lock_bytes = current_lock(ctx, loaded, data=False)
     with chosen(ctx, loaded, runtime, "train") as engine:
+        lock = part_for(lock, engine)
         ctx.reporter.step("verifying the data")
         looks = _look_at_data(ctx, loaded)
         data = _verify_data(ctx, loaded, lock)

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from mllock.cli.main import run
-from mllock.core.platform import KNOWN, host_platform
 from mllock.errors import SurroundingsError
 from mllock.resources import resource
 from mllock.spec.hints import normalised_name
-from mllock.spec.reader import load_spec, refuse_unavailable
-from mllock.workflows.init import SCHEMA, SPEC, TEMPLATES, _place
+from mllock.spec.reader import load_spec, parse_spec, refuse_unavailable
+from mllock.workflows.init import SCHEMA, SPEC, TEMPLATES, _place, template_files
 
 FILES = {SCHEMA, *TEMPLATES["sklearn"]}
 
@@ -41,8 +40,7 @@ def test_a_new_folder(tmp_path, monkeypatch, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["My Wine"]
     loaded = load_spec(made / SPEC)
     assert loaded.spec.project.name == "my-wine"
-    if host_platform() in KNOWN:
-        refuse_unavailable(loaded, host_platform())
+    refuse_unavailable(loaded)
 
 
 def test_this_folder_beside_what_is_there(tmp_path, monkeypatch):
@@ -170,3 +168,30 @@ def test_what_was_placed_is_taken_back_when_one_file_cannot_be(tmp_path):
         _place(staged, folder, {"a/first": b"1", "second": b"2"})
     assert str(caught.value) == f"{folder}/second: cannot write: no such file or directory"
     assert [path.name for path in folder.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("host", "python", "lines"),
+    [
+        ("linux/amd64", "3.11", ['platforms = ["linux/amd64"]']),
+        ("linux/arm64", "3.11", ['platforms = ["linux/arm64"]']),
+        ("linux/amd64", "3.12", ['platforms = ["linux/amd64"]', 'resolver = "uv"']),
+        ("darwin/amd64", "3.11", ['platforms = ["linux/amd64"]', 'resolver = "uv"']),
+        (
+            "darwin/arm64",
+            "3.11",
+            ['platforms = ["linux/amd64", "linux/arm64"]', 'resolver = "uv"'],
+        ),
+        ("linux/riscv64", "3.11", ['platforms = ["linux/amd64"]', 'resolver = "uv"']),
+    ],
+)
+def test_where_this_machine_cannot_be_the_target(host, python, lines):
+    """The resolver that needs no such machine is written down, and nothing but that differs."""
+    spec = template_files("sklearn", "", host=host, python=python)[SPEC].decode()
+    found = [line for line in spec.splitlines() if line.startswith(("platforms", "resolver"))]
+    assert [line.partition("#")[0].rstrip() for line in found] == lines
+    loaded = parse_spec(spec.encode(), Path(SPEC))
+    refuse_unavailable(loaded)
+    plain = template_files("sklearn", "", host="linux/amd64", python="3.11")[SPEC].decode()
+    rest = [line for line in spec.splitlines() if line not in found]
+    assert rest == [line for line in plain.splitlines() if not line.startswith("platforms")]

@@ -196,9 +196,9 @@ def test_the_system_layer_has_only_what_is_new(tmp_path: Path) -> None:
 
 
 def test_metadata_for_scanners(tmp_path: Path) -> None:
-    nodes = base(tmp_path, x=make_deb("x", "1.2-3", fields={"Source": "src"}))
+    nodes = base(tmp_path, x=make_deb("x", fields={"Source": "src"}))
     assert data(nodes["var/lib/dpkg/status.d/x"]) == (
-        b"Package: x\nVersion: 1.2-3\nArchitecture: amd64\nSource: src\nDescription: a package\n"
+        b"Package: x\nVersion: 1.0\nArchitecture: amd64\nSource: src\nDescription: a package\n"
     )
     assert data(nodes["var/lib/dpkg/status.d/x.md5sums"]) == b""
 

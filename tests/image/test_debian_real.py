@@ -6,9 +6,11 @@ import os
 import subprocess
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.debian_oracle import EXPECTED, Bootstrapped, bootstrap, compare, tree_of
 from support.reporter import Recorder
 
 from mllock.core.digest import from_hex
@@ -154,6 +156,41 @@ def test_files_are_what_the_packages_say(root: Path) -> None:
             subprocess.run(["md5sum", "-c", "--quiet"], input=text, text=True, cwd=root, check=True)
             checked += len(lines)
     assert checked > 1500
+
+
+@pytest.fixture(scope="module")
+def bootstrapped(
+    tmp_path_factory: pytest.TempPathFactory, resolution: SystemResolution
+) -> Bootstrapped:
+    return bootstrap(resolution.packages, tmp_path_factory.mktemp("oracle"), "bookworm")
+
+
+def test_the_tree_is_the_one_that_mmdebstrap_makes(
+    layers: tuple[tuple[Node, ...], tuple[Node, ...]],
+    resolution: SystemResolution,
+    bootstrapped: Bootstrapped,
+) -> None:
+    ours = tree_of(layers)
+    found = compare(ours, bootstrapped, resolution.packages)
+    assert found.problems == []
+    assert found.equal > 3000
+    assert set(found.expected) == set(EXPECTED)
+    # What is equal is not so because nothing is looked at.
+    path = "usr/bin/python3.11"
+    for changed in (
+        {"digest": "0" * 64},
+        {"mode": 0o744},
+        {"uid": 1},
+        {"gid": 1},
+        {"kind": "symlink"},
+        {"target": "x"},
+    ):
+        other = compare(ours | {path: replace(ours[path], **changed)}, bootstrapped, ())
+        assert [line.partition(": ")[0] for line in other.problems if path in line][:1] == [path]
+    without = {name: member for name, member in ours.items() if name != path}
+    assert len(compare(without, bootstrapped, resolution.packages).problems) == 1
+    more = ours | {"usr/bin/more-than-debian": ours[path]}
+    assert len(compare(more, bootstrapped, resolution.packages).problems) == 1
 
 
 def test_every_effect_that_the_table_relies_on_is_made() -> None:

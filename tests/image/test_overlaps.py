@@ -23,7 +23,10 @@ from support.world import SPEC, World
 from mllock.core.digest import from_hex
 from mllock.errors import ArchiveError, LockError, MllockError, SpecError
 from mllock.image.build import Packages, build_environment
+from mllock.image.bytecode import wheel_unit
+from mllock.image.bytecode_layers import _Maker
 from mllock.image.content import Sources
+from mllock.image.layers import remember
 from mllock.image.overlaps import check_conflicts
 from mllock.image.python import PythonGroup, group_nodes, merge, python_groups
 from mllock.image.types import Layer
@@ -331,6 +334,33 @@ def test_groups_know_their_own_only(world: World) -> None:
     assert group.without({}) == replace(group, left_out={})
     assert group.key == group.without({"three": ("b",)}).key
     assert group.key != group.without(left_out).key
+
+
+def test_bytecode_is_made_of_what_stays(world: World) -> None:
+    """Else the loser's, if its layer is above, would be what an import of the winner's runs."""
+    made = Locked(world)
+    lock = made.lock('[{ path = "tests/**", keep = "one" }]')
+    left_out = {"two": (f"{SITE}/tests/a.py",)}
+    paths = {}
+    for package in made.packages:
+        wheel = package.wheels[0]
+        path = made.ctx.cache.blob_path(from_hex(wheel.hashes["sha256"]))
+        unit = wheel_unit(path, wheel.name, Prefix(), left_out.get(package.name, ()))
+        paths[package.name] = {source.path for source in unit.sources()}
+    assert f"/{SITE}/tests/a.py" in paths["one"] - paths["two"]
+    assert f"/{SITE}/tests/__init__.py" in paths["one"] & paths["two"]
+    known = {"layers": [], "interpreter": lock.base.interpreter, "python": lock.base.python}
+    remember(made.ctx.cache, "interpreter", known, {"identity": "one that is known"})
+    keys = []
+    for gone in ({}, left_out):
+        groups = [group.without(gone) for group in python_groups(lock)]
+        maker = _Maker(lock, groups, lambda _: {}, [], made.ctx.cache)
+        keys.append([(group.key, group.parts) for group in maker.groups()])
+    (library, one, two), (same_library, same_one, other_two) = keys
+    assert (library, one) == (same_library, same_one)
+    assert two[0] != other_two[0]
+    assert [part.key for part in two[1]] != [part.key for part in other_two[1]]
+    assert [part.left_out for part in other_two[1]] == [(f"{SITE}/tests/a.py",)]
 
 
 def test_training_on_the_host_has_what_the_rule_keeps(tmp_path: Path) -> None:

@@ -91,6 +91,12 @@ def test_bombs():
     assert refused(blob, max_unpacked=10_000) == "unpacks to more than 10000 bytes"
 
 
+def test_many_members(monkeypatch):
+    monkeypatch.setattr("mllock.image.read.MAX_MEMBERS", 2)
+    data = tar([(name, "file", "") for name in "abc"])
+    assert refused(packed(data)) == "more than 2 members"
+
+
 def test_gzip():
     data = tar([("f", "file", "abc")])
     blob = packed(data)
@@ -214,6 +220,11 @@ def block_of(data: bytes, at: int, value: bytes) -> bytes:
         (505, b"x", "bytes in the padding of a header"),
         (156, b"L", "member 'f' is of type b'L': not a file, folder or link"),
         (156, b"g", "member 'f' is of type b'g': not a file, folder or link"),
+        (156, b"S", "member 'f' is of type b'S': not a file, folder or link"),
+        (156, b"7", "member 'f' is of type b'7': not a file, folder or link"),
+        (124, b"-0000000003\0", "a tar header whose size is "),
+        (124, b"00000077777\0", "the tar ends early"),
+        (0, b"\0", "a path that is not plain and relative: ''"),
         (156, b"5", "member 'f' is a folder with data"),
         (156, b"2", "member 'f' is a symlink with data"),
         (1, b"/", "a path that is not plain and relative: 'f/'"),
@@ -253,6 +264,13 @@ def record(key: str, value: str) -> bytes:
     [
         (record("path", LONG), None),
         (record("path", LONG) + record("path", LONG), "a PAX record that is not accepted: 'path'"),
+        (record("path", LONG + "\0x"), f"a path that is not plain and relative: '{LONG}\\x00x'"),
+        (record("path", "/" + LONG), f"a path that is not plain and relative: '/{LONG}'"),
+        (record("GNU.sparse.major", "1"), "a PAX record that is not accepted: 'GNU.sparse.major'"),
+        (
+            record("SCHILY.xattr.security.capability", "x"),
+            "a PAX record that is not accepted: 'SCHILY.xattr.security.capability'",
+        ),
         (record("path", "../" + LONG), f"a path that is not plain and relative: '../{LONG}'"),
         (record("path", "short"), "a PAX path where the header has room: 'short'"),
         (record("size", "2"), "a PAX size where the header has room: 2"),

@@ -30,7 +30,7 @@ def test_it_lists_the_lock(world: World, kind: str) -> None:
     result = build_images(world.context())
     built = next(item for item in result.images if item.image.kind == kind)
     data = beside(world, kind)
-    assert result.sboms[kind] == data
+    assert result.sboms[kind] == (data,)
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(data.decode()) is None
     bom = json.loads(data)
     lock = parse_lock((world.project / "mlproject.lock").read_bytes(), "mlproject.lock")

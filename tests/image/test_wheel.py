@@ -184,6 +184,50 @@ REFUSED = {
         hand_made(f"pkg.py,md5=1B2M2Y8AsgTpgAmY7PhCfg,0\n{wheel_row()}"),
         "pkg.py: RECORD has no sha256 for this file\nfound: md5=1B2M2Y8AsgTpgAmY7PhCfg",
     ),
+    "sha1": (
+        hand_made(f"pkg.py,sha1=2jmj7l5rSw0yVb_vlWAYkK_YBwk,0\n{wheel_row()}"),
+        "pkg.py: RECORD has no sha256 for this file\nfound: sha1=2jmj7l5rSw0yVb_vlWAYkK_YBwk",
+    ),
+    "short digest": (
+        hand_made(f"pkg.py,sha256={EMPTY[:-4]},0\n{wheel_row()}"),
+        f"pkg.py: RECORD has no sha256 for this file\nfound: sha256={EMPTY[:-4]}",
+    ),
+    "digest of other letters": (
+        hand_made(f"pkg.py,sha256={EMPTY[:-1]}!,0\n{wheel_row()}"),
+        f"pkg.py: RECORD has no sha256 for this file\nfound: sha256={EMPTY[:-1]}!",
+    ),
+    "another spelling": (
+        hand_made(GOOD.replace("pkg.py", "./pkg.py")),
+        "./pkg.py: RECORD lists a file that is not there",
+    ),
+    "size in other words": (
+        hand_made(GOOD.replace(",0\n", ",00\n")),
+        "pkg.py: its size is not what RECORD says\nexpected: 00\nfound: 0",
+    ),
+    "not csv": (
+        hand_made(GOOD.replace("pkg.py,", '"pkg.py"x,')),
+        f"{INFO}/RECORD: RECORD is not CSV in UTF-8: ',' expected after '\"'",
+    ),
+    "not utf-8": (
+        zipped(
+            Entry(f"{INFO}/WHEEL".encode(), WHEEL),
+            Entry(f"{INFO}/RECORD".encode(), b"\xff"),
+        ),
+        f"{INFO}/RECORD: RECORD is not CSV in UTF-8: 'utf-8' codec can't decode byte 0xff in "
+        "position 0: invalid start byte",
+    ),
+    "metadata of many bytes": (
+        hand_made(
+            f"{GOOD}{INFO}/entry_points.txt,sha256={EMPTY},1048577\n",
+            WHEEL,
+            Entry(f"{INFO}/entry_points.txt".encode(), b"#" * 1_048_577),
+        ),
+        f"{INFO}/entry_points.txt: 1048577 bytes, at most 1048576 are read",
+    ),
+    "two dist-infos": (
+        hand_made(GOOD, WHEEL, Entry(b"other-1.0.dist-info/METADATA")),
+        "not a wheel: it needs exactly one NAME-VERSION.dist-info folder",
+    ),
     "fields": (
         hand_made(f"pkg.py,sha256={EMPTY}\n{wheel_row()}"),
         "pkg.py: a row of RECORD that has not three fields",
@@ -237,6 +281,12 @@ def test_refused(tmp_path: Path, case: str) -> None:
     with pytest.raises(ArchiveError) as caught:
         nodes_of(tmp_path, data)
     assert str(caught.value) == f"pkg-1.0-py3-none-any.whl: {message}"
+
+
+def test_a_section_of_defaults_is_one_like_others(tmp_path: Path) -> None:
+    text = "[DEFAULT]\nx = a:b\n[console_scripts]\ny = a:b\n"
+    nodes = nodes_of(tmp_path, make_wheel("pkg", "1.0", entry_points=text))
+    assert [path for path in nodes if path.startswith("opt/venv/bin/")] == ["opt/venv/bin/y"]
 
 
 ENTRY_POINTS = f"{INFO}/entry_points.txt"

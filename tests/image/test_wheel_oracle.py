@@ -78,6 +78,8 @@ def test_real_wheels(oracle: Oracle, tmp_path: Path) -> None:
 
 
 SCRIPTS = """\
+[DEFAULT]
+nothing = pkg:x
 [console_scripts]
 hello = pkg.cli:main
 deep = pkg.cli:App.run [extra]

@@ -39,6 +39,8 @@ def content(path: Path, entry: ZipEntry) -> bytes:
         return b"".join(sources.read(node))
 
 
+WIDE = struct.pack("<2H2Q", 1, 16, 64 * 1024**3 + 1, 64 * 1024**3 + 1)
+
 GOOD = {
     "deflated": zipped(A),
     "stored": zipped(A.but(method=0)),
@@ -213,7 +215,68 @@ HOSTILE = {
         ),
         "a.txt: its data reach into the central directory",
     ),
-    "count": (zipped(A, count=2), "1 entries, its end says 2"),
+    "count": (zipped(A, count=2), "its entries are not 2, as its end says"),
+    "smaller count": (
+        zipped(A, A.but(name=b"b"), count=1),
+        "its entries are not 1, as its end says",
+    ),
+    "many entries": (
+        zipped(A, count=500_001, zip64=True),
+        "500001 entries, at most 500000 are read",
+    ),
+    "large directory": (
+        zipped(A, directory_size=128 * 1024 * 1024 + 1, zip64=True),
+        "bytes before the archive, or around its central directory",
+    ),
+    "bomb": (
+        zipped(
+            A.but(
+                central={"size": 0xFFFFFFFF, "compressed": 0xFFFFFFFF, "extra": WIDE},
+                local={"size": 0xFFFFFFFF, "compressed": 0xFFFFFFFF, "extra": WIDE},
+            )
+        ),
+        "it unpacks to 68719476737 bytes, at most 68719476736 are read",
+    ),
+    "ratio": (
+        zipped(A.but(local={"size": 1032 * PACKED + 1}, central={"size": 1032 * PACKED + 1})),
+        f"a.txt: {PACKED} bytes of deflate are not {1032 * PACKED + 1} bytes of content",
+    ),
+    "extra field cut": (
+        zipped(A.but(extra=struct.pack("<2H", 0x5455, 9) + b"x")),
+        "a.txt: an extra field that is cut short",
+    ),
+    "several disks": (zipped(A, disk=1), "an archive of several disks"),
+    "zip64 end elsewhere": (
+        zipped(A, zip64=True).replace(b"PK\x06\x06", b"PK\x06\x05"),
+        "its zip64 end is not where it says",
+    ),
+    "two ends": (zipped(A, zip64=True, end_size=1), "its end and its zip64 end disagree"),
+    "no local header": (
+        zipped(A).replace(b"PK\x03\x04", b"PK\x03\x05"),
+        "a.txt: no local header where the central directory says",
+    ),
+    "directory cut": (
+        zipped(A, directory_size=20),
+        "bytes before the archive, or around its central directory",
+    ),
+    "directory damaged": (
+        zipped(A).replace(b"PK\x01\x02", b"PK\x01\x03"),
+        "its central directory is damaged",
+    ),
+    "dot": (zipped(A.but(name=b"./a")), './a: "." in path'),
+    "double slash": (zipped(A.but(name=b"a//b")), "a//b: empty component in path"),
+    "long name": (
+        zipped(A.but(name=b"n" * 256)),
+        f"{'n' * 256}: name of more than 255 bytes",
+    ),
+    "long path": (
+        zipped(A.but(name=b"n/" * 2050 + b"n")),
+        f"{'n/' * 2050}n: path of more than 4096 bytes",
+    ),
+    "invisible": (
+        zipped(A.but(name="a\u200by".encode(), flags=UTF8)),
+        "a\\u200by: character U+200B in path",
+    ),
     "whiteout": (
         zipped(A, A.but(name=b"pkg/.wh.__init__.py")),
         'pkg/.wh.__init__.py: a name that begins with ".wh.": in an image it would remove another '

@@ -318,11 +318,13 @@ def test_the_reference_says_how_to_compute_the_digest(tmp_path: Path) -> None:
 
 
 def test_platforms_are_known() -> None:
-    for wrong in ({}, {"platforms": []}, {"platforms": "linux/amd64"}, {"platforms": ["x/y"]}):
+    unsorted = {"platforms": ["linux/arm64", "linux/amd64"]}
+    others = ({"platforms": []}, {"platforms": "linux/amd64"}, {"platforms": ["x/y"]})
+    for wrong in ({}, *others, unsorted, {"platforms": ["linux/amd64", "linux/amd64"]}):
         lock = make_lock(inputs=inputs(environment=wrong))
         assert refusal(dump_lock(lock)) == (
             "mlproject.lock: inputs.environment.platforms: not platforms that are known\n"
-            "expected: an array of linux/amd64 or linux/arm64"
+            "expected: a sorted array of linux/amd64 or linux/arm64"
         )
 
 

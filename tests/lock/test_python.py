@@ -1,11 +1,11 @@
-"""Resolving with the real pip-tools and pip, from an index on loopback."""
+"""Resolving with the real pip-tools, uv and pip, from an index on loopback."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from support.bench import TARGET, Bench, bench
+from support.bench import TARGET, Bench, bench, each_bench
 from support.wheels import (
     make_wheel,
     pip_environ,
@@ -18,13 +18,13 @@ from mllock.core.platform import host_platform
 from mllock.errors import OfflineError, ResolutionError
 from mllock.lock.ports import Upgrade
 
-__all__ = ["bench"]
+__all__ = ["bench", "each_bench"]
 
 
-def test_every_wheel_is_named_measured_and_kept(bench: Bench) -> None:
-    alpha = bench.index.add("alpha", "1.0", ["Two_Words>=1"])
-    words = bench.index.add("two-words", "1.5")
-    found = bench.resolve("alpha")
+def test_every_wheel_is_named_measured_and_kept(each_bench: Bench) -> None:
+    alpha = each_bench.index.add("alpha", "1.0", ["Two_Words>=1"])
+    words = each_bench.index.add("two-words", "1.5")
+    found = each_bench.resolve("alpha")
     assert [(item.name, item.version) for item in found] == [("alpha", "1.0"), ("two-words", "1.5")]
     for item, data in zip(found, (alpha, words), strict=True):
         (wheel,) = item.wheels
@@ -32,7 +32,7 @@ def test_every_wheel_is_named_measured_and_kept(bench: Bench) -> None:
         assert wheel.path == f"wheels/{wheel.name}"
         assert wheel.size == len(data)
         assert wheel.hashes == {"sha256": hex_of(sha256_of(data))}
-        path = bench.cache.get(sha256_of(data))
+        path = each_bench.cache.get(sha256_of(data))
         assert path is not None
         assert path.read_bytes() == data
 
@@ -42,54 +42,56 @@ def test_nothing_asked_is_nothing_found(bench: Bench) -> None:
     assert bench.index.requests == []
 
 
-def test_pins_stay_unless_asked_to_move(bench: Bench) -> None:
+def test_pins_stay_unless_asked_to_move(each_bench: Bench) -> None:
     for name in ("alpha", "beta"):
-        bench.index.add(name, "1.0")
-        bench.index.add(name, "2.0")
+        each_bench.index.add(name, "1.0")
+        each_bench.index.add(name, "2.0")
     pins = {"alpha": "1.0", "beta": "1.0"}
-    assert bench.versions("alpha", "beta", pins=pins) == pins
+    assert each_bench.versions("alpha", "beta", pins=pins) == pins
     some = Upgrade(names=frozenset({"beta"}))
-    assert bench.versions("alpha", "beta", pins=pins, upgrade=some) == pins | {"beta": "2.0"}
+    assert each_bench.versions("alpha", "beta", pins=pins, upgrade=some) == pins | {"beta": "2.0"}
     everything = Upgrade(all=True)
-    assert set(bench.versions("alpha", "beta", pins=pins, upgrade=everything).values()) == {"2.0"}
+    assert set(each_bench.versions("alpha", "beta", pins=pins, upgrade=everything).values()) == {
+        "2.0"
+    }
     # A pin is a wish: what the spec asks for goes before it.
-    assert bench.versions("alpha>=2", "beta", pins=pins) == {"alpha": "2.0", "beta": "1.0"}
+    assert each_bench.versions("alpha>=2", "beta", pins=pins) == {"alpha": "2.0", "beta": "1.0"}
 
 
-def test_pins_in_the_way_make_room_and_others_stay(bench: Bench) -> None:
+def test_pins_in_the_way_make_room_and_others_stay(each_bench: Bench) -> None:
     """The pin of alpha, not only that of beta, contradicts what is asked for now."""
-    bench.index.add("alpha", "1.0", ["beta<2"])
-    bench.index.add("alpha", "2.0", ["beta>=2"])
+    each_bench.index.add("alpha", "1.0", ["beta<2"])
+    each_bench.index.add("alpha", "2.0", ["beta>=2"])
     for name in ("beta", "gamma"):
         for version in ("1.0", "2.0", "3.0"):
-            bench.index.add(name, version)
+            each_bench.index.add(name, version)
     pins = {"alpha": "2.0", "beta": "2.0", "gamma": "2.0"}
-    found = bench.versions("alpha", "beta<2", "gamma", pins=pins)
+    found = each_bench.versions("alpha", "beta<2", "gamma", pins=pins)
     assert found == {"alpha": "1.0", "beta": "1.0", "gamma": "2.0"}
 
 
-def test_constraints_bind_what_is_needed_and_add_nothing(bench: Bench) -> None:
-    bench.index.add("alpha", "1.0", ["beta"])
+def test_constraints_bind_what_is_needed_and_add_nothing(each_bench: Bench) -> None:
+    each_bench.index.add("alpha", "1.0", ["beta"])
     for version in ("1.0", "2.0"):
-        bench.index.add("beta", version)
-        bench.index.add("unused", version)
-    found = bench.versions("alpha", constraints=("beta<2", "unused<2"))
+        each_bench.index.add("beta", version)
+        each_bench.index.add("unused", version)
+    found = each_bench.versions("alpha", constraints=("beta<2", "unused<2"))
     assert found == {"alpha": "1.0", "beta": "1.0"}
 
 
-def test_markers_are_those_of_the_image(bench: Bench) -> None:
+def test_markers_are_those_of_the_image(each_bench: Bench) -> None:
     # 3.11.2 is the image's; whatever 3.11 runs this test is newer, and would leave "late" out.
-    bench.index.add("alpha", "1.0", ['late; python_full_version < "3.11.3"'])
-    bench.index.add("late", "1.0", ['never; python_full_version >= "3.11.3"'])
-    bench.index.add("never", "1.0")
-    assert bench.versions("alpha") == {"alpha": "1.0", "late": "1.0"}
+    each_bench.index.add("alpha", "1.0", ['late; python_full_version < "3.11.3"'])
+    each_bench.index.add("late", "1.0", ['never; python_full_version >= "3.11.3"'])
+    each_bench.index.add("never", "1.0")
+    assert each_bench.versions("alpha") == {"alpha": "1.0", "late": "1.0"}
 
 
-def test_markers_of_the_spec_itself(bench: Bench) -> None:
-    bench.index.add("alpha", "1.0")
-    bench.index.add("beta", "1.0")
-    bench.index.add("gamma", "1.0")
-    found = bench.versions(
+def test_markers_of_the_spec_itself(each_bench: Bench) -> None:
+    each_bench.index.add("alpha", "1.0")
+    each_bench.index.add("beta", "1.0")
+    each_bench.index.add("gamma", "1.0")
+    found = each_bench.versions(
         'alpha; python_version >= "3.8"',
         'beta; python_full_version < "3.11.3"',
         'gamma; sys_platform == "win32"',
@@ -97,17 +99,17 @@ def test_markers_of_the_spec_itself(bench: Bench) -> None:
     assert found == {"alpha": "1.0", "beta": "1.0"}
 
 
-def test_what_pip_tools_calls_unsafe_is_pinned_as_well(bench: Bench) -> None:
-    bench.index.add("alpha", "1.0", ["setuptools"])
-    bench.index.add("setuptools", "99.0")
-    assert bench.versions("alpha") == {"alpha": "1.0", "setuptools": "99.0"}
+def test_what_pip_tools_calls_unsafe_is_pinned_as_well(each_bench: Bench) -> None:
+    each_bench.index.add("alpha", "1.0", ["setuptools"])
+    each_bench.index.add("setuptools", "99.0")
+    assert each_bench.versions("alpha") == {"alpha": "1.0", "setuptools": "99.0"}
 
 
-def test_pins_of_an_edited_lock_are_not_options_for_pip(bench: Bench) -> None:
-    bench.index.add("alpha", "1.0")
-    bench.index.add("alpha", "2.0")
+def test_pins_of_an_edited_lock_are_not_options_for_pip(each_bench: Bench) -> None:
+    each_bench.index.add("alpha", "1.0")
+    each_bench.index.add("alpha", "2.0")
     pins = {"alpha": "1.0\n--index-url http://127.0.0.1:9/simple", "beta": "1.0"}
-    assert bench.versions("alpha", pins=pins) == {"alpha": "2.0"}
+    assert each_bench.versions("alpha", pins=pins) == {"alpha": "2.0"}
 
 
 def test_a_dependency_by_url(bench: Bench, tmp_path: Path) -> None:
@@ -120,36 +122,36 @@ def test_a_dependency_by_url(bench: Bench, tmp_path: Path) -> None:
     )
 
 
-def test_extras_are_followed(bench: Bench) -> None:
-    bench.index.add("alpha", "1.0", ['beta; extra == "more"'])
-    bench.index.add("beta", "1.0")
-    assert bench.versions("alpha") == {"alpha": "1.0"}
-    assert bench.versions("alpha[more]") == {"alpha": "1.0", "beta": "1.0"}
+def test_extras_are_followed(each_bench: Bench) -> None:
+    each_bench.index.add("alpha", "1.0", ['beta; extra == "more"'])
+    each_bench.index.add("beta", "1.0")
+    assert each_bench.versions("alpha") == {"alpha": "1.0"}
+    assert each_bench.versions("alpha[more]") == {"alpha": "1.0", "beta": "1.0"}
 
 
-def test_the_wheel_is_the_newest_that_the_base_can_run(bench: Bench) -> None:
+def test_the_wheel_is_the_newest_that_the_base_can_run(each_bench: Bench) -> None:
     machine = TARGET.machine
     for tag in (
         f"manylinux_2_17_{machine}",
         f"manylinux_2_28_{machine}",
         f"manylinux_2_99_{machine}",
     ):
-        bench.index.add("native", "1.0", tag=f"cp311-cp311-{tag}")
-    (found,) = bench.resolve("native")
+        each_bench.index.add("native", "1.0", tag=f"cp311-cp311-{tag}")
+    (found,) = each_bench.resolve("native")
     assert found.wheels[0].name == f"native-1.0-cp311-cp311-manylinux_2_28_{machine}.whl"
 
 
-def test_hidden_inputs_do_not_count(bench: Bench, tmp_path: Path) -> None:
-    bench.index.add("alpha", "1.0")
-    bench.index.add("alpha", "2.0")
+def test_hidden_inputs_do_not_count(each_bench: Bench, tmp_path: Path) -> None:
+    each_bench.index.add("alpha", "1.0")
+    each_bench.index.add("alpha", "2.0")
     (tmp_path / "hidden.txt").write_text("alpha<2\n")
-    bench.environ |= {
+    each_bench.environ |= {
         "PIP_CONSTRAINT": str(tmp_path / "hidden.txt"),
         "PIP_NO_BINARY": ":all:",
         "PYTHONWARNINGS": "error",
         "PYTHONPATH": str(tmp_path / "nowhere"),
     }
-    assert bench.versions("alpha") == {"alpha": "2.0"}
+    assert each_bench.versions("alpha") == {"alpha": "2.0"}
 
 
 @pytest.mark.parametrize("section", ["global", "install", "download"])
@@ -169,64 +171,64 @@ def test_nor_do_those_of_pip_conf(bench: Bench, tmp_path: Path, section: str, se
     assert bench.versions("alpha") == {"alpha": "1.0", "beta": "2.0"}
 
 
-def test_a_folder_of_wheels_will_do(bench: Bench, tmp_path: Path) -> None:
+def test_a_folder_of_wheels_will_do(each_bench: Bench, tmp_path: Path) -> None:
     write_wheel(tmp_path / "links", "alpha", "1.0")
-    bench.environ = pip_environ(tmp_path / "home", find_links=tmp_path / "links")
-    assert bench.versions("alpha") == {"alpha": "1.0"}
+    each_bench.environ = pip_environ(tmp_path / "home", find_links=tmp_path / "links")
+    assert each_bench.versions("alpha") == {"alpha": "1.0"}
 
 
-def test_conflict(bench: Bench) -> None:
-    bench.index.add("alpha", "2.0", ["beta>=2"])
-    bench.index.add("gamma", "1.0", ["beta<2"])
-    bench.index.add("beta", "1.0")
-    bench.index.add("beta", "2.0")
-    assert bench.refusal(ResolutionError, "alpha", "gamma") == (
+def test_conflict(each_bench: Bench) -> None:
+    each_bench.index.add("alpha", "2.0", ["beta>=2"])
+    each_bench.index.add("gamma", "1.0", ["beta<2"])
+    each_bench.index.add("beta", "1.0")
+    each_bench.index.add("beta", "2.0")
+    assert each_bench.refusal(ResolutionError, "alpha", "gamma") == (
         "the dependencies conflict\n"
         "found: alpha 2.0 depends on beta>=2; gamma 1.0 depends on beta<2\n"
         "hint: widen one of these ranges, or remove one of the packages"
     )
 
 
-def test_conflict_with_the_spec(bench: Bench) -> None:
-    bench.index.add("alpha", "2.0", ["beta>=2"])
-    bench.index.add("beta", "1.0")
-    bench.index.add("beta", "2.0")
-    assert bench.refusal(ResolutionError, "alpha", "beta<2") == (
+def test_conflict_with_the_spec(each_bench: Bench) -> None:
+    each_bench.index.add("alpha", "2.0", ["beta>=2"])
+    each_bench.index.add("beta", "1.0")
+    each_bench.index.add("beta", "2.0")
+    assert each_bench.refusal(ResolutionError, "alpha", "beta<2") == (
         "the dependencies conflict\n"
         "found: the spec asks for beta<2; alpha 2.0 depends on beta>=2\n"
         "hint: widen one of these ranges, or remove one of the packages"
     )
 
 
-def test_no_such_package(bench: Bench) -> None:
-    assert bench.refusal(ResolutionError, "nothere") == (
+def test_no_such_package(each_bench: Bench) -> None:
+    assert each_bench.refusal(ResolutionError, "nothere") == (
         "no package 'nothere' in the index\n"
         "hint: check the spelling; a private index is set in pip's settings, "
         "e.g. PIP_EXTRA_INDEX_URL"
     )
 
 
-def test_no_such_package_asked_for_by_another(bench: Bench) -> None:
-    bench.index.add("alpha", "1.0", ["nothere>=1"])
-    assert bench.refusal(ResolutionError, "alpha") == (
+def test_no_such_package_asked_for_by_another(each_bench: Bench) -> None:
+    each_bench.index.add("alpha", "1.0", ["nothere>=1"])
+    assert each_bench.refusal(ResolutionError, "alpha") == (
         "no package 'nothere' in the index, asked for by alpha\n"
         "hint: check the spelling; a private index is set in pip's settings, "
         "e.g. PIP_EXTRA_INDEX_URL"
     )
 
 
-def test_no_such_version(bench: Bench) -> None:
-    bench.index.add("alpha", "1.0")
-    bench.index.add("alpha", "2.0")
-    assert bench.refusal(ResolutionError, "alpha>=7") == (
+def test_no_such_version(each_bench: Bench) -> None:
+    each_bench.index.add("alpha", "1.0")
+    each_bench.index.add("alpha", "2.0")
+    assert each_bench.refusal(ResolutionError, "alpha>=7") == (
         'no version satisfies "alpha>=7"\nfound: 1.0, 2.0\nhint: widen the version range'
     )
 
 
-def test_only_an_sdist(bench: Bench) -> None:
-    bench.index.add_sdist("old", "1.0")
-    bench.index.add("alpha", "1.0", ["old"])
-    assert bench.refusal(ResolutionError, "alpha") == (
+def test_only_an_sdist(each_bench: Bench) -> None:
+    each_bench.index.add_sdist("old", "1.0")
+    each_bench.index.add("alpha", "1.0", ["old"])
+    assert each_bench.refusal(ResolutionError, "alpha") == (
         'old 1.0 has no wheel, only a source distribution, "old", asked for by alpha\n'
         "found: old-1.0.tar.gz\n"
         "hint: ask for a version with a wheel; or build one (pip wheel --no-deps old==1.0) and "
@@ -234,34 +236,34 @@ def test_only_an_sdist(bench: Bench) -> None:
     )
 
 
-def test_wheels_for_another_libc_or_python(bench: Bench) -> None:
+def test_wheels_for_another_libc_or_python(each_bench: Bench) -> None:
     machine = TARGET.machine
-    bench.index.add("libc", "1.0", tag=f"cp311-cp311-manylinux_2_99_{machine}")
-    bench.index.add("other", "1.0", tag="cp39-cp39-win_amd64")
-    assert bench.refusal(ResolutionError, "libc") == (
+    each_bench.index.add("libc", "1.0", tag=f"cp311-cp311-manylinux_2_99_{machine}")
+    each_bench.index.add("other", "1.0", tag="cp39-cp39-win_amd64")
+    assert each_bench.refusal(ResolutionError, "libc") == (
         'no wheel for the image satisfies "libc"\n'
         f"expected: Python 3.11, {TARGET.platform}, glibc 2.36\n"
         f"found: libc-1.0-cp311-cp311-manylinux_2_99_{machine}.whl\n"
         "hint: ask for a version of libc that has one, or take a base that can use these"
     )
-    assert bench.refusal(ResolutionError, "other").startswith(
+    assert each_bench.refusal(ResolutionError, "other").startswith(
         'no wheel for the image satisfies "other"\n'
     )
 
 
-def test_a_package_for_another_python(bench: Bench) -> None:
+def test_a_package_for_another_python(each_bench: Bench) -> None:
     data = make_wheel("newer", "1.0", requires_python=">=3.12")
-    bench.index.files["newer"] = {wheel_name("newer", "1.0"): data}
-    assert bench.refusal(ResolutionError, "newer") == (
+    each_bench.index.files["newer"] = {wheel_name("newer", "1.0"): data}
+    assert each_bench.refusal(ResolutionError, "newer") == (
         "newer does not run on the Python of the image\n"
         "expected: Python >=3.12\nfound: Python 3.11.2\n"
         "hint: ask for another version of newer"
     )
 
 
-def test_no_network(bench: Bench) -> None:
-    bench.environ["PIP_INDEX_URL"] = "http://127.0.0.1:9/simple"
-    message = bench.refusal(OfflineError, "alpha")
+def test_no_network(each_bench: Bench) -> None:
+    each_bench.environ["PIP_INDEX_URL"] = "http://127.0.0.1:9/simple"
+    message = each_bench.refusal(OfflineError, "alpha")
     assert message == (
         "the package index cannot be read: 127.0.0.1\n"
         "found: connection refused\n"
@@ -282,7 +284,8 @@ def test_another_platform_than_the_machines(bench: Bench) -> None:
     other = {"linux/amd64": "linux/arm64"}.get(host_platform(), "linux/amd64")
     assert bench.refusal(ResolutionError, "alpha", platform=other) == (
         "pip-tools resolves for the platform that mllock runs on\n"
-        f"expected: {other}\nfound: {host_platform()}\nhint: lock on a {other} machine"
+        f"expected: {other}\nfound: {host_platform()}\n"
+        'hint: write resolver = "uv" in [environment]: it resolves for any platform'
     )
 
 

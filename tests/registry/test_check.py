@@ -249,7 +249,7 @@ def test_an_index_without_the_platform(world, two):
         check(world, client.reference.host)
     assert str(caught.value) == (
         f"{client.reference}:v1: no image for linux/amd64 in this index\n"
-        "found: linux/arm64, linux/riscv64"
+        "found: linux/arm64, linux/riscv64\nhint: name one of these with --platform"
     )
 
 

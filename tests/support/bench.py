@@ -10,7 +10,7 @@ import pytest
 from mllock.core.platform import host_platform
 from mllock.errors import MllockError
 from mllock.lock.ports import PythonRequest, Upgrade
-from mllock.lock.python import PipToolsResolver, fetch_wheels
+from mllock.lock.python import fetch_wheels, resolver_of
 from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage
 from mllock.store.cache import Cache
@@ -40,14 +40,17 @@ def asking(*requirements: str, **changes) -> PythonRequest:
 class Bench:
     """An index, a cache, and a resolver between them."""
 
-    def __init__(self, folder: Path, index: SimpleIndex) -> None:
+    def __init__(self, folder: Path, index: SimpleIndex, resolver: str = "pip-tools") -> None:
+        self.resolver = resolver
         self.index = index
         self.reporter = Recorder()
         self.cache = Cache(folder / "cache", self.reporter)
         self.environ = pip_environ(folder / "home", index=index)
 
     def resolve(self, *requirements: str, **changes) -> tuple[PythonPackage, ...]:
-        resolver = PipToolsResolver(self.cache, self.reporter, self.environ)
+        resolver = resolver_of(
+            self.resolver, self.cache, self.cache.root / "uv", self.reporter, self.environ
+        )
         return resolver.resolve(asking(*requirements, **changes))
 
     def versions(self, *requirements: str, **changes) -> dict[str, str]:
@@ -68,3 +71,16 @@ class Bench:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     with simple_index() as index:
         yield Bench(tmp_path, index)
+
+
+@pytest.fixture(params=["pip-tools", "uv"])
+def each_bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """What must hold for either resolver."""
+    with simple_index() as index:
+        yield Bench(tmp_path, index, request.param)
+
+
+@pytest.fixture
+def uv_bench(tmp_path: Path) -> Iterator[Bench]:
+    with simple_index() as index:
+        yield Bench(tmp_path, index, "uv")

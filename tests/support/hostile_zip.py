@@ -45,7 +45,11 @@ def zipped(
     comment: bytes = b"",
     count: int | None = None,
     zip64: bool = False,
+    disk: int = 0,
+    directory_size: int | None = None,
+    end_size: int | None = None,
 ) -> bytes:
+    """`directory_size` is a lie of both ends, `end_size` of the one that is not zip64."""
     out = bytearray(before)
     directory = bytearray()
     for entry in entries:
@@ -103,15 +107,15 @@ def zipped(
     out += gap
     start = len(out)
     out += directory
+    size = len(directory) if directory_size is None else directory_size
     total = len(entries) if count is None else count
     if zip64:
         end = len(out)
         out += struct.pack(
-            "<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, total, total, len(directory), start
+            "<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, disk, 0, total, total, size, start
         )
         out += struct.pack("<4sLQL", b"PK\x06\x07", 0, end, 1)
         total, size, start = 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF
-    else:
-        size = len(directory)
-    out += struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, total, total, size, start, len(comment))
+    size = size if end_size is None else end_size
+    out += struct.pack("<4s4H2LH", b"PK\x05\x06", disk, 0, total, total, size, start, len(comment))
     return bytes(out + comment + after)

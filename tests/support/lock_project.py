@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mllock.core.platform import host_platform
+from mllock.core.platform import KNOWN, host_platform
 from mllock.lock.ports import PythonRequest, SystemRequest, SystemResolution
 from mllock.lock.types import Lock
 from mllock.spec.reader import load_spec
@@ -38,6 +38,9 @@ class FakePython:
         self.requests: list[PythonRequest] = []
         self.newest = "1.0"
         self.tag = "py3-none-any"
+        # By platform and name: another tag, a version that is the newest there, or none at all.
+        self.tags: dict[tuple[str, str], str] = {}
+        self.only: dict[tuple[str, str], str | None] = {}
         self.fails: Exception | None = None
 
     def version(self) -> str:
@@ -50,12 +53,14 @@ class FakePython:
         free = request.upgrade.names
         pins = {} if request.upgrade.all else dict(request.pins)
         names = [text.split(">")[0] for text in request.requirements]
-        return tuple(
-            package(
-                name, self.newest if name in free else pins.get(name, self.newest), tag=self.tag
-            )
-            for name in names
-        )
+        found = []
+        for name in names:
+            place = (request.platform, name)
+            version = self.newest if name in free else pins.get(name, self.newest)
+            version = self.only.get(place, version)
+            if version is not None:
+                found.append(package(name, version, tag=self.tags.get(place, self.tag)))
+        return tuple(found)
 
 
 class FakeSystem:
@@ -63,10 +68,17 @@ class FakeSystem:
         self.requests: list[SystemRequest] = []
         self.base = BASE
         self.libc = "2.36-9+deb12u14"
+        self.more: dict[str, tuple[str, ...]] = {}
 
     def resolve(self, request: SystemRequest) -> SystemResolution:
         self.requests.append(request)
-        debs = [deb("libc6", self.libc), *(deb(name, layer="system") for name in request.packages)]
+        machine = KNOWN[request.platform].debian
+        debs = [
+            deb("base-files", architecture="all"),
+            deb("libc6", self.libc, architecture=machine),
+            *(deb(name, layer="system", architecture=machine) for name in request.packages),
+        ]
+        debs += [deb(name, architecture="all") for name in self.more.get(request.platform, ())]
         return SystemResolution(base=self.base, packages=tuple(debs))
 
 

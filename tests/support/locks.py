@@ -71,14 +71,17 @@ def package(
     return PythonPackage(name=name, version=version, wheels=(wheel,))
 
 
-def deb(name: str, version: str = "1.0-1", layer: Any = "base") -> DebianPackage:
+def deb(
+    name: str, version: str = "1.0-1", layer: Any = "base", architecture: str = "amd64"
+) -> DebianPackage:
+    facts = [name, version] if architecture == "amd64" else [name, version, architecture]
     return DebianPackage(
         name=name,
         version=version,
-        architecture="amd64",
-        filename=f"pool/main/{name[0]}/{name}/{name}_{version}_amd64.deb",
+        architecture=architecture,
+        filename=f"pool/main/{name[0]}/{name}/{name}_{version}_{architecture}.deb",
         size=2000,
-        sha256=digest_of([name, version]).removeprefix("sha256:"),
+        sha256=digest_of(facts).removeprefix("sha256:"),
         layer=layer,
     )
 

@@ -1,6 +1,6 @@
 """What pip makes of wheels, beside what mllock makes of them: path, mode, bytes.
 
-    python wheel_oracle.py LIST [FOLDER]
+    PYTHONPATH=tests python -m support.wheel_oracle LIST [FOLDER]
 
 LIST has lines `name==version --hash=sha256:...`; FOLDER keeps the wheels (default: a new one).
 Both sides install for one prefix, so that shebangs are equal as well. What differs on purpose is
@@ -23,8 +23,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from mllock.image.content import Sources
 from mllock.image.python import merge

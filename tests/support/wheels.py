@@ -149,15 +149,22 @@ def simple_index() -> Iterator[SimpleIndex]:
     index = SimpleIndex(url="")
 
     class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self._answer(with_body=False)
+
         def do_GET(self) -> None:
             index.requests.append(self.path)
+            self._answer(with_body=True)
+
+        def _answer(self, *, with_body: bool) -> None:
             body = index.answer(self.path)
             self.send_response(404 if body is None else 200)
             kind = "text/html" if self.path.startswith("/simple") else "application/octet-stream"
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body or b"")))
             self.end_headers()
-            self.wfile.write(body or b"")
+            if with_body:
+                self.wfile.write(body or b"")
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its signature
             pass

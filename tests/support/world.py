@@ -24,6 +24,7 @@ from mllock.image.base_resolve import ImageBaseResolver
 from mllock.image.layers import cached_layer
 from mllock.image.tree import Node
 from mllock.lock.format import dump_lock, seal
+from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.ports import SystemRequest, Upgrade
 from mllock.lock.types import LayerGroup, Layers, Lock
 from mllock.spec.reader import load_spec
@@ -240,13 +241,16 @@ def make_run(
     links: Mapping[str, str] | None = None,
     folders: tuple[str, ...] = (),
     extra: Mapping[str, bytes] | None = None,
+    platform: str | None = None,
 ) -> None:
     """A run as `mllock train` would leave it, of a model that is given: files, links by target,
     empty folders. `extra` are more by-products."""
     loaded = load_spec(ctx.project / "mlproject.toml")
-    built = environment_of(ctx, loaded, lock)
+    part = narrowed(lock, platform or platforms_of(lock)[0])
+    built = environment_of(ctx, loaded, part)
     plan = replace(
         plan_of(ctx.project, lock, run_id=run_id),
+        lock=part,
         environment=built.digest,
         environment_document=built.document,
         runtime=runtime,
@@ -277,7 +281,7 @@ def make_run(
         started="2026-11-23T08:15:01Z",
         finished="2026-11-23T08:15:09Z",
         facts={},
-        wheels_verified=len(lock.python.packages),
+        wheels_verified=len(part.python.packages),
     )
     byproducts = {name: sha256_of(data) for name, data in files.items()}
     payload = make_record(plan, outcome, manifest, byproducts)

@@ -1,14 +1,16 @@
 """Reading a .deb: a strict reader of the ar archive and of the two tars in it, without unpacking.
 
 deb(5): members debian-binary (format 2.0), control.tar*, data.tar*, in this order. Anything else,
-and anything malformed, is an ArchiveError with the name of the file. Nothing is written to disk;
-names are only normalised ("./usr/bin/sh" -> "usr/bin/sh") and refused if they lead outside. The
-bytes of a .deb were verified by their digest before, so its sizes are what the archive signed.
+and anything that two readers could understand differently, is an ArchiveError with the name of the
+file. Nothing is written to disk; names are only normalised ("./usr/bin/sh" -> "usr/bin/sh") and
+refused if they lead outside. The bytes of a .deb were verified by their digest before; memory is
+bounded all the same.
 """
 
 from __future__ import annotations
 
 import lzma
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +20,21 @@ from typing import Literal
 from mllock.core import safepath
 from mllock.errors import ArchiveError, NotAvailableError
 
-__all__ = ["Deb", "Entry", "open_deb", "read_tar"]
+__all__ = ["Deb", "Entry", "identify", "open_deb", "read_tar"]
 
 _AR_MAGIC = b"!<arch>\n"
 _BLOCK = 512
 # The largest packages of the archive unpack to about 4 GB; a bomb is far larger.
-_MAX_UNPACKED = 8 << 30
+MAX_UNPACKED = 8 << 30
+MAX_CONTROL = 64 << 20
+MAX_MEMBERS = 1_000_000
+# xz -9 needs 65 MiB.
+_MAX_XZ_MEMORY = 256 << 20
+_MAX_PATH, _MAX_NAME = 4096, 255
+_MAX_EXTENSION = 64 << 10
+_OCTAL = re.compile(rb" *([0-7]+)[ \0]*| *\0*[ \0]*")
+_PAX_LENGTH = re.compile(rb"([1-9][0-9]{0,5}) ")
+_MAGIC = (b"ustar\x0000", b"ustar  \0")
 Kind = Literal["file", "folder", "symlink", "hardlink"]
 _KINDS: dict[bytes, Kind] = {
     b"0": "file",
@@ -63,7 +74,8 @@ class Deb:
 
     def entries(self) -> Iterator[Entry]:
         """The files of the package, in the order of the archive. Decompresses them."""
-        return read_tar(_decompress(self.data, self.data_name, self.name), self.name)
+        data = _decompress(self.data, self.data_name, self.name, MAX_UNPACKED)
+        return read_tar(data, self.name)
 
 
 def open_deb(path: Path, name: str) -> Deb:
@@ -81,12 +93,31 @@ def open_deb(path: Path, name: str) -> Deb:
         raise ArchiveError("not a Debian package of format 2.0", file=name)
     control = {
         entry.path: bytes(entry.data)
-        for entry in read_tar(_decompress(members[1][1], names[1], name), name)
+        for entry in read_tar(_decompress(members[1][1], names[1], name, MAX_CONTROL), name)
         if entry.kind == "file"
     }
     if "control" not in control:
         raise ArchiveError("no control file in the package", file=name)
     return Deb(name=name, control=control, data_name=names[2], data=members[2][1])
+
+
+def identify(deb: Deb, name: str, version: str, architecture: str) -> None:
+    """Raises ArchiveError if the control file is not that of the package that was locked."""
+    text = deb.control["control"].decode("utf-8", "replace")
+    for field, expected in (
+        ("Package", name),
+        ("Version", version),
+        ("Architecture", architecture),
+    ):
+        found = re.findall(rf"^{field}:[ \t]*(.*?)[ \t\r]*$", text, re.MULTILINE | re.IGNORECASE)
+        if found != [expected]:
+            raise ArchiveError(
+                "the package says that it is another one than the lock does",
+                file=deb.name,
+                key=field,
+                expected=expected,
+                found=", ".join(found) or "nothing",
+            )
 
 
 def _members(data: memoryview, name: str) -> list[tuple[str, memoryview]]:
@@ -97,28 +128,32 @@ def _members(data: memoryview, name: str) -> list[tuple[str, memoryview]]:
     while at < len(data):
         header = bytes(data[at : at + 60])
         size_text = header[48:58].rstrip(b" ")
-        if len(header) != 60 or header[58:] != b"`\n" or not size_text.isdigit():
+        if len(header) != 60 or header[58:] != b"`\n" or not re.fullmatch(rb"[0-9]+", size_text):
             raise ArchiveError("damaged ar header", file=name)
         size = int(size_text)
         member = header[:16].rstrip(b" ").removesuffix(b"/").decode("ascii", "replace")
         at += 60
-        if at + size > len(data):
+        if at + size + size % 2 > len(data):
             raise ArchiveError("truncated ar member", file=name, key=member)
         found.append((member, data[at : at + size]))
         at += size + size % 2
+        if size % 2 and bytes(data[at - 1 : at]) != b"\n":
+            raise ArchiveError("bytes between ar members", file=name, key=member)
+        if len(found) > 3:
+            break
     return found
 
 
-def _decompress(data: memoryview, member: str, name: str) -> memoryview:
+def _decompress(data: memoryview, member: str, name: str, limit: int) -> memoryview:
     suffix = member.partition(".tar")[2]
     try:
         if suffix == ".xz":
-            xz = lzma.LZMADecompressor(lzma.FORMAT_XZ)
-            out = xz.decompress(data, _MAX_UNPACKED)
+            xz = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY)
+            out = xz.decompress(data, limit + 1)
             ended = xz.eof and not xz.unused_data
         elif suffix == ".gz":
             gz = zlib.decompressobj(wbits=31)
-            out = gz.decompress(data, _MAX_UNPACKED)
+            out = gz.decompress(data, limit + 1)
             ended = gz.eof and not gz.unused_data
         elif suffix == "":
             return data
@@ -129,6 +164,8 @@ def _decompress(data: memoryview, member: str, name: str) -> memoryview:
             )
     except (lzma.LZMAError, zlib.error) as error:
         raise ArchiveError(f"damaged {member}: {error}", file=name) from error
+    if len(out) > limit:
+        raise ArchiveError(f"{member} unpacks to more than {limit} bytes", file=name)
     if not ended:
         raise ArchiveError(f"damaged {member}: not one whole stream", file=name)
     return memoryview(out)
@@ -138,29 +175,59 @@ def read_tar(data: memoryview, name: str) -> Iterator[Entry]:
     """The members of a tar: ustar, with GNU long names (what dpkg-deb writes) or pax paths."""
     at = 0
     long: dict[str, str] = {}
+    extensions: list[bytes] = []
+    seen: set[str] = set()
     while True:
         header = bytes(data[at : at + _BLOCK])
         if len(header) != _BLOCK:
             raise ArchiveError("truncated tar", file=name)
         if header == bytes(_BLOCK):
+            if long or extensions:
+                raise ArchiveError("the tar ends after an extension header", file=name)
+            _only_zeros(data[at:], "data after the end of the tar", name)
             return
         at += _BLOCK
         if _number(header[148:156], name) != sum(header) - sum(header[148:156]) + 8 * 32:
             raise ArchiveError("tar header with a wrong checksum", file=name)
+        if header[257:265] not in _MAGIC:
+            raise ArchiveError(f"not a tar header: {header[257:265]!r}", file=name)
         kind = header[156:157]
         size = _number(header[124:136], name)
         body = data[at : at + size]
-        if len(body) != size:
+        padding = data[at + size : at + size + -size % _BLOCK]
+        if len(body) != size or len(padding) != -size % _BLOCK:
             raise ArchiveError("truncated tar", file=name)
+        _only_zeros(padding, "bytes in the padding after a member", name)
         at += size + -size % _BLOCK
-        if kind in (b"L", b"K"):
-            long["path" if kind == b"L" else "linkpath"] = _text(bytes(body).rstrip(b"\0"), name)
+        if kind in (b"L", b"K", b"x"):
+            if kind in extensions or (extensions and b"x" in (kind, *extensions)):
+                raise ArchiveError("two extension headers for one member", file=name)
+            if size > _MAX_EXTENSION:
+                raise ArchiveError(f"an extension header of {size} bytes", file=name)
+            extensions.append(kind)
+            if kind == b"x":
+                long.update(_pax(bytes(body), name))
+            else:
+                # GNU: the text ends with one NUL.
+                text = _text(bytes(body).removesuffix(b"\0"), name)
+                long["path" if kind == b"L" else "linkpath"] = text
             continue
-        if kind == b"x":
-            long.update(_pax(bytes(body), name))
-            continue
-        yield _entry(header, kind, body, long, name)
-        long = {}
+        entry = _entry(header, kind, body, long, name)
+        if entry.path in seen:
+            raise ArchiveError("two members of this path", file=name, key=entry.path)
+        seen.add(entry.path)
+        if len(seen) > MAX_MEMBERS:
+            raise ArchiveError(f"more than {MAX_MEMBERS} members", file=name)
+        yield entry
+        long, extensions = {}, []
+
+
+def _only_zeros(data: memoryview, message: str, name: str) -> None:
+    # In pieces: what is behind the end may be large.
+    for start in range(0, len(data), 1 << 20):
+        piece = bytes(data[start : start + (1 << 20)])
+        if piece.count(0) != len(piece):
+            raise ArchiveError(message, file=name)
 
 
 def _entry(header: bytes, kind: bytes, body: memoryview, long: dict[str, str], name: str) -> Entry:
@@ -169,6 +236,9 @@ def _entry(header: bytes, kind: bytes, body: memoryview, long: dict[str, str], n
     prefix = header[345:500].partition(b"\0")[0]
     if prefix and "path" not in long and header[257:263] == b"ustar\0":
         path = _text(prefix, name) + "/" + path
+    if kind in (b"0", b"\0") and path.endswith("/"):
+        # Before there was a type for folders, a slash at the end said it; dpkg still reads it so.
+        raise ArchiveError("a file whose name ends with a slash", file=name, key=path)
     path = normalise(path, name)
     if safepath.whiteout((path,)) is not None:
         raise ArchiveError(
@@ -209,36 +279,46 @@ def normalise(path: str, name: str) -> str:
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if path.startswith("/") or ".." in parts:
         raise ArchiveError("path that leads outside of the package", file=name, key=path)
+    if len(path.encode()) > _MAX_PATH or any(len(part.encode()) > _MAX_NAME for part in parts):
+        raise ArchiveError("path that is too long", file=name, key=f"{path[:80]}...")
     return "/".join(parts)
 
 
 def _text(raw: bytes, name: str) -> str:
+    if b"\0" in raw or b"\n" in raw:
+        # dpkg's own lists have one path on a line.
+        raise ArchiveError(f"path with a NUL or a line end: {raw[:80]!r}", file=name)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ArchiveError(f"path that is not UTF-8: {raw!r}", file=name) from error
+        raise ArchiveError(f"path that is not UTF-8: {raw[:80]!r}", file=name) from error
 
 
 def _number(raw: bytes, name: str) -> int:
-    text = raw.strip(b" \0")
     if raw[:1] == b"\x80":  # GNU: base 256 for what does not fit in octal digits
         return int.from_bytes(raw[1:], "big")
-    try:
-        return int(text, 8) if text else 0
-    except ValueError as error:
-        raise ArchiveError("unreadable number in a tar header", file=name) from error
+    match = _OCTAL.fullmatch(raw)
+    if match is None:
+        raise ArchiveError("unreadable number in a tar header", file=name)
+    return int(match[1], 8) if match[1] else 0
 
 
 def _pax(body: bytes, name: str) -> dict[str, str]:
+    """POSIX pax, extended header: lines of "LENGTH KEY=VALUE", LENGTH of the whole line."""
     found: dict[str, str] = {}
+    keys: set[bytes] = set()
     while body:
-        length, _, _ = body.partition(b" ")
-        if not length.isdigit() or not 0 < int(length) <= len(body) or body[int(length) - 1] != 10:
+        match = _PAX_LENGTH.match(body)
+        length = int(match[1]) if match else 0
+        if match is None or not match.end() < length <= len(body) or body[length - 1] != 10:
             raise ArchiveError("unreadable pax header", file=name)
-        key, _, value = body[len(length) + 1 : int(length) - 1].partition(b"=")
+        key, equals, value = body[match.end() : length - 1].partition(b"=")
         if key not in (b"path", b"linkpath", b"mtime", b"atime", b"ctime", b"comment"):
-            raise ArchiveError(f"pax record {key!r} is not understood", file=name)
+            raise ArchiveError(f"pax record {key[:80]!r} is not understood", file=name)
+        if not equals or key in keys or not value:
+            raise ArchiveError(f"pax record {key[:80]!r} is empty, or there twice", file=name)
+        keys.add(key)
         if key in (b"path", b"linkpath"):
             found[key.decode()] = _text(value, name)
-        body = body[int(length) :]
+        body = body[length:]
     return found

@@ -19,7 +19,7 @@ from mllock.core.digest import from_hex
 from mllock.core.platform import KNOWN
 from mllock.core.ports import Blobs, Fetcher, Reporter, Want
 from mllock.errors import IntegrityError, OfflineError, ResolutionError
-from mllock.lock.debian.deb import open_deb
+from mllock.lock.debian.deb import identify, open_deb
 from mllock.lock.debian.fetch import fetch_debs
 from mllock.lock.debian.index import Available, Index, Universe
 from mllock.lock.debian.mirror import APT, Archive, find_archives
@@ -141,6 +141,7 @@ class DebianResolver:
         )
         for package in packages:
             deb = open_deb(debs[package.filename], package.filename)
+            identify(deb, package.name, package.version, package.architecture)
             examine(deb, package.name, package.version)
         for note in notes(package.name for package in packages):
             self._reporter.note(f"{note}, because no maintainer script is run")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mllock.core.digest import Digest, hex_of
 from mllock.core.ports import Reporter
 from mllock.store.layout_reader import MAX_DOCUMENT, Layout, LayoutImage
-from mllock.store.oci_json import MEDIA_MANIFEST, Descriptor, read_manifest
+from mllock.store.oci_json import MEDIA_INDEX, MEDIA_MANIFEST, Descriptor, read_manifest
 from mllock.store.registry.client import Registry
 from mllock.store.registry.referrers import push_referrer
 from mllock.store.registry.transfer import Pushed, push_blobs
@@ -64,8 +64,10 @@ def push_graphs(
     tags: Mapping[str, Digest],
     reporter: Reporter,
     mount_from: str | None = None,
+    indexes: Mapping[Digest, bytes] | None = None,
 ) -> Pushed:
-    """Make the registry have the graphs, then put the tags on manifests of them."""
+    """Make the registry have the graphs, then put the tags on manifests of them, or on `indexes`
+    of such manifests."""
     sources = [
         source for graph in graphs for part in (graph, *graph.artifacts) for source in part.blobs
     ]
@@ -78,5 +80,9 @@ def push_graphs(
         for artifact in graph.artifacts:
             push_referrer(registry, artifact.manifest, graph.digest)
     for tag, digest in tags.items():
-        push_manifest(registry, manifests[digest], MEDIA_MANIFEST, tag)
+        index = (indexes or {}).get(digest)
+        if index is None:
+            push_manifest(registry, manifests[digest], MEDIA_MANIFEST, tag)
+        else:
+            push_manifest(registry, index, MEDIA_INDEX, tag)
     return pushed

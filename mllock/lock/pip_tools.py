@@ -1,0 +1,91 @@
+"""The chooser "pip-tools": pip-compile, with the interpreter and on the machine that run mllock.
+
+Not for wheels (`mllock.lock.python` downloads them). A foreign target is refused before anything is
+asked: pip-compile evaluates markers with its own interpreter.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from mllock.core.platform import host_platform
+from mllock.core.ports import Reporter
+from mllock.errors import MllockError, ResolutionError
+from mllock.lock.pip import Output, Pip
+from mllock.lock.pip_words import explain, in_the_way
+from mllock.lock.target import Target
+
+__all__ = ["PipToolsChooser", "foreign"]
+
+# Pins given up one by one before all of them are.
+MAX_LOOSENED = 20
+
+
+class PipToolsChooser:
+    """Implements `mllock.lock.python.Chooser`."""
+
+    name = "pip-tools"
+
+    def __init__(self, pip: Pip, reporter: Reporter) -> None:
+        self._pip = pip
+        self._reporter = reporter
+
+    def version(self) -> str:
+        from importlib.metadata import version
+
+        return version("pip-tools")
+
+    def check(self, target: Target) -> None:
+        error = foreign(target.platform, target.minor)
+        if error is not None:
+            raise error
+
+    def choose(self, folder: Path, source: str, pins: str, target: Target) -> Output:
+        """pip-compile; pins of the previous lock that are in the way make room, no others.
+
+        It gives up a pin that a requirement contradicts, and not the pin of the package that has
+        this requirement: those that its explanation names are dropped, in the end all of them.
+        """
+        compiled = self._pip.compile(folder, source, pins)
+        loosened: set[str] = set()
+        while compiled.code != 0 and (blamed := in_the_way(compiled.text)):
+            lines = (folder / pins).read_text().splitlines(keepends=True)
+            kept = [line for line in lines if line.partition("==")[0] not in blamed]
+            if not lines or len(loosened) > MAX_LOOSENED:
+                break
+            if len(kept) == len(lines):
+                kept = []
+            loosened |= {line.partition("==")[0] for line in lines if line not in kept}
+            (folder / pins).write_text("".join(kept))
+            compiled = self._pip.compile(folder, source, pins)
+        if compiled.code == 0 and loosened:
+            self._reporter.detail(f"pins that made room: {', '.join(sorted(loosened))}")
+        return compiled
+
+    def explain(self, text: str, target: Target) -> MllockError:
+        return explain(text, target)
+
+
+def foreign(
+    platform: str, python: str, *, host: str | None = None, running: str | None = None
+) -> ResolutionError | None:
+    """Why pip-tools cannot resolve for `platform` and the Python minor version `python` on this
+    machine (`host`, `running`); None if it can."""
+    running = running or f"{sys.version_info.major}.{sys.version_info.minor}"
+    host = host or host_platform()
+    if platform != host:
+        return ResolutionError(
+            "pip-tools resolves for the platform that mllock runs on",
+            expected=platform,
+            found=host,
+            hint='write resolver = "uv" in [environment]: it resolves for any platform',
+        )
+    if python != running:
+        return ResolutionError(
+            "pip-tools resolves for the Python that runs mllock",
+            expected=f"Python {python}, as environment.python says",
+            found=f"Python {running}",
+            hint=f'write resolver = "uv" in [environment]; or install mllock with Python {python}',
+        )
+    return None
