@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ class Silent:
     def note(self, text: str) -> None: ...
     def detail(self, text: str) -> None: ...
     def warn(self, text: str) -> None: ...
+
+    @contextlib.contextmanager
+    def progress(self, text: str, total: int) -> Iterator[Callable[[int], None]]:
+        yield lambda _: None
 
 
 def median_seconds(fn: Callable[[], object], runs: int = 5) -> float:
