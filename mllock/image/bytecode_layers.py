@@ -325,10 +325,10 @@ def _contents(cache: Cache, layer: Layer, kept: Callable[[str], bool]) -> LayerC
     with open(path, "rb") as file:
         contents = read_layer(
             iter(partial(file.read, _CHUNK), b""),
-            layer.digest,
+            layer.title or layer.digest,
             kept=kept,
             packing=packing_of(layer.media_type),
-            # One of a base image may have been written by any tool.
+            # A base may be an image that any tool has written.
             other=layer.kind == "base",
         )
     if contents.diff_id != layer.diff_id:

@@ -167,6 +167,26 @@ def test_a_file_of_two_wheels(bench: Bench) -> None:
     assert list(bench.files(other[-1])) == list(bench.files(layers[-1]))
 
 
+def test_a_file_that_another_wheel_keeps(bench: Bench) -> None:
+    """Its bytecode stays out as well: it would be imported in the place of the one that is kept."""
+    wheels = {
+        ("one", "1.0"): {"shared/x.py": b"X = 'kept'\n"},
+        ("two", "1.0"): {"shared/x.py": b"X = 'lost'\n", "two.py": b""},
+    }
+    groups = (("one",), ("two",))
+    alone = bench.build({("two", "1.0"): wheels["two", "1.0"]}, (("two",),))
+    bench.overlaps = ({"path": "shared/*", "keep": "one"},)
+    _, _, _, one, two = bench.build(wheels, groups)
+    ((path, data),) = bench.files(one).items()
+    assert path == f"{SITE}/shared/__pycache__/x.cpython-311.pyc"
+    assert b"kept" in data
+    assert list(bench.files(two)) == [f"{SITE}/__pycache__/two.cpython-311.pyc"]
+    assert sorted(bench.files(alone[-1])) == [f"{SITE}/__pycache__/two.cpython-311.pyc", path]
+    bench.overlaps = ({"path": "shared/*", "keep": "two"},)
+    *_, last = bench.build(wheels, groups)
+    assert bench.files(last) == bench.files(alone[-1])
+
+
 def test_bytecode_that_a_wheel_brings_is_not_used(bench: Bench) -> None:
     brought = {"one/__pycache__/__init__.cpython-311.pyc": b"another program"}
     wheels = {("one", "1.0"): {"one/__init__.py": b"ONE = 1\n", **brought}}

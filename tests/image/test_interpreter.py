@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.base_image import BaseImage, link
 from support.elf import elf
 from support.nodes import file, folder, hardlink, symlink
 from support.pythons import tree_of, without
+from support.reporter import Recorder
 
-from mllock.errors import ArchiveError
+from mllock.core.digest import sha256_of
+from mllock.errors import ArchiveError, IntegrityError
+from mllock.image.bytecode_layers import layer_tree
 from mllock.image.interpreter import Interpreter, place, read_interpreter
-from mllock.image.tree import Node
+from mllock.image.tree import Node, Stored
+from mllock.image.types import Layer
+from mllock.store.cache import Cache
+from mllock.store.other_json import OCI_TYPE
 
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 PYTHON = elf(62, interpreter=LOADER, needed=("libc.so.6", "libpython3.11.so.1.0"))
@@ -227,3 +235,39 @@ def test_placed_privately(tmp_path: Path) -> None:
     ]
     assert all(p.is_file() and not p.is_symlink() for p in found.values())
     assert {p.stat().st_mode & 0o777 for p in found.values()} == {0o700}
+
+
+@pytest.mark.parametrize("packing", ["gzip", "zstd", "none"])
+def test_out_of_an_image_that_another_tool_made(tmp_path: Path, packing: str) -> None:
+    """Times, names of owners, "./" and compressions that mllock does not write."""
+    files = {
+        node.path: node.content.data
+        for node in BASE
+        if isinstance(node.content, Stored) and isinstance(node.content.data, bytes)
+    }
+    links = {node.path: link(node.target) for node in BASE if node.target is not None}
+    image = BaseImage(layers=[files | links], packing=packing, docker=packing != "zstd")
+    (there,) = image.manifest["layers"]
+    cache = Cache(tmp_path, Recorder())
+    cache.put_bytes(image.blobs[there["digest"]])
+    base = Layer(
+        kind="base",
+        title="an image (1 of 1)",
+        digest=there["digest"],
+        diff_id=json.loads(image.blobs[image.manifest["config"]["digest"]])["rootfs"]["diff_ids"][
+            0
+        ],
+        size=there["size"],
+        unpacked=0,
+        media_type=OCI_TYPE[there["mediaType"]],
+    )
+    found = read_interpreter(layer_tree(cache, [base]), "/usr/bin/python3.11", "3.11")
+    assert found == read(BASE)
+    other = layer_tree(cache, [replace(base, diff_id=sha256_of(b"another"))])
+    with pytest.raises(IntegrityError) as caught:
+        read_interpreter(other, "/usr/bin/python3.11", "3.11")
+    assert caught.value.message == "a layer of the cache is not what its entry says"
+    gone = layer_tree(cache, [replace(base, digest=sha256_of(b"another"))])
+    with pytest.raises(IntegrityError) as caught:
+        read_interpreter(gone, "/usr/bin/python3.11", "3.11")
+    assert caught.value.message == "a layer is not in the cache any more"

@@ -44,6 +44,7 @@ class Bench:
     root: Path
     base: PythonBase
     nodes: tuple[Node, ...]
+    overlaps: tuple[dict[str, str], ...] = ()
     said: list[str] = field(default_factory=list)
 
     def lock(self, wheels: Files, groups: tuple[tuple[str, ...], ...]) -> Lock:
@@ -55,7 +56,9 @@ class Bench:
         layers = Layers(
             builder_format=0, python=tuple(LayerGroup(packages=names) for names in groups)
         )
-        return msgspec.structs.replace(lock, base=base, layers=layers)
+        environment = {**lock.inputs.environment, "overlaps": list(self.overlaps)}
+        inputs = msgspec.structs.replace(lock.inputs, environment=environment)
+        return msgspec.structs.replace(lock, base=base, layers=layers, inputs=inputs)
 
     def cache(self) -> Cache:
         return Cache(self.root / "cache", Recorder())
