@@ -168,7 +168,7 @@ def test_three_packages(tmp_path: Path) -> None:
 
 LEAVE_OUT = "hint: leave one of the two out of [environment] dependencies"
 REFUSED = {
-    "matches nothing": (
+    "decides nothing": (
         TESTS,
         [rule("tests/**", "one"), rule("docs/**", "one")],
         SpecError,
@@ -176,7 +176,7 @@ REFUSED = {
         'different bytes and that this pattern matches\nfound: { path = "docs/**", keep = "one" }'
         "\nhint: leave it out, or correct it",
     ),
-    "only what is equal": (
+    "decides about equal files": (
         {"one": {"x.py": b"1"}, "two": {"x.py": b"1"}},
         [rule("x.py", "one")],
         SpecError,
@@ -184,7 +184,7 @@ REFUSED = {
         'different bytes and that this pattern matches\nfound: { path = "x.py", keep = "one" }'
         "\nhint: leave it out, or correct it",
     ),
-    "decide differently": (
+    "two that differ": (
         TESTS,
         [rule("tests/**", "one"), rule("**/a.py", "two")],
         SpecError,
@@ -226,7 +226,9 @@ REFUSED = {
 def test_refused(tmp_path: Path, case: str) -> None:
     wheels, rules, kind, message = REFUSED[case]
     made = Made(tmp_path, wheels)
-    for environment in (made.image, made.host):
+    # What a rule would decide is asked once, when the layers are made.
+    both = (made.image,) if "decides" in case else (made.image, made.host)
+    for environment in both:
         with pytest.raises(MllockError) as caught:
             environment(*rules)
         assert type(caught.value) is kind

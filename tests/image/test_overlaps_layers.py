@@ -12,6 +12,7 @@ import pytest
 from support.training import lock_of, put_wheels
 from support.world import SPEC, World
 
+from mllock.core.canonical import digest_of
 from mllock.core.digest import from_hex
 from mllock.errors import LockError, MllockError, SpecError
 from mllock.image.build import Packages, build_environment
@@ -21,7 +22,7 @@ from mllock.image.layers import remember
 from mllock.image.python import python_groups
 from mllock.image.types import Layer
 from mllock.image.wheel import Prefix
-from mllock.lock.overlaps import overlaps_of
+from mllock.lock.overlaps import is_narrowed, overlaps_of
 from mllock.lock.types import LayerGroup, Lock
 from mllock.spec.reader import load_spec
 from mllock.workflows.environment import environment_of
@@ -47,7 +48,8 @@ class Locked:
         spec.write_text(SPEC.replace('["tiny-lib"]\n', f'["tiny-lib"]\noverlaps = {overlaps}\n'))
         return lock_of(self.world.project, self.packages)
 
-    def layers(self, overlaps: str) -> tuple[Layer, ...]:
+    @property
+    def ports(self) -> Packages:
         def wheels(_: object) -> dict[str, Path]:
             self.fetched += 1
             return {
@@ -56,8 +58,11 @@ class Locked:
                 for wheel in package.wheels
             }
 
-        ports = Packages(wheels=wheels, debs=lambda _: {})
-        return build_environment(self.lock(overlaps), ports, self.ctx.cache, self.ctx.reporter)
+        return Packages(wheels=wheels, debs=lambda _: {})
+
+    def layers(self, overlaps: str) -> tuple[Layer, ...]:
+        lock = self.lock(overlaps)
+        return build_environment(lock, self.ports, self.ctx.cache, self.ctx.reporter)
 
     def members(self, layer: Layer) -> set[str]:
         with tarfile.open(self.ctx.cache.blob_path(layer.digest)) as archive:
@@ -95,6 +100,23 @@ def test_a_note_that_is_none_of_ours_is_made_again(world: World) -> None:
             entry.write_text(text.replace('["opt/venv', '"').replace('a.py"]', '"'))
     assert made.layers('[{ path = "tests/**", keep = "one" }]') == layers
     assert made.fetched > fetched
+
+
+def test_a_rule_for_the_wheels_of_another_platform(world: World) -> None:
+    """A lock for several platforms, of which this one has no dispute."""
+    made = Locked(world)
+    lock = made.lock('[{ path = "tests/**", keep = "one" }, { path = "arm/**", keep = "one" }]')
+    ports = made.ports
+    with pytest.raises(SpecError):
+        build_environment(lock, ports, made.ctx.cache, made.ctx.reporter)
+    several = {**lock.inputs.environment, "platforms": ["linux/amd64", "linux/arm64"]}
+    own = {"environment": several, "data": lock.inputs.data, "builder": lock.inputs.builder}
+    inputs = msgspec.structs.replace(lock.inputs, digest=digest_of(own))
+    narrow = msgspec.structs.replace(lock, inputs=inputs)
+    assert not is_narrowed(lock)
+    assert is_narrowed(narrow)
+    layers = build_environment(narrow, ports, made.ctx.cache, made.ctx.reporter)
+    assert layers == made.layers('[{ path = "tests/**", keep = "one" }]')
 
 
 def test_the_error_knows_the_line_of_the_rule(world: World) -> None:
