@@ -23,7 +23,7 @@ from mllock.image.python import PythonGroup, group_nodes, merge, python_groups
 from mllock.image.resolve import refuse_reserved
 from mllock.image.tree import Node
 from mllock.image.types import Layer
-from mllock.lock.overlaps import overlaps_of
+from mllock.lock.overlaps import is_narrowed, overlaps_of
 from mllock.lock.types import DebianPackage, Lock, PythonPackage
 from mllock.store.cache import Cache
 from mllock.store.oci_json import Descriptor
@@ -126,12 +126,15 @@ def _python_layers(
     together: dict[str, Any] = {"layers": [group.key for group in groups]}
     if rules:
         together["overlaps"] = [[rule.path, rule.keep] for rule in rules]
+        together["idle"] = is_narrowed(lock)
     left_out = _left_out(recall(cache, NO_CONFLICTS, together))
     if left_out is None and rules:
         # What they leave out is part of the keys of layers.
         wheels = packages.wheels(lock.python.packages)
         left_out = check_conflicts(
-            [owner for group in groups for owner in group_nodes(group, wheels)], rules
+            [owner for group in groups for owner in group_nodes(group, wheels)],
+            rules,
+            idle=is_narrowed(lock),
         )
         remember(cache, NO_CONFLICTS, together, left_out)
     groups = tuple(group.without(left_out or {}) for group in groups)

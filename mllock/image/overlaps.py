@@ -31,19 +31,29 @@ LeftOut = Mapping[str, tuple[str, ...]]
 
 
 def check_conflicts(
-    owned: Owned, rules: Sequence[Overlap] = (), prefix: Prefix = PREFIX
+    owned: Owned,
+    rules: Sequence[Overlap] = (),
+    prefix: Prefix = PREFIX,
+    *,
+    idle: bool = False,
 ) -> LeftOut:
     """What `rules` leave out, over all Python layers.
 
     Raises ArchiveError that names both packages, the path and the rule that would decide; SpecError
-    for a rule that decides nothing.
+    for a rule that decides nothing, unless it may be `idle` here: in a lock for several platforms
+    it may be there for the wheels of another one.
     """
-    losers = _losers(owned, rules, prefix)
+    losers, unused = _losers(owned, rules, prefix)
+    if unused and not idle:
+        raise _decides_nothing(unused[0])
     _refuse_files_above_files(owned, losers, prefix)
     return {owner: tuple(sorted(paths)) for owner, paths in sorted(losers.items())}
 
 
-def _losers(owned: Owned, rules: Sequence[Overlap], prefix: Prefix) -> dict[str, set[str]]:
+def _losers(
+    owned: Owned, rules: Sequence[Overlap], prefix: Prefix
+) -> tuple[dict[str, set[str]], list[Overlap]]:
+    """Paths by the owner who loses them, and rules that decided about none."""
     disputed = _disputed(owned)
     matches = [compile_globs([rule.path]) for rule in rules]
     decisive = [False] * len(rules)
@@ -71,17 +81,19 @@ def _losers(owned: Owned, rules: Sequence[Overlap], prefix: Prefix) -> dict[str,
         for owner, node in claims.items():
             if not _same(node, claims[kept[0]]):
                 losers.setdefault(owner, set()).add(path)
-    for rule, used in zip(rules, decisive, strict=True):
-        if not used:
-            raise SpecError(
-                f"{rule.keep} has no file that another package installs with different bytes and "
-                "that this pattern matches",
-                file="mlproject.toml",
-                key="environment.overlaps",
-                found=_line(rule.path, rule.keep),
-                hint="leave it out, or correct it",
-            )
-    return losers
+    unused = [rule for rule, used in zip(rules, decisive, strict=True) if not used]
+    return losers, unused
+
+
+def _decides_nothing(rule: Overlap) -> SpecError:
+    return SpecError(
+        f"{rule.keep} has no file that another package installs with different bytes and "
+        "that this pattern matches",
+        file="mlproject.toml",
+        key="environment.overlaps",
+        found=_line(rule.path, rule.keep),
+        hint="leave it out, or correct it",
+    )
 
 
 def _disputed(owned: Owned) -> dict[str, dict[str, Node]]:

@@ -1,9 +1,9 @@
 """RECORD, the list of files of a wheel: read strictly, written canonically.
 
 Reading holds RECORD and archive against each other: each file of the archive is listed with a
-digest of sha256 or better, and each listed file exists. Writing gives sorted rows with LF and
-unpadded base64, so that one set of files has one RECORD. Spec: PyPA "Recording installed
-projects" and "Binary distribution format".
+sha256, and each listed file exists. Writing gives sorted rows with LF and unpadded base64, so that
+one set of files has one RECORD. Spec: PyPA "Recording installed projects" and "Binary distribution
+format".
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 import msgspec
 
+from mllock.core.canonical import digest_of
 from mllock.core.globs import compile_globs
 from mllock.errors import LockError
 from mllock.lock.types import Lock
@@ -18,7 +19,7 @@ from mllock.spec.loaded import LoadedSpec
 from mllock.spec.meaning import package_name
 from mllock.spec.types import Overlap
 
-__all__ = ["overlaps_of", "refuse_unknown_packages"]
+__all__ = ["is_narrowed", "overlaps_of", "refuse_unknown_packages"]
 
 
 def overlaps_of(lock: Lock) -> tuple[Overlap, ...]:
@@ -35,6 +36,14 @@ def overlaps_of(lock: Lock) -> tuple[Overlap, ...]:
             hint='run "mllock lock"',
         ) from None
     return rules
+
+
+def is_narrowed(lock: Lock) -> bool:
+    """Whether `lock` is one platform's part of another (`mllock.lock.platforms.narrowed`), whose
+    digest of the inputs it keeps."""
+    inputs = lock.inputs
+    own = {"environment": inputs.environment, "data": inputs.data, "builder": inputs.builder}
+    return digest_of(own) != inputs.digest
 
 
 def refuse_unknown_packages(loaded: LoadedSpec, packages: Collection[str]) -> None:

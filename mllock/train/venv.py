@@ -282,7 +282,8 @@ def _trees(
         for name in (CONFIG, *_links(python))
     )
     every = [(owner, wheel_nodes(wheels[name], name, prefix)) for name, owner in of_package.items()]
-    left_out = check_conflicts([(FRAME, frame), *every], overlaps, prefix)
+    # Rules that decide nothing were refused when the layers of this environment were made.
+    left_out = check_conflicts([(FRAME, frame), *every], overlaps, prefix, idle=True)
     trees, taken = [], set[str]()
     for (name, owner), (_, whole) in zip(of_package.items(), every, strict=True):
         gone = frozenset(left_out.get(owner, ()))

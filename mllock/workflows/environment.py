@@ -13,6 +13,7 @@ from typing import Any
 
 from mllock.core import canonical
 from mllock.core.digest import Digest
+from mllock.errors import SpecError
 from mllock.image.build import Packages, build_environment
 from mllock.image.config import plan_environment
 from mllock.image.environment import image_variables
@@ -43,7 +44,12 @@ def environment_of(ctx: Context, loaded: LoadedSpec, lock: Lock) -> BuiltEnviron
     pins, its layers in the cache. Fetches what is missing."""
     platform = platform_of(lock)
     packages = _packages(ctx, loaded, lock)
-    layers = build_environment(lock, packages, ctx.cache, ctx.reporter)
+    try:
+        layers = build_environment(lock, packages, ctx.cache, ctx.reporter)
+    except SpecError as error:
+        # What only the wheels can tell about a rule: the room that has them knows no lines.
+        error.line = loaded.place(error.key or "")
+        raise
     base = lock.base.on(platform)
     variables = image_variables(loaded.spec.environment.variables, base)
     document = plan_environment(platform, layers, ImageConfig(command=(), variables=variables))

@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from mllock.core.digest import sha256_of
 from mllock.errors import MllockError
 from mllock.image.content import Sources
 from mllock.image.debian import base_nodes
@@ -36,7 +37,7 @@ from mllock.image.tar import write_tar
 from mllock.image.tree import Node
 from mllock.image.wheel import wheel_nodes
 from support.debian import ar, files_tar, make_deb, member, on_disk, tar_of
-from support.nodes import file, folder, hardlink, symlink
+from support.nodes import blob, file, folder, hardlink, symlink
 from support.wheels import make_wheel
 
 Outcome = object
@@ -47,6 +48,8 @@ _FILES = {
     "pkg/code.py": b"def main(): pass\n" * 50,
     "pkg/\u00fc.txt": b"text",
     "pkg/tool*": b"#!/bin/sh\n",
+    # Large enough to be passed through into a layer (docs/reference/builder-format.md).
+    "pkg/table.txt": b"".join(b"%d\n" % (n * n % 97) for n in range(8000)),
     "pkg-1.0.data/scripts/run": b"#!python\nprint()\n",
     "pkg-1.0.data/data/share/x": b"data",
     "pkg-1.0.dist-info/INSTALLER": b"pip\n",
@@ -102,11 +105,20 @@ _DEB_FILES = {
 
 
 def _of_wheel(folder: Path, data: bytes) -> Outcome:
+    """The contents as a host's environment has them, which are those that a layer has: streams are
+    inflated by two libraries, and both must take or refuse one."""
     path = folder / "x.whl"
     path.write_bytes(data)
     nodes = wheel_nodes(path, WHEEL_NAME)
-    with Sources() as sources:
-        return {node.path: b"".join(sources.read(node)) for node in nodes}
+    digests = outcome(lambda *_: _digests_in_layer(nodes), folder, data)
+    try:
+        with Sources() as sources:
+            contents = {node.path: b"".join(sources.read(node)) for node in nodes}
+    except MllockError:
+        assert digests is None
+        raise
+    assert digests == {path: sha256_of(content) for path, content in contents.items()}
+    return contents
 
 
 def _of_deb(folder: Path, data: bytes) -> Outcome:
@@ -133,6 +145,11 @@ ARCHIVES: dict[str, tuple[bytes, Make]] = {
     "deb": (make_deb("hello", files=_DEB_FILES), _of_deb),
     "layer": (_layer(), _of_layer),
 }
+
+
+def _digests_in_layer(nodes: Iterable[Node]) -> Outcome:
+    layer = read_layer(iter([blob(nodes)]), "layer", hashed=lambda _: True)
+    return {path: member.digest for path, member in layer.members.items()}
 
 
 def _inside_deb(folder: Path, tar: bytes) -> Outcome:
