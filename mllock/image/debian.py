@@ -18,7 +18,7 @@ from pathlib import Path
 from mllock.errors import ArchiveError
 from mllock.image.debian_dpkg import record_packages
 from mllock.image.debian_effects import CACHE, after_unpacking
-from mllock.image.debian_tree import MERGED, DebianTree
+from mllock.image.debian_tree import MERGED, MERGED_FOR, DebianTree
 from mllock.image.tree import Node, Stored
 from mllock.lock.debian.deb import Deb, Entry, identify, open_deb
 from mllock.lock.debian.scripts import Alternative, examine
@@ -40,7 +40,8 @@ _LEFT_OUT = (
 def base_nodes(debs: Sequence[tuple[DebianPackage, Path]]) -> tuple[Node, ...]:
     """The base layer: sorted by path, parents explicit. Raises ArchiveError."""
     tree = DebianTree({})
-    for name in MERGED:
+    of_these = {name for deb, _ in debs for name in MERGED_FOR.get(deb.architecture, ())}
+    for name in (*MERGED, *sorted(of_these)):
         tree.folder(f"usr/{name}")
         tree.link(name, f"usr/{name}")
     # base-files migrates these: /run is the one place for what does not outlive a boot.

@@ -15,10 +15,11 @@ from mllock.image.tree import Content, Node, Stored
 from mllock.lock.debian.deb import Entry
 from mllock.lock.debian.index import Relation, parse_relations
 
-__all__ = ["MERGED", "DebianTree"]
+__all__ = ["MERGED", "MERGED_FOR", "DebianTree"]
 
-# Debian's merged /usr (usrmerge, debootstrap --merged-usr).
-MERGED = ("bin", "lib", "lib64", "sbin")
+# Debian's merged /usr (usrmerge, debootstrap --merged-usr): also where this architecture's loader is.
+MERGED = ("bin", "lib", "sbin")
+MERGED_FOR = {"amd64": ("lib64",)}
 _MAX_LINKS = 40  # what Linux follows
 
 

@@ -4,6 +4,7 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.debian import make_deb, member, on_disk
 
@@ -67,6 +68,21 @@ def test_usr_is_merged_whatever_a_package_ships(tmp_path: Path) -> None:
     assert nodes["usr/lib64/ld.so"].target == "/lib/ld-2.so"
     assert data(nodes["usr/lib/ld-2.so"]) == b"x"
     assert not [path for path in nodes if path.startswith(("bin/", "lib/", "lib64/", "sbin/"))]
+
+
+def test_the_loader_of_arm64_is_not_in_lib64(tmp_path: Path) -> None:
+    """debootstrap makes that link for some architectures only; arm64 is none of them."""
+    files = {
+        "usr/share/base-passwd/passwd.master": PASSWD,
+        "usr/share/base-passwd/group.master": GROUP,
+        "lib/ld.so": b"x",
+    }
+    deb = make_deb("base-passwd", files=files, architecture="arm64")
+    pin, path = on_disk(tmp_path, deb, "base-passwd")
+    nodes = by_path(base_nodes([(msgspec.structs.replace(pin, architecture="arm64"), path)]))
+    assert "lib64" not in nodes
+    assert nodes["lib"].target == "usr/lib"
+    assert data(nodes["usr/lib/ld.so"]) == b"x"
 
 
 def test_parents_are_explicit(tmp_path: Path) -> None:
