@@ -71,7 +71,7 @@ def test_usr_is_merged_whatever_a_package_ships(tmp_path: Path) -> None:
 
 
 def test_the_loader_of_arm64_is_not_in_lib64(tmp_path: Path) -> None:
-    """debootstrap makes that link for some architectures only; arm64 is none of them."""
+    """Debootstrap makes that link for some architectures only; arm64 is none of them."""
     files = {
         "usr/share/base-passwd/passwd.master": PASSWD,
         "usr/share/base-passwd/group.master": GROUP,
