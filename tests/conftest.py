@@ -10,6 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's affair, and no property.
+settings.register_profile("mllock", deadline=None)
+settings.load_profile("mllock")
 
 Golden = Callable[[Path, bytes], None]
 
