@@ -17,7 +17,7 @@ from mllock.lock.debian.index import Relation, parse_relations
 
 __all__ = ["MERGED", "MERGED_FOR", "DebianTree"]
 
-# Debian's merged /usr (usrmerge, debootstrap --merged-usr): also where this architecture's loader is.
+# Debian's merged /usr (usrmerge, debootstrap --merged-usr), and where an architecture's loader is.
 MERGED = ("bin", "lib", "sbin")
 MERGED_FOR = {"amd64": ("lib64",)}
 _MAX_LINKS = 40  # what Linux follows
