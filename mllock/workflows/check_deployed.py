@@ -16,25 +16,25 @@ from mllock.engine.ports import Engine
 from mllock.errors import InputError
 from mllock.store.layout_reader import open_layout
 from mllock.workflows import check_engine
-from mllock.workflows.check import (
+from mllock.workflows.check import image_evidence
+from mllock.workflows.check_against import (
     BUNDLE,
-    _Asked,
-    _best,
-    _evidence,
-    _for_image,
-    _image,
-    _is_about,
-    _named,
-    _refuse_training,
-    _runs,
-    _signed,
+    Asked,
+    best_statement,
+    is_about,
+    named_record,
+    readable_runs,
+    record_for_image,
+    refuse_training,
+    statements_of,
 )
+from mllock.workflows.check_evidence import evidence_of
 from mllock.workflows.engine import engine_if_any, engine_of
 
 __all__ = ["in_engine"]
 
 
-def in_engine(asked: _Asked) -> tuple[Evidence, str, str]:
+def in_engine(asked: Asked) -> tuple[Evidence, str, str]:
     """The evidence, why this record, and what the name was resolved to."""
     opened = engine_if_any if asked.target.guessed else engine_of
     with opened(asked.ctx) as engine:
@@ -43,12 +43,12 @@ def in_engine(asked: _Asked) -> tuple[Evidence, str, str]:
         return _container(asked, engine)
 
 
-def _engine_image(asked: _Asked, engine: Engine | None) -> tuple[Evidence, str, str]:
+def _engine_image(asked: Asked, engine: Engine | None) -> tuple[Evidence, str, str]:
     image = check_engine.find_image(engine, asked.target)
     assert engine is not None
     facts = check_engine.read_image(engine, image.id, asked.target.text)
     carried = side.carried_files(facts)
-    statement = _best(_kept_statements(asked), facts)
+    statement = best_statement(_kept_statements(asked), facts)
     source, why, statement = _against(asked, facts, statement, carried)
     signed = side.sign_of_record(source, asked.policy, asked.project)
     if signed.usable is not None:
@@ -56,10 +56,10 @@ def _engine_image(asked: _Asked, engine: Engine | None) -> tuple[Evidence, str, 
         document, _ = wanted_document(signed.usable, statement)
         facts = check_engine.name_culprits(facts, engine, image.id, document, usable)
     chosen = f"{asked.target.chosen} at {engine.info.endpoint}: {image.id}"
-    return _evidence(asked, source, signed, statement, facts, carried), why, chosen
+    return evidence_of(asked, source, signed, statement, facts, carried), why, chosen
 
 
-def _container(asked: _Asked, engine: Engine) -> tuple[Evidence, str, str]:
+def _container(asked: Asked, engine: Engine) -> tuple[Evidence, str, str]:
     container = check_engine.find_container(engine, asked.target)
     is_manifest = engine.info.image_is_manifest
     known = ImageFacts(
@@ -68,7 +68,7 @@ def _container(asked: _Asked, engine: Engine) -> tuple[Evidence, str, str]:
         manifest_digest=container.image if is_manifest else None,
         config_digest=None if is_manifest else container.image,
     )
-    statement = _best(_kept_statements(asked), known)
+    statement = best_statement(_kept_statements(asked), known)
     carried = check_engine.carried_record(engine, container.id)
     source, why, statement = _against(asked, known, statement, carried)
     signed = side.sign_of_record(source, asked.policy, asked.project)
@@ -79,10 +79,10 @@ def _container(asked: _Asked, engine: Engine) -> tuple[Evidence, str, str]:
         f"{container.state.status}, of the image {container.image}"
     )
     carried = side.carried_files(facts)
-    return _evidence(asked, source, signed, statement, facts, carried), why, chosen
+    return evidence_of(asked, source, signed, statement, facts, carried), why, chosen
 
 
-def in_registry(asked: _Asked) -> tuple[Evidence, str, str]:
+def in_registry(asked: Asked) -> tuple[Evidence, str, str]:
     """What a registry serves, read while it comes; nothing of it is kept."""
     from mllock.check.registry import RegistryImages
     from mllock.store.registry.client import Registry
@@ -91,18 +91,18 @@ def in_registry(asked: _Asked) -> tuple[Evidence, str, str]:
     assert target.reference is not None
     with Registry(target.reference, asked.ctx.environ) as registry:
         images = RegistryImages(registry, asked.platform)
-        evidence, why = _image(asked, images)
+        evidence, why = image_evidence(asked, images)
     digest = images.digest
     # Of a tag: which digest it was.
     plain = digest in (None, target.ref)
     return evidence, why, target.chosen if plain else f"{target.chosen}, {digest}"
 
 
-def _kept_statements(asked: _Asked) -> tuple[Signed[ImageStatement], ...]:
+def _kept_statements(asked: Asked) -> tuple[Signed[ImageStatement], ...]:
     """Those beside the runs, and those in the project's layout."""
     kept = [
         (f"{run.id}/{side.STATEMENT}", data)
-        for run in _runs(asked)
+        for run in readable_runs(asked)
         if (data := side.read_optional(run.path / side.STATEMENT)) is not None
     ]
     try:
@@ -111,22 +111,22 @@ def _kept_statements(asked: _Asked) -> tuple[Signed[ImageStatement], ...]:
     except InputError:
         # There is none, or it cannot be read: then it says nothing.
         pass
-    return _signed(asked, kept)
+    return statements_of(asked, kept)
 
 
 def _against(
-    asked: _Asked,
+    asked: Asked,
     facts: ImageFacts,
     statement: Signed[ImageStatement] | None,
     carried: dict[str, bytes],
 ) -> tuple[Source, str, Signed[ImageStatement] | None]:
     """The record, why it is this one, and the statement that goes with it."""
-    about = statement if _is_about(statement, facts) else None
-    _refuse_training(asked, about)
-    source, why = _named(asked) or _for_image(asked, facts, about, carried)
+    about = statement if is_about(statement, facts) else None
+    refuse_training(asked, about)
+    source, why = named_record(asked) or record_for_image(asked, facts, about, carried)
     if about is None and source.folder is not None:
         # Of the run, or beside the record that was named: a run folder that travelled alone.
         data = side.read_optional(source.folder / side.STATEMENT)
         kept = [] if data is None else [(f"{source.folder.name}/{side.STATEMENT}", data)]
-        about = _best(_signed(asked, kept), facts)
+        about = best_statement(statements_of(asked, kept), facts)
     return source, why, about
