@@ -28,7 +28,7 @@ from mllock.lock.types import DebianPackage, Lock, PythonPackage
 from mllock.store.cache import Cache
 from mllock.store.oci_json import Descriptor
 
-__all__ = ["Packages", "build_environment", "layer_pool"]
+__all__ = ["Packages", "build_environment", "layer_pool", "layers_below_python"]
 
 _T = TypeVar("_T")
 
@@ -42,11 +42,13 @@ def _no_image(_: Sequence[Descriptor]) -> None:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packages:
     """Where packages come from when a layer has to be made: verified files, by their names. `base`
-    puts the blobs of a base image into the cache."""
+    puts the blobs of a base image into the cache. `twin` gives the layers of base and system of
+    another platform of the lock, whose Python may run here; none if there is none."""
 
     wheels: Callable[[Sequence[PythonPackage]], Mapping[str, Path]]
     debs: Callable[[Sequence[DebianPackage]], Mapping[str, Path]]
     base: Callable[[Sequence[Descriptor]], None] = _no_image
+    twin: Callable[[], Sequence[Layer]] = tuple
 
 
 def build_environment(
@@ -56,21 +58,23 @@ def build_environment(
 
     Raises LockError, ArchiveError, SurroundingsError, and what `packages` raises.
     """
-    below = _below_python(lock, packages, cache, reporter)
+    below = layers_below_python(lock, packages, cache, reporter)
     groups, python = _python_layers(lock, packages, cache, reporter)
     if not lock.inputs.environment.get("bytecode"):
         return (*below, *python)
     from mllock.image.bytecode_layers import bytecode_layers
 
     with layer_pool() as pool:
-        bytecode = bytecode_layers(lock, groups, below, packages.wheels, cache, reporter, pool)
+        bytecode = bytecode_layers(
+            lock, groups, below, packages.wheels, cache, reporter, pool, packages.twin
+        )
     return (*below, *python, *bytecode)
 
 
-def _below_python(
+def layers_below_python(
     lock: Lock, packages: Packages, cache: Cache, reporter: Reporter
 ) -> tuple[Layer, ...]:
-    # A lock is narrowed to one platform before it is built from.
+    """Base and system layers of a lock for one platform, as `build_environment` has them."""
     image = lock.base.on(lock.inputs.environment["platforms"][0])
     if image is None:
         return _system_layers(lock, packages, cache, reporter)

@@ -10,6 +10,7 @@ that the image has. Which files, and what they are called: `mllock.image.bytecod
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
@@ -102,14 +103,16 @@ def bytecode_layers(
     cache: Cache,
     reporter: Reporter,
     pool: Executor,
+    twin: Callable[[], Sequence[Layer]] = tuple,
 ) -> tuple[Layer, ...]:
     """The bytecode layers of `lock` for the groups `python`, bottom up; `below` are the layers of
-    base and system, where the interpreter is.
+    base and system, where the interpreter is. `twin` gives those of another platform of the same
+    lock: their interpreter compiles where the own one is for another machine.
 
     Raises ArchiveError, SurroundingsError (the interpreter cannot run here), and what `wheels`
     raises.
     """
-    maker = _Maker(lock, python, layer_tree(cache, below), below, cache)
+    maker = _Maker(lock, python, layer_tree(cache, below), below, cache, twin)
     groups = maker.groups()
     found = {group.title: _find(cache, group.key, group.title) for group in groups}
     missing = [group for group in groups if found[group.title] is None]
@@ -132,7 +135,9 @@ class _Maker:
         tree: Tree,
         below: Sequence[Layer],
         cache: Cache,
+        twin: Callable[[], Sequence[Layer]],
     ) -> None:
+        self._twin = twin
         self._lock = lock
         self._python = python
         self._tree = tree
@@ -147,6 +152,19 @@ class _Maker:
             base = self._lock.base
             self._interpreter = read_interpreter(self._tree, base.interpreter, self._minor)
         return self._interpreter
+
+    def _compiler(self) -> Interpreter:
+        """What compiles: bytecode does not depend on the machine (ADR 0076), so that of a twin
+        where the own interpreter cannot run here. If that cannot either, whoever runs it says so.
+        """
+        own = self.interpreter()
+        if own.machine == os.uname().machine:
+            return own
+        layers = self._twin()
+        if not layers:
+            return own
+        tree = layer_tree(self._cache, layers)
+        return read_interpreter(tree, self._lock.base.interpreter, self._minor)
 
     def groups(self) -> tuple[_Group, ...]:
         identity = self._identity()
@@ -237,7 +255,7 @@ class _Maker:
             reporter.progress(text, sum(unit.size for unit in units)) as moved,
             self._cache.scratch() as folder,
             compiled(
-                self.interpreter(),
+                self._compiler(),
                 version,
                 chain.from_iterable(unit.sources() for unit in units),
                 folder,

@@ -36,6 +36,10 @@ VARIABLES = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONCOERCECLOCALE": "0
 _OPTIONS = ("-S", "-s", "-B", "-W", "ignore")
 
 HINT = "write bytecode = false, or build on a machine of the platform of the base"
+OTHER_HINT = (
+    "write bytecode = false, add this machine's platform to [environment] platforms, or build on a "
+    "machine of the platform of the base"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +87,7 @@ def compiled(
             "the Python of the base cannot run on this machine, and bytecode is made with it",
             expected=f"a program for {os.uname().machine}",
             found=f"/{interpreter.path} is for {interpreter.machine}",
-            hint=HINT,
+            hint=OTHER_HINT,
         )
     safe = ("-P",) if int(version.split(".")[1]) >= 11 else ()
     text = files("mllock.image").joinpath("bytecode_worker.py").read_text("utf-8")

@@ -7,18 +7,19 @@ digest, and fetched where the cache lacks them too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mllock.core import canonical
 from mllock.core.digest import Digest
+from mllock.core.platform import image_platform
 from mllock.errors import SpecError
-from mllock.image.build import Packages, build_environment
+from mllock.image.build import Packages, build_environment, layers_below_python
 from mllock.image.config import plan_environment
 from mllock.image.environment import image_variables
 from mllock.image.types import ImageConfig, Layer
-from mllock.lock.platforms import platforms_of
+from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import DebianPackage, Lock, PythonPackage
 from mllock.spec.loaded import LoadedSpec
 from mllock.store.oci_json import Descriptor
@@ -39,11 +40,14 @@ class BuiltEnvironment:
     history: tuple[Mapping[str, Any], ...] = ()
 
 
-def environment_of(ctx: Context, loaded: LoadedSpec, lock: Lock) -> BuiltEnvironment:
+def environment_of(
+    ctx: Context, loaded: LoadedSpec, lock: Lock, whole: Lock | None = None
+) -> BuiltEnvironment:
     """The environment that `lock`, which is for one platform (`mllock.lock.platforms.narrowed`),
-    pins, its layers in the cache. Fetches what is missing."""
+    pins, its layers in the cache. Fetches what is missing. `whole` is the lock that it is a part
+    of: bytecode for a platform that is not this machine's is made by this machine's part."""
     platform = platform_of(lock)
-    packages = _packages(ctx, loaded, lock)
+    packages = replace(_packages(ctx, loaded, lock), twin=lambda: _twin(ctx, loaded, lock, whole))
     try:
         layers = build_environment(lock, packages, ctx.cache, ctx.reporter)
     except SpecError as error:
@@ -64,6 +68,15 @@ def environment_of(ctx: Context, loaded: LoadedSpec, lock: Lock) -> BuiltEnviron
         digest=canonical.digest_of(document),
         history=history,
     )
+
+
+def _twin(ctx: Context, loaded: LoadedSpec, lock: Lock, whole: Lock | None) -> Sequence[Layer]:
+    """Base and system layers of this machine's part of the whole lock, if it has one."""
+    here = image_platform()
+    if whole is None or here == platform_of(lock) or here not in platforms_of(whole):
+        return ()
+    part = narrowed(whole, here)
+    return layers_below_python(part, _packages(ctx, loaded, part), ctx.cache, ctx.reporter)
 
 
 def platform_of(lock: Lock) -> str:

@@ -43,7 +43,7 @@ def export_sbom(
         platform = own if own in platforms else platforms[0]
     lock = narrowed(whole, platform)
     run = run_to_serve(ctx, lock, run_id) if kind == "serve" else None
-    environment = environment_of(ctx, loaded, lock)
+    environment = environment_of(ctx, loaded, lock, whole)
     if run is None:
         parts = train_parts(ctx, loaded)
     else:

@@ -26,6 +26,19 @@ print(platform.machine(), sys.prefix, sklearn.__version__)
 """
 
 
+# Every tenth module of the standard library, compiled as mllock compiles.
+COMPILE = """\
+import hashlib, marshal, os, sys
+root = "/usr/lib/python3.11"
+names = sorted(n for n in os.listdir(root) if n.endswith(".py"))[::10]
+for name in names:
+    with open(f"{root}/{name}", "rb") as file:
+        source = file.read()
+    code = compile(source, f"{root}/{name}", "exec", dont_inherit=True, optimize=0)
+    print(name, hashlib.sha256(marshal.dumps(code, 2)).hexdigest())
+"""
+
+
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory, e2e_environ: dict[str, str]) -> Path:
     """The starter, locked for two platforms by uv and trained on the host; both images built."""
@@ -66,6 +79,11 @@ def rootfs(folder: Path, platform: str, environ: dict[str, str]) -> Iterator[Pat
 @pytest.fixture(scope="module")
 def arm(both: Path, e2e_environ: dict[str, str]) -> Iterator[Path]:
     yield from rootfs(both, "linux/arm64", e2e_environ)
+
+
+@pytest.fixture(scope="module")
+def amd(both: Path, e2e_environ: dict[str, str]) -> Iterator[Path]:
+    yield from rootfs(both, "linux/amd64", e2e_environ)
 
 
 def elves(root: Path) -> dict[str, int]:
@@ -146,3 +164,25 @@ def test_checked_for_each_platform(both: Path, e2e_environ: dict[str, str]) -> N
         assert findings["environment"]["verdict"] == "unproven"
         environments.add(findings["environment"]["reason"])
     assert len(environments) == 2
+
+
+def test_both_compile_to_the_same_bytecode(arm: Path, amd: Path) -> None:
+    """So that one of them may compile for the other: ADR 0076."""
+    shutil.copyfile(str(shutil.which("qemu-aarch64-static")), arm / "qemu")
+    (arm / "qemu").chmod(0o755)
+    try:
+        here, there = (
+            subprocess.run(
+                ["chroot", str(root), *words, "/usr/bin/python3.11", "-I", "-S", "-c", COMPILE],
+                env={"PYTHONHASHSEED": "0"},
+                capture_output=True,
+                text=True,
+                timeout=500,
+                check=True,
+            ).stdout.splitlines()
+            for root, words in ((amd, ()), (arm, ("/qemu",)))
+        )
+    finally:
+        (arm / "qemu").unlink()
+    assert len(here) > 15
+    assert here == there

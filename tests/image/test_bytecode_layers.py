@@ -24,6 +24,7 @@ from mllock.image.build import Packages, build_environment
 from mllock.image.bytecode import MAX_SOURCE
 from mllock.image.resolve import with_parents
 from mllock.image.tree import Node
+from mllock.image.types import Layer
 
 
 @pytest.fixture
@@ -255,14 +256,47 @@ def test_bytecode_that_the_base_has_is_kept(bench: Bench) -> None:
     assert len(other.files(layers[2])) == standard(bench) - 1
 
 
-def test_an_interpreter_that_cannot_run_here_leaves_nothing(bench: Bench) -> None:
+def of_another_machine(bench: Bench, twin: tuple[Layer, ...] = ()) -> Bench:
+    """The same, with an interpreter that is for arm64."""
     foreign = elf(183, interpreter="/lib/ld-linux-aarch64.so.1")
     nodes = (
         *without(bench.nodes, bench.base.interpreter[1:]),
         file(bench.base.interpreter[1:], foreign, 0o755),
         file("lib/ld-linux-aarch64.so.1", elf(183), 0o755),
     )
-    other = Bench(root=bench.root, base=bench.base, nodes=with_parents(nodes))
+    other = Bench(root=bench.root / "other", base=bench.base, nodes=with_parents(nodes), twin=twin)
+    for layer in twin:
+        path = bench.cache().get(layer.digest)
+        assert path is not None
+        other.cache().put_file(path)
+    return other
+
+
+def test_the_interpreter_of_another_platform_compiles(bench: Bench) -> None:
+    """Of the same lock, for this machine: the bytecode is the same, to the byte."""
+    layers = bench.build()
+    assert [layer.kind for layer in layers].count("bytecode") == 3
+    other = of_another_machine(bench, bench.below)
+    assert [layer.digest for layer in other.build()] == [layer.digest for layer in layers]
+    assert other.below != bench.below
+    assert [line for line in other.said if "compiling" in line]
+    # All that is kept is found again: nobody asks for a twin.
+    again = of_another_machine(bench)
+    assert [layer.digest for layer in again.build()] == [layer.digest for layer in layers]
+
+
+def test_a_twin_that_cannot_run_here_either(bench: Bench) -> None:
+    bench.build()
+    other = of_another_machine(bench)
+    with pytest.raises(SurroundingsError):
+        other.build()
+    other.twin = other.below
+    with pytest.raises(SurroundingsError, match="cannot run on this machine"):
+        other.build()
+
+
+def test_an_interpreter_that_cannot_run_here_leaves_nothing(bench: Bench) -> None:
+    other = of_another_machine(bench)
     with pytest.raises(SurroundingsError) as caught:
         other.build()
     assert str(caught.value) == (
@@ -270,10 +304,11 @@ def test_an_interpreter_that_cannot_run_here_leaves_nothing(bench: Bench) -> Non
         "and bytecode is made with it\n"
         f"expected: a program for {os.uname().machine}\n"
         "found: /usr/local/bin/python3.11 is for aarch64\n"
-        "hint: write bytecode = false, or build on a machine of the platform of the base"
+        "hint: write bytecode = false, add this machine's platform to [environment] platforms, or "
+        "build on a machine of the platform of the base"
     )
     assert caught.value.exit_code == 4
-    assert list((bench.root / "cache" / "tmp").iterdir()) == []
+    assert list((other.root / "cache" / "tmp").iterdir()) == []
 
 
 def test_interrupted_it_leaves_nothing(bench: Bench) -> None:

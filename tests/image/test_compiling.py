@@ -219,7 +219,8 @@ def test_an_interpreter_for_another_machine(tmp_path: Path) -> None:
         "and bytecode is made with it\n"
         f"expected: a program for {os.uname().machine}\n"
         "found: /usr/local/bin/python3.11 is for aarch64\n"
-        "hint: write bytecode = false, or build on a machine of the platform of the base"
+        "hint: write bytecode = false, add this machine's platform to [environment] platforms, or "
+        "build on a machine of the platform of the base"
     )
 
 

@@ -39,13 +39,16 @@ GROUPS = (("one",), ("three", "two"))
 
 @dataclass(slots=True)
 class Bench:
-    """A cache and a project, and what was said when its lock was built."""
+    """A cache and a project, what was said when its lock was built, and the base that it then had.
+    `twin` is the base of another platform."""
 
     root: Path
     base: PythonBase
     nodes: tuple[Node, ...]
     overlaps: tuple[dict[str, str], ...] = ()
     said: list[str] = field(default_factory=list)
+    below: tuple[Layer, ...] = ()
+    twin: tuple[Layer, ...] = ()
 
     def lock(self, wheels: Files, groups: tuple[tuple[str, ...], ...]) -> Lock:
         project = make_project(self.root / "project", spec=SPEC)
@@ -84,11 +87,12 @@ class Bench:
             return found
 
         try:
-            packages = Packages(wheels=files, debs=dict)
+            packages = Packages(wheels=files, debs=dict, twin=lambda: self.twin)
             layers = build_environment(lock, packages, context.cache, reporter)
         finally:
             self.said = [line for line in reporter.lines if "Python layers" not in line]
         assert layers[0].kind == "base"
+        self.below = layers[:1]
         return layers[1:]
 
     def files(self, layer: Layer) -> dict[str, bytes]:
