@@ -279,7 +279,6 @@ def _layers(lock: Lock, file: str) -> None:
         _sorted_unique(group.packages, key, file)
         if not group.packages:
             raise LockError("an empty layer", file=file, key=key)
-    _sorted_unique((group.packages[0] for group in groups), "layers.python", file)
     placed = sorted(name for group in groups for name in group.packages)
     locked = sorted({package.name for package in lock.python.packages})
     if placed != locked:

@@ -82,10 +82,6 @@ def seal(lock: Lock) -> Lock:
                 sorted(lock.python.packages, key=lambda item: (item.name, item.version))
             ),
         ),
-        layers=msgspec.structs.replace(
-            lock.layers,
-            python=tuple(sorted(lock.layers.python, key=lambda item: item.packages)),
-        ),
     )
     return msgspec.structs.replace(lock, content_digest=content_digest(lock))
 

@@ -1,8 +1,9 @@
 """Which Python packages share a layer. Pure and sticky.
 
 A wheel of `LARGE` bytes or more is alone, the small ones are together, and a package stays where
-the previous lock had it, so that one update moves one layer and the others are found in caches
-and registries as they are. Only a smaller budget moves packages that did not change.
+the previous lock had it, and layers stay in their order, what is new above them: so one update, or
+one package more, moves one layer, and the others are found in caches, registries and engines as
+they are. Only a smaller budget moves packages that did not change.
 
 Law: `assign(p, budget, assign(p, budget, before)) == assign(p, budget, before)`.
 """
@@ -29,12 +30,14 @@ def python_budget(layers: int, *, bytecode: bool = False) -> int:
 def assign(
     packages: Sequence[PythonPackage], budget: int, previous: Sequence[LayerGroup] = ()
 ) -> tuple[LayerGroup, ...]:
-    """Every package in one group, at most `budget` groups, sorted by their first names."""
+    """Every package in one group, at most `budget` groups: those of before in their order, then new
+    ones by their first names."""
     sizes: dict[str, int] = {}
     for item in packages:  # of several platforms, the largest wheel decides
         largest = max(wheel.size for wheel in item.wheels)
         sizes[item.name] = max(largest, sizes.get(item.name, 0))
     groups = [kept for group in previous if (kept := set(group.packages) & sizes.keys())]
+    before = len(groups)
     placed = {name for group in groups for name in group}
     small: set[str] = set()
     for name in sorted(sizes.keys() - placed, key=lambda item: (-sizes[item], item)):
@@ -52,13 +55,16 @@ def assign(
             groups.append(small)
         else:
             together |= small
+    groups[before:] = sorted(groups[before:], key=sorted)
     while len(groups) > budget:
-        # The two smallest, so that the fewest bytes move.
-        groups.sort(key=lambda group: (sum(sizes[name] for name in group), sorted(group)))
-        groups[0:2] = [groups[0] | groups[1]]
-    return tuple(
-        LayerGroup(packages=names) for names in sorted(tuple(sorted(group)) for group in groups)
-    )
+        # The two smallest, so that the fewest bytes move; the lower place is theirs.
+        order = sorted(
+            range(len(groups)),
+            key=lambda at: (sum(sizes[name] for name in groups[at]), sorted(groups[at])),
+        )
+        lower, upper = sorted(order[:2])
+        groups[lower] |= groups.pop(upper)
+    return tuple(LayerGroup(packages=tuple(sorted(group))) for group in groups)
 
 
 def _is_of_small(group: set[str], sizes: dict[str, int]) -> bool:

@@ -70,11 +70,18 @@ def test_the_order_of_parts_never_shows(lock: Lock, random) -> None:
         lock,
         system=shuffled(lock.system),
         python=replace(lock.python, packages=shuffled(lock.python.packages)),
-        layers=replace(lock.layers, python=shuffled(lock.layers.python)),
         inputs=replace(lock.inputs, environment=turned(lock.inputs.environment)),
         data=turned(lock.data),
     )
     assert dump_lock(seal(other)) == dump_lock(lock)
+
+
+@given(locks().filter(lambda lock: len(lock.layers.python) > 1))
+def test_the_order_of_layers_is_kept(lock: Lock) -> None:
+    """It is that of the images, from the bottom up."""
+    turned = seal(replace(lock, layers=replace(lock.layers, python=lock.layers.python[::-1])))
+    assert turned.content_digest != lock.content_digest
+    assert parse_lock(dump_lock(turned), "mlproject.lock").layers == turned.layers
 
 
 @given(locks())

@@ -37,6 +37,28 @@ def test_what_is_placed_stays() -> None:
     assert assign(found, 10, groups("abc", "d")) == groups("abc", "d")
 
 
+def test_what_is_new_comes_above() -> None:
+    """An engine has a layer by what is below it: what was there keeps its place."""
+    found = [package("b", size=LARGE), package("d"), package("m", size=LARGE)]
+    old = assign(found, 10)
+    assert old == groups("b", "d", "m")
+    more = [*found, package("a", size=2 * LARGE), package("c", size=LARGE), package("aa")]
+    assert assign(more, 10, old) == (
+        *groups("b"),
+        LayerGroup(packages=("aa", "d")),
+        *groups("m", "a", "c"),
+    )
+    # As if for the first time, it would be in another order.
+    assert assign(more, 10)[0] == groups("a")[0]
+
+
+def test_a_smaller_budget_keeps_the_lower_place() -> None:
+    found = [package(name, size=size * LARGE) for name, size in zip("abc", (2, 9, 1), strict=True)]
+    assert assign(found, 2, groups("a", "b", "c")) == groups("ac", "b")
+    assert assign(found, 2, groups("c", "b", "a")) == groups("ac", "b")
+    assert assign(found, 2, groups("b", "c", "a")) == groups("b", "ac")
+
+
 def test_a_smaller_budget_moves_the_fewest_bytes() -> None:
     found = [
         package(name, size=size * LARGE) for name, size in zip("abcd", (4, 3, 2, 1), strict=True)
@@ -77,4 +99,15 @@ def test_removing_one_package_moves_no_other(found, budget) -> None:
     for gone in found:
         left = [item for item in found if item is not gone]
         kept = [tuple(n for n in group.packages if n != gone.name) for group in old]
-        assert {group.packages for group in assign(left, budget, old)} == {k for k in kept if k}
+        assert [group.packages for group in assign(left, budget, old)] == [k for k in kept if k]
+
+
+@given(installed, installed)
+def test_adding_packages_moves_no_layer(before, after) -> None:
+    """While there is room: the layers of before are at the same places, from the bottom up."""
+    old = assign(before, 12)
+    names = {item.name for item in before}
+    new = assign([*before, *(item for item in after if item.name not in names)], 12, old)
+    for one, other in zip(old, new, strict=False):
+        assert set(one.packages) <= set(other.packages)
+    assert len(new) >= len(old)
