@@ -35,6 +35,14 @@ class Engine(Protocol):
     def untag(self, reference: str) -> None:
         """Remove a tag, and the image if that was its last one; one that is missing is fine."""
 
+    def build(self, context: Iterator[bytes], tag: str, target: str) -> Iterator[str]:
+        """Build the stage `target` of a context (a tar with a Dockerfile), without network, as
+        `tag`; what the builder prints, line by line, to be read to its end."""
+
+    def remove_built(self, label: str, keep: str | None = None) -> None:
+        """Remove containers and images with a label ("name=value") that builds have left; not the
+        image `keep`, and not what others stand on."""
+
     def save(self, image: str) -> AbstractContextManager[Iterator[bytes]]:
         """The image as a docker-archive."""
 

@@ -53,6 +53,7 @@ __all__ = [
     "default_output",
     "environment_label",
     "environment_of",
+    "find_run",
     "model_image",
     "serve_image",
     "train_image",
@@ -116,7 +117,7 @@ def build_images(
     refuse_other_folders(folder)
     refuse_loss(folder, kinds or ("train",), _is_ours)
     lock, _ = current_lock(ctx, loaded)
-    run = _find_run(ctx, loaded, lock, kinds, run_id)
+    run = find_run(ctx, loaded, lock, kinds, run_id)
     if run is not None:
         _refuse_unwritable(run)
     past = look_back(folder, ctx.cache) if explained else None
@@ -233,7 +234,7 @@ def _keep_statement(part: Parts, result: BuildResult, parts: Sequence[Parts]) ->
                 atomic.write_bytes(run.path / name, built.statement)
 
 
-def _find_run(
+def find_run(
     ctx: Context,
     loaded: LoadedSpec,
     lock: Lock,

@@ -26,7 +26,7 @@ from mllock.store.oci_json import Descriptor
 from mllock.train.venv import FetchWheels
 from mllock.workflows.context import Context
 
-__all__ = ["BuiltEnvironment", "environment_of", "locked_wheels", "platform_of"]
+__all__ = ["BuiltEnvironment", "environment_of", "locked_wheels", "packages_of", "platform_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,9 +47,14 @@ def environment_of(
     pins, its layers in the cache. Fetches what is missing. `whole` is the lock that it is a part
     of: bytecode for a platform that is not this machine's is made by this machine's part."""
     platform = platform_of(lock)
-    packages = replace(_packages(ctx, loaded, lock), twin=lambda: _twin(ctx, loaded, lock, whole))
+    packages = replace(packages_of(ctx, loaded, lock), twin=lambda: _twin(ctx, loaded, lock, whole))
     try:
-        layers = build_environment(lock, packages, ctx.cache, ctx.reporter)
+        if loaded.spec.builder.kind == "docker":
+            from mllock.workflows.docker_environment import docker_layers
+
+            layers = docker_layers(ctx, loaded, lock, packages, platform)
+        else:
+            layers = build_environment(lock, packages, ctx.cache, ctx.reporter)
     except SpecError as error:
         # What only the wheels can tell about a rule: the room that has them knows no lines.
         error.line = loaded.place(error.key or "")
@@ -76,7 +81,7 @@ def _twin(ctx: Context, loaded: LoadedSpec, lock: Lock, whole: Lock | None) -> S
     if whole is None or here == platform_of(lock) or here not in platforms_of(whole):
         return ()
     part = narrowed(whole, here)
-    return layers_below_python(part, _packages(ctx, loaded, part), ctx.cache, ctx.reporter)
+    return layers_below_python(part, packages_of(ctx, loaded, part), ctx.cache, ctx.reporter)
 
 
 def platform_of(lock: Lock) -> str:
@@ -103,7 +108,9 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
     return fetch
 
 
-def _packages(ctx: Context, loaded: LoadedSpec, lock: Lock) -> Packages:
+def packages_of(ctx: Context, loaded: LoadedSpec, lock: Lock) -> Packages:
+    """Where what `lock` pins comes from."""
+
     def debs(packages: Sequence[DebianPackage]) -> Mapping[str, Path]:
         from mllock.lock.debian import fetch_debs
 

@@ -1,0 +1,89 @@
+"""Building with Docker's own builder: a context in, what it prints out, a failing step by name.
+
+The builder of the API, not that of the docker command (BuildKit): it needs no session with the
+client, and engines of every age have it. It caches by its own rules; what it leaves behind is found
+by a label, which every stage of a Dockerfile has to set first. Source: Docker Engine API v1.41,
+ImageBuild.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import docker
+import docker.errors
+
+from mllock.engine.docker_errors import translated
+from mllock.errors import EngineError
+
+__all__ = ["build", "remove_built"]
+
+# A step may work as long without a word: pip, when it unpacks.
+_SILENCE = 3600
+_KEPT = 20
+
+
+def build(
+    client: docker.APIClient, context: Iterator[bytes], tag: str, target: str
+) -> Iterator[str]:
+    """What the builder prints, line by line. Closed early, the engine gives up as well."""
+    step = "its first step"
+    said: list[str] = []
+    with translated("build an image"):
+        events = client.build(
+            fileobj=context,
+            custom_context=True,
+            tag=tag,
+            target=target,
+            rm=True,
+            forcerm=True,
+            pull=False,
+            # All that it needs is in the context.
+            network_mode="none",
+            decode=True,
+            timeout=_SILENCE,
+        )
+        for event in events:
+            if "error" in event:
+                raise EngineError(
+                    f"the container engine cannot build the image: {step} failed",
+                    found="\n".join([*said[-_KEPT:], str(event["error"]).strip()]),
+                    hint='"mllock -v build" shows all that the engine says',
+                )
+            for line in str(event.get("stream") or "").splitlines():
+                text = line.strip()
+                if not text:
+                    continue
+                if text.startswith(("Step ", "STEP ")):
+                    step, said = text, []
+                else:
+                    said.append(text)
+                yield text
+
+
+def remove_built(client: docker.APIClient, label: str, keep: str | None) -> None:
+    """Containers and images with `label`, but for the image `keep` and what it stands on."""
+    wanted = {"label": label}
+    with translated("remove what a build left"):
+        for container in client.containers(all=True, quiet=True, filters=wanted):
+            with contextlib.suppress(docker.errors.APIError):
+                client.remove_container(container["Id"], v=True, force=True)
+        left = set(client.images(all=True, quiet=True, filters=wanted)) - {keep}
+        # An image goes after those that stand on it: in as many rounds as there are steps at most.
+        while left:
+            gone = {image for image in left if _removed(client, image)}
+            if not gone:
+                return
+            left -= gone
+
+
+def _removed(client: docker.APIClient, image: str) -> bool:
+    try:
+        client.remove_image(image, noprune=True)
+    except docker.errors.NotFound:
+        return True
+    except docker.errors.APIError:
+        # Others stand on it, or run it.
+        return False
+    return True
