@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -158,7 +158,7 @@ class DockerEngine:
         with contextlib.suppress(MissingError), translated(f"remove the tag {reference}"):
             self._client.remove_image(reference)
 
-    def build(self, context: Iterator[bytes], tag: str, target: str) -> Iterator[str]:
+    def build(self, context: Iterator[bytes], tag: str, target: str) -> Generator[str, None, None]:
         return docker_build.build(self._client, context, tag, target)
 
     def remove_built(self, label: str, keep: str | None = None) -> None:

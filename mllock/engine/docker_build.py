@@ -9,7 +9,9 @@ ImageBuild.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Generator, Iterator
 
 import docker
 import docker.errors
@@ -22,14 +24,15 @@ __all__ = ["build", "remove_built"]
 # A step may work as long without a word: pip, when it unpacks.
 _SILENCE = 3600
 _KEPT = 20
+_GIVING_UP = 10
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_NOISE = ("--->", "Removing intermediate container")
 
 
 def build(
     client: docker.APIClient, context: Iterator[bytes], tag: str, target: str
-) -> Iterator[str]:
+) -> Generator[str, None, None]:
     """What the builder prints, line by line. Closed early, the engine gives up as well."""
-    step = "its first step"
-    said: list[str] = []
     with translated("build an image"):
         events = client.build(
             fileobj=context,
@@ -44,6 +47,13 @@ def build(
             decode=True,
             timeout=_SILENCE,
         )
+        yield from _lines(events)
+
+
+def _lines(events: Iterator[dict[str, object]]) -> Generator[str, None, None]:
+    step = "its first step"
+    said: list[str] = []
+    with contextlib.closing(events):  # type: ignore[type-var]
         for event in events:
             if "error" in event:
                 raise EngineError(
@@ -52,30 +62,41 @@ def build(
                     hint='"mllock -v build" shows all that the engine says',
                 )
             for line in str(event.get("stream") or "").splitlines():
-                text = line.strip()
+                text = _COLOUR.sub("", line).strip()
                 if not text:
                     continue
                 if text.startswith(("Step ", "STEP ")):
                     step, said = text, []
-                else:
+                elif not text.startswith(_NOISE):
                     said.append(text)
                 yield text
 
 
 def remove_built(client: docker.APIClient, label: str, keep: str | None) -> None:
     """Containers and images with `label`, but for the image `keep` and what it stands on."""
-    wanted = {"label": label}
+    give_up = time.monotonic() + _GIVING_UP
     with translated("remove what a build left"):
-        for container in client.containers(all=True, quiet=True, filters=wanted):
-            with contextlib.suppress(docker.errors.APIError):
-                client.remove_container(container["Id"], v=True, force=True)
-        left = set(client.images(all=True, quiet=True, filters=wanted)) - {keep}
-        # An image goes after those that stand on it: in as many rounds as there are steps at most.
-        while left:
-            gone = {image for image in left if _removed(client, image)}
-            if not gone:
-                return
-            left -= gone
+        while _remove(client, label, keep) and keep is None and time.monotonic() < give_up:
+            # A build that was interrupted may still be ending its step.
+            time.sleep(0.2)
+
+
+def _remove(client: docker.APIClient, label: str, keep: str | None) -> bool:
+    """Whether there was anything."""
+    wanted = {"label": label}
+    containers = client.containers(all=True, quiet=True, filters=wanted)
+    for container in containers:
+        with contextlib.suppress(docker.errors.APIError):
+            client.remove_container(container["Id"], v=True, force=True)
+    left = set(client.images(all=True, quiet=True, filters=wanted)) - {keep}
+    found = bool(containers or left)
+    # An image goes after those that stand on it: in as many rounds as there are steps at most.
+    while left:
+        gone = {image for image in left if _removed(client, image)}
+        if not gone:
+            break
+        left -= gone
+    return found
 
 
 def _removed(client: docker.APIClient, image: str) -> bool:

@@ -38,9 +38,9 @@ _INSTALL = (
 )
 # A program that cannot be compiled is one for another Python; pip leaves these as they are, too.
 _COMPILE = (
-    "import compileall as c;"
+    "import compileall as c,py_compile as p;"
     "c.compile_dir('/opt/venv/lib',quiet=2,force=True,"
-    "invalidation_mode=c.PycInvalidationMode.UNCHECKED_HASH)"
+    "invalidation_mode=p.PycInvalidationMode.UNCHECKED_HASH)"
 )
 _OPEN = (
     "import os,sys\n"
@@ -95,7 +95,7 @@ def render(plan: DockerfilePlan) -> str:
                 file="mlproject.toml",
                 key=f"environment.variables.{name}",
                 found=json.dumps(value),
-                hint='let the program set it, or build with [builder] kind = "native"',
+                hint="let the program set it; images that mllock builds can have it",
             )
     environment = jinja2.Environment(
         autoescape=False,  # noqa: S701 - no markup: the two filters are what escapes here

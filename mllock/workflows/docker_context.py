@@ -95,19 +95,20 @@ def install_nodes(ctx: Context, lock: Lock, *, wheels: bool = True) -> tuple[Nod
         (package.name, package.version, [wheel.hashes["sha256"] for wheel in package.wheels])
         for package in packages
     ]
-    wanted = (PIP, *packages) if wheels else (PIP,)
-    files = locked_wheels(ctx, lock)(wanted)
+    fetch = locked_wheels(ctx, lock)
+    # One after the other: the lock may have a pip of its own.
+    files = {**fetch((PIP,)), **(fetch(packages) if wheels else {})}
+    found = {
+        wheel.name: wheel
+        for package in (PIP, *packages)
+        for wheel in package.wheels
+        if wheel.name in files
+    }
     nodes = [text_node("requirements.txt", requirements(listed))]
     nodes.append(Node(path=PACKAGES, kind="folder", mode=0o755))
-    for package in wanted:
-        for wheel in package.wheels:
-            content = OnDisk(
-                path=files[wheel.name],
-                size=wheel.size,
-                digest=from_hex(wheel.hashes["sha256"]),
-            )
-            path = f"{PACKAGES}/{wheel.name}"
-            nodes.append(Node(path=path, kind="file", mode=0o644, content=content))
+    for name, wheel in found.items():
+        content = OnDisk(path=files[name], size=wheel.size, digest=from_hex(wheel.hashes["sha256"]))
+        nodes.append(Node(path=f"{PACKAGES}/{name}", kind="file", mode=0o644, content=content))
     return tuple(nodes)
 
 

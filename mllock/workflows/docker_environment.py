@@ -36,6 +36,7 @@ from mllock.image.types import Image, ImageConfig, ImagePlan, Layer
 from mllock.lock.types import Lock
 from mllock.processes import held_interrupts
 from mllock.spec.loaded import LoadedSpec
+from mllock.store import atomic
 from mllock.store.layout_reader import open_layout
 from mllock.store.other_json import packing_of
 from mllock.train.runs import list_runs
@@ -72,7 +73,7 @@ def docker_layers(
     refuse_for_docker(loaded, lock)
     below = layers_below_python(lock, packages, ctx.cache, ctx.reporter)
     key = _key(loaded, lock, below)
-    title = f"{len(lock.python.packages)} packages, installed by pip"
+    title = f"{_count(len(lock.python.packages))}, installed by pip"
     found = find_layer(ctx.cache, "python", title, key)
     if found is None:
         found = _trained_in(ctx, lock, below, title)
@@ -81,6 +82,10 @@ def docker_layers(
     keep_layer(ctx.cache, key, found)
     ctx.reporter.note(NOTE)
     return (*below, found)
+
+
+def _count(number: int) -> str:
+    return f"{number} package{'' if number == 1 else 's'}"
 
 
 def _key(loaded: LoadedSpec, lock: Lock, below: Sequence[Layer]) -> dict[str, Any]:
@@ -125,12 +130,11 @@ def _built(
             plan = environment_plan(loaded, lock, ground)
             text = _with_label(render(plan), mark)
             nodes = (text_node("Dockerfile", text), *install_nodes(ctx, lock))
-            ctx.reporter.step(
-                f"installing {len(lock.python.packages)} packages in {engine.info.name}, "
-                "by its own builder"
-            )
-            for line in engine.build(tar_of(nodes), tag, STAGE):
-                ctx.reporter.detail(line)
+            number = _count(len(lock.python.packages))
+            ctx.reporter.step(f"installing {number} in {engine.info.name}, by its own builder")
+            with contextlib.closing(engine.build(tar_of(nodes), tag, STAGE)) as lines:
+                for line in lines:
+                    ctx.reporter.detail(line)
             built = engine.image(tag)
             if built is None:
                 raise EngineError("the container engine built an image and does not have it")
@@ -224,8 +228,11 @@ def _saved_layer(ctx: Context, engine: Engine, image: Digest, diff_id: Digest, t
 def _spooled(pieces: Iterator[bytes], place: Path) -> str:
     """Write a part to the disk; the digest of the tar in it."""
     hasher = hashlib.sha256()
-    with open(place, "wb") as file:
-        file.writelines(pieces)
+    try:
+        with open(place, "wb") as file:
+            file.writelines(pieces)
+    except OSError as error:
+        raise atomic.cannot_write(place, error) from error
     try:
         for piece in _plain(place):
             hasher.update(piece)
