@@ -11,6 +11,7 @@ from mllock.core.platform import image_platform
 from mllock.errors import SpecError
 from mllock.image.types import ImageKind
 from mllock.lock.platforms import narrowed, platforms_of
+from mllock.lock.types import Lock
 from mllock.spec.reader import load_spec, refuse_unavailable
 from mllock.workflows.context import Context
 from mllock.workflows.environment import environment_of

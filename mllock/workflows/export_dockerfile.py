@@ -82,8 +82,8 @@ def export_dockerfile(
     wheels: bool = True,
     platform: str | None = None,
 ) -> ExportedDockerfile:
-    """Write the context of this project, for one platform, to `folder`. Raises InputError for a folder that is not
-    this command's, and what building raises."""
+    """Write the context of this project, for one platform, to `folder`. Raises InputError for a
+    folder that is not this command's, and what building raises."""
     from mllock.workflows.lock import current_lock
 
     loaded = load_spec(ctx.project / "mlproject.toml")
