@@ -161,7 +161,7 @@ def _train_stage(ctx: Context, loaded: LoadedSpec, lock: Lock) -> tuple[DockerSt
         kind="train",
         folders=("train",),
         command=train_command(loaded),
-        open_folders=tuple(f"/{node.path}" for node in nodes if node.mode == _OPEN),
+        open_folders=tuple(sorted(f"/{node.path}" for node in nodes if node.mode == _OPEN)),
         labels=named_labels(loaded, lock, "train"),
     ), _below("train", nodes)
 
