@@ -125,7 +125,9 @@ def build_images(
         name: narrowed(lock, name)
         for name in (platforms_of(lock) if platform is None else (platform,))
     }
-    environments = {name: environment_of(ctx, loaded, part, lock) for name, part in locks.items()}
+    environments = {
+        name: environment_of(ctx, loaded, part, lock, run) for name, part in locks.items()
+    }
     parts: list[Parts] = []
     if not kinds or "train" in kinds:
         parts.append(train_parts(ctx, loaded))

@@ -5,8 +5,9 @@ engine runs the Dockerfile's environment stage, without network, from verified f
 layer is read back, looked through and kept in the cache by its diff_id. From then on it is a layer
 like others: train and serve images are laid above it by mllock, and the engine is not needed to
 build them. What pip writes has times in it, so the layer cannot be made again: it is found again,
-in this order: in the cache; where a trusted run of this lock was trained in it (an image of the
-engine, a layout); only then is it built anew, which is said. See ADR 0066.
+in this order: the one that the run to be served was trained in; the cache; one that another trusted
+run of this lock was trained in (in the cache, a layout, an image of the engine); only then is it
+built. See ADR 0066.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ from mllock.spec.loaded import LoadedSpec
 from mllock.store import atomic
 from mllock.store.layout_reader import open_layout
 from mllock.store.other_json import packing_of
-from mllock.train.runs import list_runs
+from mllock.train.runs import RunFolder, list_runs
 from mllock.workflows.context import Context
 from mllock.workflows.docker_context import (
     PIP,
@@ -66,20 +68,30 @@ _GZIP = b"\x1f\x8b"
 
 
 def docker_layers(
-    ctx: Context, loaded: LoadedSpec, lock: Lock, packages: Packages, platform: str
+    ctx: Context,
+    loaded: LoadedSpec,
+    lock: Lock,
+    packages: Packages,
+    platform: str,
+    run: RunFolder | None = None,
 ) -> tuple[Layer, ...]:
-    """Base, system and Python layers, bottom up, blobs in the cache. Raises SpecError, EngineError,
-    and what fetching raises."""
+    """Base, system and Python layers, bottom up, blobs in the cache: those that `run` was trained
+    in, if one is given, it is trusted and they are to be found. Raises SpecError, EngineError, and
+    what fetching raises."""
     refuse_for_docker(loaded, lock)
     below = layers_below_python(lock, packages, ctx.cache, ctx.reporter)
-    key = _key(loaded, lock, below)
+    beneath = tuple(layer.diff_id for layer in below)
+    key = _key(loaded, lock, beneath)
     title = f"{_count(len(lock.python.packages))}, installed by pip"
-    found = find_layer(ctx.cache, "python", title, key)
+    found = None if run is None else _trained_in(ctx, [run], lock, beneath, title)
     if found is None:
-        found = _trained_in(ctx, lock, below, title)
+        found = find_layer(ctx.cache, "python", title, key)
+    if found is None:
+        found = _trained_in(ctx, list_runs(ctx.runs), lock, beneath, title)
     if found is None:
         found = _built(ctx, loaded, lock, below, title, platform)
     keep_layer(ctx.cache, key, found)
+    keep_layer(ctx.cache, _own_key(found.diff_id), found)
     ctx.reporter.note(NOTE)
     return (*below, found)
 
@@ -88,16 +100,21 @@ def _count(number: int) -> str:
     return f"{number} package{'' if number == 1 else 's'}"
 
 
-def _key(loaded: LoadedSpec, lock: Lock, below: Sequence[Layer]) -> dict[str, Any]:
+def _key(loaded: LoadedSpec, lock: Lock, beneath: Sequence[Digest]) -> dict[str, Any]:
     """All that is decided about the layer; its bytes depend on more."""
+    plan = replace(environment_plan(loaded, lock, "base"), project="any")
     return {
-        "docker": sha256_of(render(environment_plan(loaded, lock, "base")).encode()),
-        "below": [layer.diff_id for layer in below],
+        "docker": sha256_of(render(plan).encode()),
+        "below": list(beneath),
         "wheels": [
             [package.name, package.version, *(wheel.hashes["sha256"] for wheel in package.wheels)]
             for package in (PIP, *lock.python.packages)
         ],
     }
+
+
+def _own_key(diff_id: Digest) -> dict[str, Any]:
+    return {"docker": "a layer", "diff-id": diff_id}
 
 
 # Building it
@@ -295,12 +312,16 @@ def _look_through(ctx: Context, layer: Layer) -> None:
 # Finding it again
 
 
-def _trained_in(ctx: Context, lock: Lock, below: Sequence[Layer], title: str) -> Layer | None:
-    """The layer that a trusted run of this lock was trained in, if it is still somewhere."""
-    beneath = tuple(layer.diff_id for layer in below)
-    for diff_ids in _of_runs(ctx, lock):
+def _trained_in(
+    ctx: Context, runs: Iterable[RunFolder], lock: Lock, beneath: Sequence[Digest], title: str
+) -> Layer | None:
+    """The layer that a trusted one of `runs` was trained in, if it is still somewhere."""
+    for diff_ids in dict.fromkeys(_of_runs(ctx, runs, lock)):
         if diff_ids[:-1] != beneath:
             continue
+        known = find_layer(ctx.cache, "python", title, _own_key(diff_ids[-1]))
+        if known is not None:
+            return known
         found = _in_layout(ctx, diff_ids[-1], title) or _in_engine(ctx, diff_ids, title)
         if found is not None:
             ctx.reporter.note("the layer of the Python packages is the one that was trained in")
@@ -308,16 +329,16 @@ def _trained_in(ctx: Context, lock: Lock, below: Sequence[Layer], title: str) ->
     return None
 
 
-def _of_runs(ctx: Context, lock: Lock) -> Iterator[tuple[Digest, ...]]:
+def _of_runs(ctx: Context, runs: Iterable[RunFolder], lock: Lock) -> Iterator[tuple[Digest, ...]]:
     policy = load_policy(None, ctx.config_dir, ctx.environ)
-    for run in list_runs(ctx.runs):
+    for run in runs:
         if run.has_failed or run.damage() is not None:
             continue
         record = run.record()
-        if record.lock_content != lock.content_digest:
-            continue
         document = document_of(record)
-        if document is not None and policy.decide(record.project, run.bundle()).trusted:
+        if document is None or record.lock_content != lock.content_digest:
+            continue
+        if policy.decide(record.project, run.bundle()).trusted:
             yield tuple(Digest(diff_id) for diff_id in document.diff_ids)
 
 

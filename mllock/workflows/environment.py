@@ -23,6 +23,7 @@ from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import DebianPackage, Lock, PythonPackage
 from mllock.spec.loaded import LoadedSpec
 from mllock.store.oci_json import Descriptor
+from mllock.train.runs import RunFolder
 from mllock.train.venv import FetchWheels
 from mllock.workflows.context import Context
 
@@ -41,18 +42,24 @@ class BuiltEnvironment:
 
 
 def environment_of(
-    ctx: Context, loaded: LoadedSpec, lock: Lock, whole: Lock | None = None
+    ctx: Context,
+    loaded: LoadedSpec,
+    lock: Lock,
+    whole: Lock | None = None,
+    run: RunFolder | None = None,
 ) -> BuiltEnvironment:
     """The environment that `lock`, which is for one platform (`mllock.lock.platforms.narrowed`),
     pins, its layers in the cache. Fetches what is missing. `whole` is the lock that it is a part
-    of: bytecode for a platform that is not this machine's is made by this machine's part."""
+    of: bytecode for a platform that is not this machine's is made by this machine's part. An
+    environment that an engine builds is another one each time: then that of `run`, if it is to be
+    found."""
     platform = platform_of(lock)
     packages = replace(packages_of(ctx, loaded, lock), twin=lambda: _twin(ctx, loaded, lock, whole))
     try:
         if loaded.spec.builder.kind == "docker":
             from mllock.workflows.docker_environment import docker_layers
 
-            layers = docker_layers(ctx, loaded, lock, packages, platform)
+            layers = docker_layers(ctx, loaded, lock, packages, platform, run)
         else:
             layers = build_environment(lock, packages, ctx.cache, ctx.reporter)
     except SpecError as error:

@@ -47,7 +47,7 @@ def export_sbom(
     whole, _ = current_lock(ctx, loaded)
     lock = narrowed(whole, platform or default_platform(whole))
     run = run_to_serve(ctx, lock, run_id) if kind == "serve" else None
-    environment = environment_of(ctx, loaded, lock, whole)
+    environment = environment_of(ctx, loaded, lock, whole, run)
     if run is None:
         parts = train_parts(ctx, loaded)
     else:

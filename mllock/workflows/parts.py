@@ -62,6 +62,11 @@ __all__ = [
 
 PARAMS = "params.json"
 ENVIRONMENT_LABEL = "mllock.environment"
+_TRAIN = 'train again with "mllock train"'
+_REBUILT = (
+    "bring the train image that it ran in back into the engine (docker load or pull), then build "
+    'again; or train again with "mllock train"'
+)
 # What [builder] layers may be at most.
 MOST_LAYERS = 120
 
@@ -127,7 +132,8 @@ def refuse_another(loaded: LoadedSpec, environment: BuiltEnvironment, run: RunFo
         ("in another environment", environment.digest, record.environment if here else None),
     ):
         if found is not None:
-            refuse_run(run, what, expected, found)
+            built = loaded.spec.builder.kind == "docker" and "environment" in what
+            refuse_run(run, what, expected, found, hint=_REBUILT if built else _TRAIN)
 
 
 def serve_code(ctx: Context, loaded: LoadedSpec, run: RunFolder) -> TreeManifest:
@@ -179,14 +185,14 @@ def serve_parts(ctx: Context, loaded: LoadedSpec, run: RunFolder) -> Parts:
     )
 
 
-def refuse_run(run: RunFolder, what: str, expected: str, found: str) -> None:
+def refuse_run(run: RunFolder, what: str, expected: str, found: str, *, hint: str = _TRAIN) -> None:
     if found != expected:
         raise RunError(
             f"the run was trained {what}",
             file=run.id,
             expected=expected,
             found=found,
-            hint='train again with "mllock train"',
+            hint=hint,
         )
 
 

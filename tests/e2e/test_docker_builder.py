@@ -137,26 +137,39 @@ def test_with_the_cache_lost_the_trained_layer_is_found_again(
 def test_an_environment_that_was_built_anew_is_another(
     copy: Path, environ: dict[str, str], tmp_path: Path, module_engine: DockerEngine
 ) -> None:
-    """No run that is trusted, no layer to be found: what was trained elsewhere is not served."""
-    name = f"t-{os.urandom(6).hex()}"
+    """It does not take the place of the one that a run was trained in, nor of one that is lost."""
+    before = json.loads(must(copy, "build", "serve", "--json", environ=environ).stdout)["images"]
+    name, own = f"t-{os.urandom(6).hex()}", name_of(copy)
     spec = copy / "mlproject.toml"
-    spec.write_text(spec.read_text().replace(name_of(copy), name))
+    spec.write_text(spec.read_text().replace(own, name))
     (run,) = (copy / ".mllock" / "runs").iterdir()
     record = json.loads((run / "record.json").read_bytes())
     trained = record["predicate"]["buildDefinition"]["internalParameters"]["environment"]
     shutil.rmtree(copy / ".mllock" / "oci")
     cold = with_wheels_only(environ, tmp_path)
     # Another key: the record is nobody's that this user trusts.
-    cold["XDG_CONFIG_HOME"] = str(tmp_path / "config")
+    stranger = cold | {"XDG_CONFIG_HOME": str(tmp_path / "config")}
     try:
-        done = mllock(copy, "build", "train", "--json", environ=cold)
-        assert done.returncode == 0, done.stderr
-        layers = json.loads(done.stdout)["images"][0]["layers"]
+        done = must(copy, "build", "train", "--json", environ=stranger)
+        anew = json.loads(done.stdout)["images"][0]
+        layers = anew["layers"]
         made = [layer["diffId"] for layer in layers[:3]]
         assert made[:2] == trained["diff_ids"][:2]  # mllock's own: the same bytes
         assert made[2] != trained["diff_ids"][2]
     finally:
         remove(module_engine, name)
+    spec.write_text(spec.read_text().replace(name, own))
+    alone = cold | {"MLLOCK_ENGINE": "none"}
+    done = must(copy, "build", "serve", environ=alone, code=2)
+    assert done.stderr.splitlines()[-4:] == [
+        f"error: {run.name}: the run was trained in another environment",
+        f"expected: {anew['environment']}",
+        f"found: {before[0]['environment']}",
+        "hint: bring the train image that it ran in back into the engine (docker load or pull), "
+        'then build again; or train again with "mllock train"',
+    ]
+    again = json.loads(must(copy, "build", "serve", "--json", environ=cold).stdout)["images"]
+    assert again == before
 
 
 def test_no_engine(tmp_path: Path, environ: dict[str, str], unique: str) -> None:
