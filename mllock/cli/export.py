@@ -93,10 +93,10 @@ def sbom(
 def dockerfile(
     app: App, *, output: Path | None, run_id: str | None, wheels: bool, platform: str | None
 ) -> None:
-    """Write a build context that needs a container engine and no mllock.
+    """Write a Dockerfile, and all that it needs.
 
-    The same environment, code and model as in the images that "mllock build" makes, each file by
-    sha256; images that are built from it are pinned, not bit-identical.
+    A container engine builds training and serving images from it, without mllock: the same
+    environment, code and model as in the images of "mllock build", pinned, not bit-identical.
     """
     from mllock.workflows.export_dockerfile import export_dockerfile
 
