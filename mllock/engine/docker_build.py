@@ -33,43 +33,50 @@ def build(
     client: docker.APIClient, context: Iterator[bytes], tag: str, target: str
 ) -> Generator[str, None, None]:
     """What the builder prints, line by line. Closed early, the engine gives up as well."""
+    question = {
+        "t": tag,
+        "target": target,
+        "rm": True,
+        "forcerm": True,
+        # All that it needs is in the context, or in the engine.
+        "pull": False,
+        "networkmode": "none",
+    }
     with translated("build an image"):
-        events = client.build(
-            fileobj=context,
-            custom_context=True,
-            tag=tag,
-            target=target,
-            rm=True,
-            forcerm=True,
-            pull=False,
-            # All that it needs is in the context.
-            network_mode="none",
-            decode=True,
+        # Not the docker package's `build`: it sends the caller's credentials for all registries.
+        response = client._post(  # noqa: SLF001
+            client._url("/build"),  # noqa: SLF001
+            params=question,
+            data=context,
+            headers={"Content-Type": "application/x-tar"},
+            stream=True,
             timeout=_SILENCE,
         )
-        yield from _lines(events)
+        # Closed early, the engine sees that nobody listens, and gives up.
+        with contextlib.closing(response):
+            client._raise_for_status(response)  # noqa: SLF001
+            yield from _lines(client._stream_helper(response, decode=True))  # noqa: SLF001
 
 
 def _lines(events: Iterator[dict[str, object]]) -> Generator[str, None, None]:
     step = "its first step"
     said: list[str] = []
-    with contextlib.closing(events):  # type: ignore[type-var]
-        for event in events:
-            if "error" in event:
-                raise EngineError(
-                    f"the container engine cannot build the image: {step} failed",
-                    found="\n".join([*said[-_KEPT:], str(event["error"]).strip()]),
-                    hint='"mllock -v build" shows all that the engine says',
-                )
-            for line in str(event.get("stream") or "").splitlines():
-                text = _COLOUR.sub("", line).strip()
-                if not text:
-                    continue
-                if text.startswith(("Step ", "STEP ")):
-                    step, said = text, []
-                elif not text.startswith(_NOISE):
-                    said.append(text)
-                yield text
+    for event in events:
+        if "error" in event:
+            raise EngineError(
+                f"the container engine cannot build the image: {step} failed",
+                found="\n".join([*said[-_KEPT:], str(event["error"]).strip()]),
+                hint='"mllock -v build" shows all that the engine says',
+            )
+        for line in str(event.get("stream") or "").splitlines():
+            text = _COLOUR.sub("", line).strip()
+            if not text:
+                continue
+            if text.startswith(("Step ", "STEP ")):
+                step, said = text, []
+            elif not text.startswith(_NOISE):
+                said.append(text)
+            yield text
 
 
 def remove_built(client: docker.APIClient, label: str, keep: str | None) -> None:

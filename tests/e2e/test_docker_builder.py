@@ -188,6 +188,24 @@ def test_no_engine(tmp_path: Path, environ: dict[str, str], unique: str) -> None
     assert not (folder / ".mllock" / "oci").exists()
 
 
+def test_an_engine_for_another_platform(
+    tmp_path: Path, environ: dict[str, str], unique: str, engine_host: str
+) -> None:
+    folder = project(tmp_path / "p", unique)
+    spec = folder / "mlproject.toml"
+    text = spec.read_text().replace('["tiny-lib"]', '[]\nplatforms = ["linux/arm64"]')
+    spec.write_text(text.replace('system-packages = ["libgomp1"]', 'resolver = "uv"'))
+    must(folder, "lock", environ=environ)
+    done = must(folder, "build", environ=environ, code=4)
+    assert done.stderr.splitlines()[-4:] == [
+        f"error: the engine at {engine_host} cannot install packages for another platform",
+        "expected: linux/arm64",
+        "found: linux/amd64",
+        'hint: name one with DOCKER_HOST that can; or write kind = "native" in [builder], which '
+        "builds for any platform",
+    ]
+
+
 def test_a_step_that_fails_is_named_and_leaves_nothing(
     tmp_path: Path, environ: dict[str, str], unique: str, module_engine: DockerEngine
 ) -> None:
