@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,45 @@ def test_the_context_stands_on_its_own(
         assert verdicts(copy, f"image:{unique}:serve", environ, 1)["environment"] == "refuted"
     finally:
         remove(module_engine, unique)
+
+
+@pytest.mark.tools
+def test_another_builder_reads_the_same(
+    copy: Path, environ: dict[str, str], tmp_path: Path, module_engine: DockerEngine
+) -> None:
+    """Buildah has a parser of its own: the same words, variables and labels come out."""
+    tool = shutil.which("buildah")
+    if tool is None:
+        pytest.skip("no buildah: scripts/test installs it")
+    must(copy, "export", "dockerfile", "-o", str(tmp_path / "context"), environ=environ)
+    store = ("--storage-driver=vfs", f"--root={tmp_path / 'root'}", f"--runroot={tmp_path / 'run'}")
+
+    def buildah(*arguments: str) -> str:
+        done = subprocess.run(
+            [tool, *store, *arguments], capture_output=True, text=True, timeout=200, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    ours = module_engine.image(f"{name_of(copy)}:serve")
+    assert ours is not None
+    place = str(tmp_path / "context")
+    buildah(
+        *("build", "--quiet", "--isolation=chroot", "--format=docker"),
+        *("--target=serve", "--tag=theirs", place),
+    )
+    try:
+        config = json.loads(buildah("inspect", "--type=image", "theirs"))["Docker"]["config"]
+        config["Labels"].pop("io.buildah.version")
+        assert contract(Config(config)) == contract(ours)
+    finally:
+        # Files of its store belong to users of its own.
+        buildah("rmi", "--all", "--force")
+
+
+@dataclass(frozen=True)
+class Config:
+    config: dict[str, Any]
 
 
 def contract(image: Any) -> dict[str, Any]:
