@@ -27,7 +27,7 @@ from mllock.core.platform import KNOWN
 from mllock.engine.ports import Engine
 from mllock.engine.types import EngineImage
 from mllock.errors import EngineError, IntegrityError, MllockError
-from mllock.image.build import Packages, layers_below_python, layer_pool
+from mllock.image.build import Packages, layer_pool, layers_below_python
 from mllock.image.config import assemble
 from mllock.image.dockerfile import render
 from mllock.image.environment import image_variables
