@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mllock.cli.app import App, say
+from mllock.cli.explained import size_text
 from mllock.core.platform import KNOWN
 from mllock.errors import InputError
 
@@ -65,6 +67,46 @@ def sbom(
     from mllock.workflows.export import export_sbom
 
     deliver(export_sbom(app.context(), _KINDS[kind], run_id, platform), output)
+
+
+@command.command("dockerfile", epilog="Example: mllock export dockerfile -o docker")
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="The folder of the build context; default: .mllock/dockerfile of the project.",
+)
+@click.option("--run", "run_id", metavar="ID", help="The run to serve; default: the newest good.")
+@click.option(
+    "--wheels/--no-wheels",
+    default=True,
+    help="Put the wheels into the context (default), or let pip ask an index for them, by hash.",
+)
+@click.option(
+    "--platform",
+    metavar="PLATFORM",
+    type=click.Choice(tuple(KNOWN)),
+    help="Which platform of a lock for several; default: that of this machine.",
+)
+@click.pass_obj
+def dockerfile(
+    app: App, *, output: Path | None, run_id: str | None, wheels: bool, platform: str | None
+) -> None:
+    """Write a Dockerfile, and all that it needs.
+
+    A container engine builds training and serving images from it, without mllock: the same
+    environment, code and model as in the images of "mllock build", pinned, not bit-identical.
+    """
+    from mllock.workflows.export_dockerfile import export_dockerfile
+
+    folder = None if output is None else output.absolute()
+    done = export_dockerfile(app.context(), folder, run_id, wheels=wheels, platform=platform)
+    shown = done.folder if output is None else output
+    run = "" if done.run is None else f", run {done.run}"
+    say(f"wrote {shown}: {done.files} files, {size_text(done.size)}{run}")
+    for stage in done.stages:
+        app.print(f"docker build --target {stage} {shlex.quote(str(shown))}")
 
 
 def deliver(data: bytes, output: Path | None) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -23,6 +23,7 @@ from docker.context import ContextAPI
 from docker.utils import kwargs_from_env
 from docker.utils.socket import frames_iter
 
+from mllock.engine import docker_build
 from mllock.engine.docker_errors import (
     MissingError,
     fine_if_ended,
@@ -156,6 +157,12 @@ class DockerEngine:
     def untag(self, reference: str) -> None:
         with contextlib.suppress(MissingError), translated(f"remove the tag {reference}"):
             self._client.remove_image(reference)
+
+    def build(self, context: Iterator[bytes], tag: str, target: str) -> Generator[str, None, None]:
+        return docker_build.build(self._client, context, tag, target)
+
+    def remove_built(self, label: str, keep: str | None = None) -> None:
+        docker_build.remove_built(self._client, label, keep)
 
     def save(self, image: str) -> AbstractContextManager[Iterator[bytes]]:
         return self._stream("write an image", lambda: self._client.get_image(image, _CHUNK))

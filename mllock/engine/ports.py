@@ -7,7 +7,7 @@ things by digest or id, and callers use those from then on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -34,6 +34,14 @@ class Engine(Protocol):
 
     def untag(self, reference: str) -> None:
         """Remove a tag, and the image if that was its last one; one that is missing is fine."""
+
+    def build(self, context: Iterator[bytes], tag: str, target: str) -> Generator[str, None, None]:
+        """Build the stage `target` of a context (a tar with a Dockerfile), without network, as
+        `tag`; what the builder prints, line by line. Closed before its end, the engine gives up."""
+
+    def remove_built(self, label: str, keep: str | None = None) -> None:
+        """Remove containers and images with a label ("name=value") that builds have left; not the
+        image `keep`, and not what others stand on."""
 
     def save(self, image: str) -> AbstractContextManager[Iterator[bytes]]:
         """The image as a docker-archive."""

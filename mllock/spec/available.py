@@ -54,5 +54,3 @@ def _asked_for(loaded: LoadedSpec) -> Iterator[_Asked]:
         yield ("evaluate",), None, hint
     if spec.gates is not None:
         yield ("gates",), None, "leave this table out"
-    if spec.builder.kind != "native":
-        yield ("builder", "kind"), f'"{spec.builder.kind}"', 'write "native", or leave it out'

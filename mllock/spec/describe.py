@@ -97,7 +97,8 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "Gates.leakage": "No data of one split in another.",
         "Gates.slices": "No part of the data served worse than another.",
         "Builder.kind": (
-            "native: bit-identical layers, no engine; docker: an engine builds a Dockerfile."
+            "native: bit-identical layers, no engine; docker: a container engine installs the "
+            "Python packages with pip, from a Dockerfile: pinned, not bit-identical."
         ),
         "Builder.layers": "At most so many layers in an image, 7 to 120: base, system packages, "
         "Python packages, bytecode, code, model and record have one each, what is left is for "

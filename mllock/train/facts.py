@@ -59,6 +59,9 @@ def engine_facts(
         "threads": {name: variables[name] for name in _THREADS if name in variables},
         "blas": sorted({name for wheel in wheels for name in _blas_of(wheel)}),
     }
+    if lock.inputs.builder.get("kind") == "docker":
+        # Who installed the packages; the environment document says into which layer.
+        facts["builder"] = "docker"
     for deb in lock.system:
         if deb.name == "libc6":
             # Debian Policy 5.6.12: epoch:upstream-revision.

@@ -53,6 +53,7 @@ __all__ = [
     "default_output",
     "environment_label",
     "environment_of",
+    "find_run",
     "model_image",
     "serve_image",
     "train_image",
@@ -116,7 +117,7 @@ def build_images(
     refuse_other_folders(folder)
     refuse_loss(folder, kinds or ("train",), _is_ours)
     lock, _ = current_lock(ctx, loaded)
-    run = _find_run(ctx, loaded, lock, kinds, run_id)
+    run = find_run(ctx, loaded, lock, kinds, run_id)
     if run is not None:
         _refuse_unwritable(run)
     past = look_back(folder, ctx.cache) if explained else None
@@ -124,7 +125,9 @@ def build_images(
         name: narrowed(lock, name)
         for name in (platforms_of(lock) if platform is None else (platform,))
     }
-    environments = {name: environment_of(ctx, loaded, part, lock) for name, part in locks.items()}
+    environments = {
+        name: environment_of(ctx, loaded, part, lock, run) for name, part in locks.items()
+    }
     parts: list[Parts] = []
     if not kinds or "train" in kinds:
         parts.append(train_parts(ctx, loaded))
@@ -233,7 +236,7 @@ def _keep_statement(part: Parts, result: BuildResult, parts: Sequence[Parts]) ->
                 atomic.write_bytes(run.path / name, built.statement)
 
 
-def _find_run(
+def find_run(
     ctx: Context,
     loaded: LoadedSpec,
     lock: Lock,

@@ -23,10 +23,11 @@ from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import DebianPackage, Lock, PythonPackage
 from mllock.spec.loaded import LoadedSpec
 from mllock.store.oci_json import Descriptor
+from mllock.train.runs import RunFolder
 from mllock.train.venv import FetchWheels
 from mllock.workflows.context import Context
 
-__all__ = ["BuiltEnvironment", "environment_of", "locked_wheels", "platform_of"]
+__all__ = ["BuiltEnvironment", "environment_of", "locked_wheels", "packages_of", "platform_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,15 +42,26 @@ class BuiltEnvironment:
 
 
 def environment_of(
-    ctx: Context, loaded: LoadedSpec, lock: Lock, whole: Lock | None = None
+    ctx: Context,
+    loaded: LoadedSpec,
+    lock: Lock,
+    whole: Lock | None = None,
+    run: RunFolder | None = None,
 ) -> BuiltEnvironment:
     """The environment that `lock`, which is for one platform (`mllock.lock.platforms.narrowed`),
     pins, its layers in the cache. Fetches what is missing. `whole` is the lock that it is a part
-    of: bytecode for a platform that is not this machine's is made by this machine's part."""
+    of: bytecode for a platform that is not this machine's is made by this machine's part. An
+    environment that an engine builds is another one each time: then that of `run`, if it is to be
+    found."""
     platform = platform_of(lock)
-    packages = replace(_packages(ctx, loaded, lock), twin=lambda: _twin(ctx, loaded, lock, whole))
+    packages = replace(packages_of(ctx, loaded, lock), twin=lambda: _twin(ctx, loaded, lock, whole))
     try:
-        layers = build_environment(lock, packages, ctx.cache, ctx.reporter)
+        if loaded.spec.builder.kind == "docker":
+            from mllock.workflows.docker_environment import docker_layers
+
+            layers = docker_layers(ctx, loaded, lock, packages, platform, run)
+        else:
+            layers = build_environment(lock, packages, ctx.cache, ctx.reporter)
     except SpecError as error:
         # What only the wheels can tell about a rule: the room that has them knows no lines.
         error.line = loaded.place(error.key or "")
@@ -76,7 +88,7 @@ def _twin(ctx: Context, loaded: LoadedSpec, lock: Lock, whole: Lock | None) -> S
     if whole is None or here == platform_of(lock) or here not in platforms_of(whole):
         return ()
     part = narrowed(whole, here)
-    return layers_below_python(part, _packages(ctx, loaded, part), ctx.cache, ctx.reporter)
+    return layers_below_python(part, packages_of(ctx, loaded, part), ctx.cache, ctx.reporter)
 
 
 def platform_of(lock: Lock) -> str:
@@ -103,7 +115,9 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
     return fetch
 
 
-def _packages(ctx: Context, loaded: LoadedSpec, lock: Lock) -> Packages:
+def packages_of(ctx: Context, loaded: LoadedSpec, lock: Lock) -> Packages:
+    """Where what `lock` pins comes from."""
+
     def debs(packages: Sequence[DebianPackage]) -> Mapping[str, Path]:
         from mllock.lock.debian import fetch_debs
 

@@ -11,6 +11,7 @@ from mllock.core.platform import image_platform
 from mllock.errors import SpecError
 from mllock.image.types import ImageKind
 from mllock.lock.platforms import narrowed, platforms_of
+from mllock.lock.types import Lock
 from mllock.spec.reader import load_spec, refuse_unavailable
 from mllock.workflows.context import Context
 from mllock.workflows.environment import environment_of
@@ -18,7 +19,13 @@ from mllock.workflows.parts import finish, refuse_another, serve_parts, train_pa
 from mllock.workflows.runs import run_to_serve
 from mllock.workflows.sbom import sbom_of
 
-__all__ = ["export_sbom"]
+__all__ = ["default_platform", "export_sbom"]
+
+
+def default_platform(lock: Lock) -> str:
+    """This machine's, if the lock is for it, else the first."""
+    own, platforms = image_platform(), platforms_of(lock)
+    return own if own in platforms else platforms[0]
 
 
 def export_sbom(
@@ -38,12 +45,9 @@ def export_sbom(
             hint='say there what is to be served, or try "mllock export sbom --image train"',
         )
     whole, _ = current_lock(ctx, loaded)
-    if platform is None:
-        own, platforms = image_platform(), platforms_of(whole)
-        platform = own if own in platforms else platforms[0]
-    lock = narrowed(whole, platform)
+    lock = narrowed(whole, platform or default_platform(whole))
     run = run_to_serve(ctx, lock, run_id) if kind == "serve" else None
-    environment = environment_of(ctx, loaded, lock, whole)
+    environment = environment_of(ctx, loaded, lock, whole, run)
     if run is None:
         parts = train_parts(ctx, loaded)
     else:

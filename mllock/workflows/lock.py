@@ -113,6 +113,8 @@ def lock_project(
         data=data,
         previous=previous.pins,
     )
+    if loaded.spec.builder.kind == "docker":
+        ctx.reporter.note('[builder] kind = "docker": images are pinned, not bit-identical')
     return _write(path, lock, previous)
 
 

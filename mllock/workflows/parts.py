@@ -22,6 +22,7 @@ from mllock.image.config import assemble
 from mllock.image.environment import image_variables
 from mllock.image.folder import code_nodes, model_nodes, record_nodes
 from mllock.image.layers import make_layer
+from mllock.image.tree import Node
 from mllock.image.types import (
     BASE_LAYERS_LABEL,
     BUILDER_FORMAT,
@@ -42,11 +43,30 @@ from mllock.train.trees import changed_entries
 from mllock.workflows.context import Context
 from mllock.workflows.environment import BuiltEnvironment, platform_of
 
-__all__ = ["ENVIRONMENT_LABEL", "BuiltImage", "Parts", "finish", "refuse_another"]
-__all__ += ["serve_parts", "train_parts"]
+__all__ = [
+    "ENVIRONMENT_LABEL",
+    "BuiltImage",
+    "Parts",
+    "changed_model",
+    "evidence_nodes",
+    "finish",
+    "named_labels",
+    "refuse_another",
+    "refuse_run",
+    "serve_code",
+    "serve_parts",
+    "train_command",
+    "train_nodes",
+    "train_parts",
+]
 
 PARAMS = "params.json"
 ENVIRONMENT_LABEL = "mllock.environment"
+_TRAIN = 'train again with "mllock train"'
+_REBUILT = (
+    "bring the train image that it ran in back into the engine (docker load or pull), then build "
+    'again; or train again with "mllock train"'
+)
 # What [builder] layers may be at most.
 MOST_LAYERS = 120
 
@@ -72,7 +92,8 @@ class Parts:
     run: RunFolder | None = None
 
 
-def train_parts(ctx: Context, loaded: LoadedSpec) -> Parts:
+def train_nodes(ctx: Context, loaded: LoadedSpec) -> tuple[tuple[Node, ...], TreeManifest]:
+    """What a train image has beyond the environment, and the code in it."""
     from mllock.data.code import select_code
 
     train = _train(loaded)
@@ -82,10 +103,20 @@ def train_parts(ctx: Context, loaded: LoadedSpec) -> Parts:
     # So that the image trains as it is; a runtime sets MLLOCK_PARAMS to a file of its own.
     for node in record_nodes({PARAMS: params_bytes(train.params)}):
         nodes.setdefault(node.path, node)
+    return tuple(nodes.values()), code
+
+
+def train_command(loaded: LoadedSpec) -> tuple[str, ...]:
+    train = _train(loaded)
+    return resolve(train.command, train.params, f"/opt/mllock/{PARAMS}")
+
+
+def train_parts(ctx: Context, loaded: LoadedSpec) -> Parts:
+    nodes, code = train_nodes(ctx, loaded)
     return Parts(
         kind="train",
-        layers=(make_layer(ctx.cache, "code", "training code", nodes.values()),),
-        command=resolve(train.command, train.params, f"/opt/mllock/{PARAMS}"),
+        layers=(make_layer(ctx.cache, "code", "training code", nodes),),
+        command=train_command(loaded),
         code=code,
     )
 
@@ -100,43 +131,52 @@ def refuse_another(loaded: LoadedSpec, environment: BuiltEnvironment, run: RunFo
         ("for another project", loaded.spec.project.name, record.project),
         ("in another environment", environment.digest, record.environment if here else None),
     ):
-        if found is not None and found != expected:
-            raise RunError(
-                f"the run was trained {what}",
-                file=run.id,
-                expected=expected,
-                found=found,
-                hint='train again with "mllock train"',
-            )
+        if found is not None:
+            built = loaded.spec.builder.kind == "docker" and "environment" in what
+            refuse_run(run, what, expected, found, hint=_REBUILT if built else _TRAIN)
 
 
-def serve_parts(ctx: Context, loaded: LoadedSpec, run: RunFolder) -> Parts:
-    """The same for every platform: code, model, record. `refuse_another` comes first."""
+def serve_code(ctx: Context, loaded: LoadedSpec, run: RunFolder) -> TreeManifest:
+    """The code that is served with the model of `run`."""
     from mllock.data.code import select_code
 
     train, serve = _train(loaded), loaded.spec.serve
     assert serve is not None
-    record, model = run.record(), run.model_manifest()
     patterns, key = (train.code, "train.code") if serve.code is None else (serve.code, "serve.code")
     code = select_code(ctx.project, loaded.spec, patterns, key=key).manifest
-    _refuse_model_in_code(code, record.model_path, run)
-    evidence = {
-        "mlproject.lock": run.lock_bytes(),
-        "model.manifest": model.text(),
-        "record.sigstore.json": run.bundle_bytes(),
-    }
+    _refuse_model_in_code(code, run.record().model_path, run)
+    return code
+
+
+def evidence_nodes(run: RunFolder) -> tuple[Node, ...]:
+    """What a serve image carries about itself."""
+    return record_nodes(
+        {
+            "mlproject.lock": run.lock_bytes(),
+            "model.manifest": run.model_manifest().text(),
+            "record.sigstore.json": run.bundle_bytes(),
+        }
+    )
+
+
+def serve_parts(ctx: Context, loaded: LoadedSpec, run: RunFolder) -> Parts:
+    """The same for every platform: code, model, record. `refuse_another` comes first."""
+    serve = loaded.spec.serve
+    assert serve is not None
+    record, model = run.record(), run.model_manifest()
+    code = serve_code(ctx, loaded, run)
     with layer_pool() as pool:
         nodes = model_nodes(run.model_path(), model, record.model_path)
         try:
             model_layer = make_layer(ctx.cache, "model", "model", nodes, pool)
         except (IntegrityError, OSError) as error:
-            raise _changed_model(run, model) or error from error
+            raise changed_model(run, model) or error from error
     return Parts(
         kind="serve",
         layers=(
             make_layer(ctx.cache, "code", "serving code", code_nodes(ctx.project, code)),
             model_layer,
-            make_layer(ctx.cache, "record", "record", record_nodes(evidence)),
+            make_layer(ctx.cache, "record", "record", evidence_nodes(run)),
         ),
         command=with_port(serve.command, serve.port),
         code=code,
@@ -145,7 +185,18 @@ def serve_parts(ctx: Context, loaded: LoadedSpec, run: RunFolder) -> Parts:
     )
 
 
-def _changed_model(run: RunFolder, model: TreeManifest) -> RunError | None:
+def refuse_run(run: RunFolder, what: str, expected: str, found: str, *, hint: str = _TRAIN) -> None:
+    if found != expected:
+        raise RunError(
+            f"the run was trained {what}",
+            file=run.id,
+            expected=expected,
+            found=found,
+            hint=hint,
+        )
+
+
+def changed_model(run: RunFolder, model: TreeManifest) -> RunError | None:
     """The first file of the run's model that is not what the record names; None if all are."""
     root = run.model_path()
     for entry in model.entries:
@@ -184,27 +235,20 @@ def finish(
     loaded: LoadedSpec, lock: Lock, environment: BuiltEnvironment, parts: Parts, key: SigningKey
 ) -> BuiltImage:
     spec = loaded.spec
+    base = lock.base.on(platform_of(lock))
     labels = {
-        "org.opencontainers.image.title": spec.project.name,
-        "org.opencontainers.image.version": spec.project.version,
-        "org.opencontainers.image.base.name": spec.environment.base,
+        **named_labels(loaded, lock, parts.kind),
         "mllock.builder-format": str(BUILDER_FORMAT),
-        "mllock.kind": parts.kind,
         ENVIRONMENT_LABEL: environment.digest,
     }
-    base = lock.base.on(platform_of(lock))
     if base is not None:
-        labels["org.opencontainers.image.base.digest"] = base.manifest
         labels[BASE_LAYERS_LABEL] = str(len(base.layers))
-    if spec.project.description:
-        labels["org.opencontainers.image.description"] = spec.project.description
+    if spec.builder.kind == "docker":
+        # Not only the base is written by other tools: see `mllock.check.bases`.
+        labels[BASE_LAYERS_LABEL] = str(len(environment.layers))
     runtime_variables: tuple[str, ...] = ()
     if parts.serve is not None:
         runtime_variables = tuple(sorted(set(parts.serve.runtime_variables)))
-        if runtime_variables:
-            labels["mllock.runtime-variables"] = " ".join(runtime_variables)
-        if parts.serve.health is not None:
-            labels["mllock.health"] = parts.serve.health
     layers = (*environment.layers, *parts.layers)
     _refuse_too_many(loaded, parts.kind, len(layers))
     plan = ImagePlan(
@@ -246,6 +290,28 @@ def finish(
         statement=sign_statement(payload, key),
         run=None if parts.run is None else parts.run.id,
     )
+
+
+def named_labels(loaded: LoadedSpec, lock: Lock, kind: ImageKind) -> dict[str, str]:
+    """The labels that follow from spec and lock alone."""
+    spec, base = loaded.spec, lock.base.on(platform_of(lock))
+    labels = {
+        "org.opencontainers.image.title": spec.project.name,
+        "org.opencontainers.image.version": spec.project.version,
+        "org.opencontainers.image.base.name": spec.environment.base,
+        "mllock.kind": kind,
+    }
+    if base is not None:
+        labels["org.opencontainers.image.base.digest"] = base.manifest
+    if spec.project.description:
+        labels["org.opencontainers.image.description"] = spec.project.description
+    if kind == "serve" and spec.serve is not None:
+        if spec.serve.runtime_variables:
+            names = sorted(set(spec.serve.runtime_variables))
+            labels["mllock.runtime-variables"] = " ".join(names)
+        if spec.serve.health is not None:
+            labels["mllock.health"] = spec.serve.health
+    return labels
 
 
 def _refuse_too_many(loaded: LoadedSpec, kind: ImageKind, count: int) -> None:

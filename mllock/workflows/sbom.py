@@ -81,11 +81,15 @@ def _debs(lock: Lock, layers: tuple[Layer, ...]) -> list[Ingredient]:
 def _wheels(ctx: Context, lock: Lock, layers: tuple[Layer, ...]) -> list[Ingredient]:
     licences = declared_licences(lock.python.packages, locked_wheels(ctx, lock), ctx.cache)
     python = [layer.diff_id for layer in layers if layer.kind == "python"]
-    where = {
-        package.name: layer
-        for group, layer in zip(python_groups(lock), python, strict=True)
-        for package in group.packages
-    }
+    if lock.inputs.builder.get("kind") == "docker":
+        # pip installs all of them in one layer.
+        where = {package.name: python[0] for package in lock.python.packages}
+    else:
+        where = {
+            package.name: layer
+            for group, layer in zip(python_groups(lock), python, strict=True)
+            for package in group.packages
+        }
     return [
         Ingredient(
             kind="pypi",

@@ -70,7 +70,7 @@ def docker_serve_runtime(
     from mllock.workflows.runtimes import loaded_image
 
     def image_of(plan: ServePlan) -> AbstractContextManager[Digest]:
-        environment = environment_of(ctx, loaded, lock)
+        environment = environment_of(ctx, loaded, lock, run=run)
         if run is None:
             image = model_image(ctx, loaded, lock, environment, plan)
             return loaded_image(ctx, engine, image, None)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import docker_builder
 from support.containers import clean
 from support.e2e import must
 from support.registry import RealRegistry, registry
@@ -213,3 +214,46 @@ def test_a_layer_of_the_base_that_somebody_replaced_in_the_registry(
     assert f"expected: sha256:{digest}" in done.stderr
     blob.write_bytes(good)
     must(project, "build", "train", environ=e2e_environ)
+
+
+def test_the_docker_builder_and_its_context_stand_on_a_base_from_a_registry(
+    base: str,
+    tmp_path: Path,
+    environ: dict[str, str],
+    unique: str,
+    engine_host: str,
+    module_engine: DockerEngine,
+) -> None:
+    """The base's layers stay its own; what it would start, and its user, do not reach ours."""
+    folder = docker_builder.project(tmp_path / "p", unique)
+    spec = folder / "mlproject.toml"
+    spec.write_text(
+        spec.read_text().replace('python = "3.11"', f'python = "3.11"\nbase = "{base}"')
+    )
+    docker = ("docker", "--host", engine_host)
+    theirs = f"{unique}-theirs"
+    try:
+        must(folder, "lock", environ=environ)
+        must(folder, "train", environ=environ)
+        must(folder, "build", environ=environ)
+        for target in (f"image:{unique}:serve", "oci:.mllock/oci"):
+            assert docker_builder.verdicts(folder, target, environ, 0) == docker_builder.PROVEN
+        must(folder, "export", "dockerfile", "-o", "context", environ=environ)
+        text = (folder / "context" / "Dockerfile").read_text()
+        assert f"FROM {base.rpartition(':')[0]}@sha256:" in text
+        assert not (folder / "context" / "base.tar.gz").exists()
+        run(
+            *("env", "DOCKER_BUILDKIT=0", *docker, "build", "--target", "train"),
+            *("--tag", f"{theirs}:train", str(folder / "context")),
+        )
+        for name in (unique, theirs):
+            said = docker_builder.said_by(run(*docker, "run", "--rm", f"{name}:train"))
+            assert (said["nasty"], said["user"]) == (docker_builder.NASTY, 10001)
+        ours, mine = (module_engine.image(f"{name}:train") for name in (unique, theirs))
+        assert ours is not None
+        assert mine is not None
+        assert ours.diff_ids[:2] == mine.diff_ids[:2]
+        assert sorted(ours.config["Env"]) == sorted(mine.config["Env"])
+    finally:
+        for name in (unique, theirs):
+            docker_builder.remove(module_engine, name)

@@ -32,7 +32,6 @@ CASES = [
         None,
     ),
     ("[gates]", 5, "gates", None),
-    ('[builder]\nkind = "docker"', 6, "builder.kind", '"docker"'),
 ]
 
 
