@@ -1,13 +1,15 @@
 """Where `mllock` and `python -m mllock` begin: Ctrl-C is answered before any large import.
 
 Nothing is begun yet at that time, so that leaving at once leaves nothing behind. From then on it is
-`mllock.cli.main`'s.
+`mllock.cli.main`'s. Names of files are UTF-8 in manifests and images whatever the locale says, so
+that where Python would read them otherwise it is begun again, in its UTF-8 mode.
 """
 
 # The part of `signal` that is in the interpreter: the rest of it takes longer to import than all
 # that is done here, and `types` and `typing` as well.
 import _signal as signal  # type: ignore[import-not-found] # typeshed has only `signal`
 import os
+import sys
 
 __all__ = ["main"]
 
@@ -17,7 +19,15 @@ def _leave(_number: int, _frame: object) -> None:
     os._exit(130)
 
 
+def _in_utf8() -> None:
+    if sys.getfilesystemencoding() == "utf-8" or "utf8" in sys._xoptions:  # noqa: SLF001 - documented
+        return
+    # PEP 540. Not a variable: programs that are run would inherit it.
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
+
+
 def main() -> None:
+    _in_utf8()
     # Ignored, as in a shell's background, it stays ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)

@@ -94,7 +94,9 @@ def system_layer(
     reporter.step(f"putting {len(system)} Debian packages above the base")
     files = debs(system)
     nodes = nodes_above(
-        open_tree(cache, layer_blobs(image)), [(deb, files[deb.filename]) for deb in system]
+        open_tree(cache, layer_blobs(image)),
+        [(deb, files[deb.filename]) for deb in system],
+        cache.folder("tmp"),
     )
     refuse_reserved(nodes)
     return cached_layer(cache, "system", title, key, lambda: nodes, pool)

@@ -67,13 +67,15 @@ def installed_in(tree: BaseTree, base: str) -> dict[str, Available]:
     return installed_packages(data, STATUS_D)
 
 
-def nodes_above(tree: BaseTree, debs: Sequence[tuple[DebianPackage, Path]]) -> tuple[Node, ...]:
-    """The layer of these packages. Raises ArchiveError."""
+def nodes_above(
+    tree: BaseTree, debs: Sequence[tuple[DebianPackage, Path]], aside: Path | None = None
+) -> tuple[Node, ...]:
+    """The layer of these packages, whose contents may be put `aside`. Raises ArchiveError."""
 
     def below(entries: Sequence[Entry]) -> Mapping[str, Node]:
         return tree.nodes(_asked(tree, entries))
 
-    return above_image(debs, below)
+    return above_image(debs, below, aside)
 
 
 def _asked(tree: BaseTree, entries: Sequence[Entry]) -> set[str]:

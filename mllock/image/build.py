@@ -107,13 +107,16 @@ def _system_layers(
     reporter.step(f"making the base from {len(base)} Debian packages")
     wanted = lock.system if above is None else base
     debs = packages.debs(wanted)
-    below = base_nodes([(deb, debs[deb.filename]) for deb in base])
+    aside = cache.folder("tmp")
+    below = base_nodes([(deb, debs[deb.filename]) for deb in base], aside)
     refuse_reserved(below)
     with layer_pool() as pool:
         layers = [cached_layer(cache, "base", base_title, base_key, lambda: below, pool)]
         if system and above is None:
             nodes = system_nodes(
-                [(deb, debs[deb.filename]) for deb in system], {node.path: node for node in below}
+                [(deb, debs[deb.filename]) for deb in system],
+                {node.path: node for node in below},
+                aside,
             )
             refuse_reserved(nodes)
             above = cached_layer(cache, "system", system_title, system_key, lambda: nodes, pool)

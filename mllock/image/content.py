@@ -2,7 +2,7 @@
 
 For every kind of content the size, and the CRC and digest where they are known, are checked before
 the last bytes are handed on; a mismatch is an error, never a shorter file. Memory is bounded by
-`CHUNK`, whatever an archive claims about itself.
+`CHUNK` and `AT_ONCE`, whatever an archive claims about itself.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ import deflate
 
 from mllock.core.digest import sha256_of
 from mllock.errors import ArchiveError, IntegrityError
+from mllock.image.aside import let_go
 from mllock.image.tree import Deflated, Node, OnDisk, Packed, Stored
 
 __all__ = ["CHUNK", "GZIP_HEADER", "Sources", "gzip_trailer"]
 
 CHUNK = 1 << 20
-# What is inflated in one call, with all of it in memory.
-AT_ONCE = 64 << 20
+# Streams and contents that are in memory because they are inflated in one call: of all threads
+# together, which are as many as there are processors.
+AT_ONCE = 160 << 20
 
 # RFC 1952: magic, deflate, no flags, no time, no extra flags, unknown OS.
 GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -41,6 +43,8 @@ class Sources:
 
     def __init__(self) -> None:
         self._open: dict[Path, int] = {}
+        self._mapped: dict[int, memoryview] = {}
+        self._read = 0
 
     def __enter__(self) -> Self:
         return self
@@ -58,6 +62,8 @@ class Sources:
     def read(self, node: Node) -> Iterator[bytes | memoryview]:
         """The uncompressed content of a file node. Raises ArchiveError or IntegrityError."""
         match node.content:
+            case Stored(memoryview() as data):
+                return self._held(data)
             case Stored(data):
                 return iter((data,))
             case Deflated() as content:
@@ -120,18 +126,20 @@ class Sources:
             return None
         return plain
 
-    def member(self, content: Deflated) -> tuple[bytes, bytearray] | None:
+    def member(self, content: Deflated) -> tuple[bytearray, bytearray] | None:
         """(gzip member, inflated content) of a stream, inflated at once by libdeflate.
 
         None where that cannot be done, or not be trusted: then `inflate` does it, or says why not.
         libdeflate does not tell where a stream ended. It compares CRC and size with the bytes
         after that place, so that place is the end if those bytes occur nowhere before.
         """
-        if content.size > AT_ONCE or content.compressed > AT_ONCE:
+        if content.size + content.compressed > AT_ONCE // (os.cpu_count() or 1):
             return None
         trailer = gzip_trailer(content.crc, content.size)
-        raw = b"".join(self._slice(content.archive, content.offset, content.compressed))
-        member = b"".join((GZIP_HEADER, raw, trailer))
+        member = bytearray(GZIP_HEADER)
+        for data in self._slice(content.archive, content.offset, content.compressed):
+            member += data
+        member += trailer
         if member.find(trailer, len(GZIP_HEADER)) != len(member) - len(trailer):
             return None
         try:
@@ -143,6 +151,17 @@ class Sources:
         if content.digest is not None and content.digest != sha256_of(plain):
             return None
         return member, plain
+
+    def _held(self, data: memoryview) -> Iterator[memoryview]:
+        """What may be put aside is let go from time to time."""
+        yield data
+        self._read += len(data)
+        self._mapped[id(data.obj)] = data
+        if self._read >= CHUNK * 16:
+            for one in self._mapped.values():
+                let_go(one)
+            self._mapped.clear()
+            self._read = 0
 
     def _packed(self, node: Node, content: Packed) -> Iterator[bytes]:
         check = _Check(node, content.archive, content.size, content.crc, content.digest)

@@ -5,17 +5,20 @@ scripts would have done and alternatives, then dpkg's metadata. Every path goes 
 that are there, of the layers below too, so that `lib -> usr/lib` is never replaced by a folder.
 Modes, owners and links are the package's; times are 0 (by `Node`); setuid and setgid bits of
 files are dropped and listed in /var/lib/dpkg/statoverride. Specified in
-docs/reference/debian-base.md. Nothing here touches the disk except to read the .debs.
+docs/reference/debian-base.md. Nothing here touches the disk except to read the .debs and, where a
+folder `aside` is given, to put their contents aside: all of them may be more than fits in memory.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from mllock.errors import ArchiveError
+from mllock.image.aside import let_go, put_aside
 from mllock.image.debian_dpkg import record_packages
 from mllock.image.debian_effects import CACHE, after_unpacking
 from mllock.image.debian_tree import MERGED, MERGED_FOR, DebianTree
@@ -25,6 +28,10 @@ from mllock.lock.debian.scripts import Alternative, examine
 from mllock.lock.types import DebianPackage
 
 __all__ = ["above_image", "base_nodes", "is_left_out", "system_nodes"]
+
+# Packages of this size, in bytes, are put aside, the largest first: each holds a file open.
+ASIDE = 200_000
+_MOST_ASIDE = 200
 
 # What an image has no use for, as Debian's own "slim" images leave it out; licences stay.
 _LEFT_OUT = (
@@ -37,7 +44,9 @@ _LEFT_OUT = (
 )
 
 
-def base_nodes(debs: Sequence[tuple[DebianPackage, Path]]) -> tuple[Node, ...]:
+def base_nodes(
+    debs: Sequence[tuple[DebianPackage, Path]], aside: Path | None = None
+) -> tuple[Node, ...]:
     """The base layer: sorted by path, parents explicit. Raises ArchiveError."""
     tree = DebianTree({})
     of_these = {name for deb, _ in debs for name in MERGED_FOR.get(deb.architecture, ())}
@@ -48,36 +57,40 @@ def base_nodes(debs: Sequence[tuple[DebianPackage, Path]]) -> tuple[Node, ...]:
     for name, target in (("var/run", "/run"), ("var/lock", "/run/lock")):
         tree.folder(target.lstrip("/"), 0o1777 if name == "var/lock" else 0o755)
         tree.link(name, target)
-    return _nodes(tree, debs)
+    return _nodes(tree, debs, aside=aside)
 
 
 def system_nodes(
-    debs: Sequence[tuple[DebianPackage, Path]], below: Mapping[str, Node]
+    debs: Sequence[tuple[DebianPackage, Path]],
+    below: Mapping[str, Node],
+    aside: Path | None = None,
 ) -> tuple[Node, ...]:
     """The layer of system packages: only what is new or different above `below` (the base)."""
-    return _nodes(DebianTree(below), debs)
+    return _nodes(DebianTree(below), debs, aside=aside)
 
 
 def above_image(
     debs: Sequence[tuple[DebianPackage, Path]],
     below: Callable[[Sequence[Entry]], Mapping[str, Node]],
+    aside: Path | None = None,
 ) -> tuple[Node, ...]:
     """The same above a base that is an image: `below` gives its tree, with the contents that
     packages of these files may ask for."""
-    opened = [_open(item) for item in debs]
+    opened = _open_all(debs, aside)
     tree = DebianTree(below([entry for _, entries in opened for entry in entries]))
-    return _nodes(tree, debs, tree.read(CACHE))
+    del opened
+    return _nodes(tree, debs, tree.read(CACHE), aside)
 
 
 def _nodes(
     tree: DebianTree,
     debs: Sequence[tuple[DebianPackage, Path]],
     lower_cache: bytes | None = None,
+    aside: Path | None = None,
 ) -> tuple[Node, ...]:
     # base-files decides the modes of the top folders; the rest has no order but its names.
     ordered = sorted(debs, key=lambda item: (item[0].name != "base-files", item[0].name))
-    with ThreadPoolExecutor() as pool:
-        opened = list(pool.map(_open, ordered))
+    opened = _open_all(ordered, aside)
     tree.accounts(_masters(opened))
     alternatives: list[Alternative] = []
     for (package, _), (deb, entries) in zip(ordered, opened, strict=True):
@@ -91,11 +104,29 @@ def _nodes(
     return tree.nodes()
 
 
-def _open(item: tuple[DebianPackage, Path]) -> tuple[Deb, tuple[Entry, ...]]:
+def _open_all(
+    debs: Sequence[tuple[DebianPackage, Path]], aside: Path | None
+) -> list[tuple[Deb, tuple[Entry, ...]]]:
+    """The packages in their order, without their compressed bytes, and their files."""
+    large = sorted((deb for deb, _ in debs if deb.size >= ASIDE), key=lambda deb: -deb.size)
+    names = {deb.filename for deb in large[:_MOST_ASIDE]}
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(
+            pool.map(lambda item: _open(item, aside if item[0].filename in names else None), debs)
+        )
+
+
+def _open(item: tuple[DebianPackage, Path], aside: Path | None) -> tuple[Deb, tuple[Entry, ...]]:
     package, path = item
     deb = open_deb(path, package.filename)
     identify(deb, package.name, package.version, package.architecture)
-    return deb, tuple(deb.entries())
+    if aside is None:
+        entries = tuple(deb.entries())
+    else:
+        entries = tuple(deb.entries(lambda pieces: put_aside(pieces, aside)))
+        for entry in entries[:1]:
+            let_go(entry.data)
+    return replace(deb, data=memoryview(b"")), entries
 
 
 def _masters(opened: Iterable[tuple[Deb, tuple[Entry, ...]]]) -> dict[str, bytes]:

@@ -39,7 +39,7 @@ class Written:
 
 
 class Output(Protocol):
-    def write(self, data: bytes, /) -> object: ...
+    def write(self, data: bytes | bytearray, /) -> object: ...
 
 
 class GzipSink:
@@ -72,7 +72,7 @@ class GzipSink:
             taken += PIECE
         self._run += view[taken:]
 
-    def copy(self, member: bytes, plain: bytes | bytearray) -> None:
+    def copy(self, member: bytes | bytearray, plain: bytes | bytearray) -> None:
         """End the run; add a whole member and what it inflates to, verified by the caller."""
         self._flush()
         self._settle(0)
@@ -121,7 +121,7 @@ class GzipSink:
         while len(self._waiting) > ahead:
             self._emit(self._waiting.popleft().result())
 
-    def _emit(self, data: bytes) -> None:
+    def _emit(self, data: bytes | bytearray) -> None:
         self._file.write(data)
         self._size += len(data)
 

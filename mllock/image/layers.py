@@ -121,10 +121,11 @@ def remember(cache: Cache, what: str, key: Mapping[str, Any], value: Mapping[str
 
 
 def _full(what: str, key: Mapping[str, Any]) -> bytes:
-    # Until builder format 1 the bytes may change with every version.
-    return canonical.dumps(
-        {"kind": what, "builder-format": BUILDER_FORMAT, "mllock": __version__, **key}
-    )
+    full: dict[str, Any] = {"kind": what, "builder-format": BUILDER_FORMAT, **key}
+    if BUILDER_FORMAT == 0:
+        # It carries no promise: the bytes may change with every version.
+        full["mllock"] = __version__
+    return canonical.dumps(full)
 
 
 def _name(what: str, key: Mapping[str, Any]) -> str:

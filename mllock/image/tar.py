@@ -52,16 +52,21 @@ def write_tar(nodes: Iterable[Node], sink: GzipSink) -> None:
             size = _size(node)
             content = node.content
             if isinstance(content, Deflated) and size >= PASS_THROUGH:
-                at_once = sources.member(content)
-                if at_once is not None:
-                    sink.copy(*at_once)
-                else:
-                    sink.copy_stream(sources.inflate(node, content), content.size, content.crc)
+                _pass_through(node, content, sources, sink)
             else:
                 for data in sources.read(node):
                     sink.write(data)
             sink.write(bytes(-size % BLOCK))
     sink.write(bytes(2 * BLOCK))
+
+
+def _pass_through(node: Node, content: Deflated, sources: Sources, sink: GzipSink) -> None:
+    # A function of its own: what it holds is gone before the next file is read.
+    at_once = sources.member(content)
+    if at_once is not None:
+        sink.copy(*at_once)
+    else:
+        sink.copy_stream(sources.inflate(node, content), content.size, content.crc)
 
 
 def header(node: Node) -> bytes:

@@ -271,3 +271,24 @@ def test_a_relative_cache_is_the_same_from_every_folder(
     monkeypatch.chdir(tmp_path)
     context = make_context(tmp_path, Recorder(), {"MLLOCK_CACHE": "cache"})
     assert context.cache.root == tmp_path / "cache"
+
+
+@pytest.mark.parametrize("options", ["", "-X utf8=0"])
+def test_names_are_utf8_where_the_locale_is_not(tmp_path: Path, options: str) -> None:
+    """Begun again in UTF-8 mode, before a name is read; and once, whoever says otherwise."""
+    done = subprocess.run(
+        [sys.executable, *options.split(), "-m", "mllock", "--project", "ğüş", "lock"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "LC_ALL": "C",
+            "PYTHONUTF8": "0",
+            "PYTHONCOERCECLOCALE": "0",
+        },
+        capture_output=True,
+        check=False,
+    )
+    # Without the mode Python holds the bytes as surrogates, and names are shown escaped.
+    shown = "ğüş" if not options else "\\udcc4\\udc9f\\udcc3\\udcbc\\udcc5\\udc9f"
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode() == f"error: {shown}: no such folder\n"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,6 +30,7 @@ MAX_CONTROL = 64 << 20
 MAX_MEMBERS = 1_000_000
 # xz -9 needs 65 MiB.
 _MAX_XZ_MEMORY = 256 << 20
+_PIECE = 1 << 20
 _MAX_PATH, _MAX_NAME = 4096, 255
 _MAX_EXTENSION = 64 << 10
 _OCTAL = re.compile(rb" *([0-7]+)[ \0]*| *\0*[ \0]*")
@@ -72,10 +73,13 @@ class Deb:
     data_name: str
     data: memoryview
 
-    def entries(self) -> Iterator[Entry]:
-        """The files of the package, in the order of the archive. Decompresses them."""
-        data = _decompress(self.data, self.data_name, self.name, MAX_UNPACKED)
-        return read_tar(data, self.name)
+    def entries(
+        self, hold: Callable[[Iterable[bytes]], memoryview] | None = None
+    ) -> Iterator[Entry]:
+        """The files of the package, in the order of the archive. Decompresses them: in memory, or
+        to where `hold` puts the pieces."""
+        pieces = _decompress(self.data, self.data_name, self.name, MAX_UNPACKED)
+        return read_tar((hold or _joined)(pieces), self.name)
 
 
 def open_deb(path: Path, name: str) -> Deb:
@@ -93,7 +97,9 @@ def open_deb(path: Path, name: str) -> Deb:
         raise ArchiveError("not a Debian package of format 2.0", file=name)
     control = {
         entry.path: bytes(entry.data)
-        for entry in read_tar(_decompress(members[1][1], names[1], name, MAX_CONTROL), name)
+        for entry in read_tar(
+            _joined(_decompress(members[1][1], names[1], name, MAX_CONTROL)), name
+        )
         if entry.kind == "file"
     }
     if "control" not in control:
@@ -144,19 +150,37 @@ def _members(data: memoryview, name: str) -> list[tuple[str, memoryview]]:
     return found
 
 
-def _decompress(data: memoryview, member: str, name: str, limit: int) -> memoryview:
+def _joined(pieces: Iterable[bytes]) -> memoryview:
+    whole = bytearray()
+    for piece in pieces:
+        whole += piece
+    return memoryview(whole)
+
+
+def _decompress(data: memoryview, member: str, name: str, limit: int) -> Iterator[bytes]:
+    """In pieces, so that nobody needs the whole in memory. Raises ArchiveError at its end as well:
+    what came before counts only then."""
     suffix = member.partition(".tar")[2]
+    total = 0
+    ended = False
     try:
         if suffix == ".xz":
             xz = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY)
-            out = xz.decompress(data, limit + 1)
+            piece = xz.decompress(data, _PIECE)
+            while piece and total <= limit:
+                total += len(piece)
+                yield piece
+                piece = b"" if xz.eof else xz.decompress(b"", _PIECE)
             ended = xz.eof and not xz.unused_data
         elif suffix == ".gz":
             gz = zlib.decompressobj(wbits=31)
-            out = gz.decompress(data, limit + 1)
+            whole = gz.decompress(data, limit + 1)
+            total = len(whole)
+            yield whole
             ended = gz.eof and not gz.unused_data
         elif suffix == "":
-            return data
+            yield bytes(data)
+            return
         else:
             raise NotAvailableError(
                 f"packages compressed with {suffix.lstrip('.')} are not available in this version",
@@ -164,11 +188,10 @@ def _decompress(data: memoryview, member: str, name: str, limit: int) -> memoryv
             )
     except (lzma.LZMAError, zlib.error) as error:
         raise ArchiveError(f"damaged {member}: {error}", file=name) from error
-    if len(out) > limit:
+    if total > limit:
         raise ArchiveError(f"{member} unpacks to more than {limit} bytes", file=name)
     if not ended:
         raise ArchiveError(f"damaged {member}: not one whole stream", file=name)
-    return memoryview(out)
 
 
 def read_tar(data: memoryview, name: str) -> Iterator[Entry]:
