@@ -14,7 +14,7 @@ import msgspec
 from mllock.core.digest import from_hex
 from mllock.image.build import Packages, build_environment
 from mllock.image.tree import Node
-from mllock.image.types import Layer
+from mllock.image.types import BUILDER_FORMAT, Layer
 from mllock.lock.types import LayerGroup, Layers, Lock, PythonPackage
 from mllock.store.cache import Cache
 from mllock.workflows.context import make_context
@@ -57,7 +57,8 @@ class Bench:
             lock.base, python=self.base.version, interpreter=self.base.interpreter
         )
         layers = Layers(
-            builder_format=0, python=tuple(LayerGroup(packages=names) for names in groups)
+            builder_format=BUILDER_FORMAT,
+            python=tuple(LayerGroup(packages=names) for names in groups),
         )
         environment = {**lock.inputs.environment, "overlaps": list(self.overlaps)}
         inputs = msgspec.structs.replace(lock.inputs, environment=environment)

@@ -26,6 +26,7 @@ from mllock.engine.docker import DockerEngine
 from mllock.engine.types import LABEL
 from mllock.errors import EngineError, MllockError
 from mllock.image.layers import cached_layer
+from mllock.image.types import BUILDER_FORMAT
 from mllock.lock.format import dump_lock, seal
 from mllock.lock.types import LayerGroup, Layers
 from mllock.train.leftovers import owner_of
@@ -98,7 +99,7 @@ def docker_project(
     groups = tuple(LayerGroup(packages=(package.name,)) for package in packages)
     lock = seal(
         msgspec.structs.replace(
-            lock_of(project, packages), layers=Layers(builder_format=0, python=groups)
+            lock_of(project, packages), layers=Layers(builder_format=BUILDER_FORMAT, python=groups)
         )
     )
     (project / "mlproject.lock").write_bytes(dump_lock(lock))

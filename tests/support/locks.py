@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from mllock.core.canonical import digest_of
+from mllock.image.types import BUILDER_FORMAT
 from mllock.lock.format import seal
 from mllock.lock.types import (
     Base,
@@ -126,7 +127,7 @@ def make_lock(**changes: Any) -> Lock:
         ),
         data={"train": PIN},
         layers=Layers(
-            builder_format=0,
+            builder_format=BUILDER_FORMAT,
             python=(LayerGroup(packages=tuple(sorted(item.name for item in packages))),)
             if packages
             else (),

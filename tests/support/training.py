@@ -17,6 +17,7 @@ from mllock.core import canonical
 from mllock.core.digest import Digest, from_hex, hex_of, sha256_of
 from mllock.data.code import select_code
 from mllock.data.pin import Pinner, verify_source
+from mllock.image.types import BUILDER_FORMAT
 from mllock.lock.format import content_digest, dump_lock
 from mllock.lock.types import (
     Base,
@@ -180,7 +181,7 @@ def lock_of(project: Path, packages: tuple[PythonPackage, ...]) -> Lock:
         ),
         data={name: pinner.pin(name, source) for name, source in loaded.spec.data.items()},
         layers=Layers(
-            builder_format=0,
+            builder_format=BUILDER_FORMAT,
             python=tuple(LayerGroup(packages=(package.name,)) for package in packages),
         ),
     )

@@ -23,6 +23,7 @@ from mllock.data.scan import scan
 from mllock.image.base_resolve import ImageBaseResolver
 from mllock.image.layers import cached_layer
 from mllock.image.tree import Node
+from mllock.image.types import BUILDER_FORMAT
 from mllock.lock.format import dump_lock, seal
 from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.ports import SystemRequest, Upgrade
@@ -201,7 +202,7 @@ def _lock(ctx: Context, version: str, interpreter: str) -> Lock:
     groups = tuple(LayerGroup(packages=(package.name,)) for package in packages)
     lock = lock_of(ctx.project, packages)
     base = msgspec.structs.replace(lock.base, python=version, interpreter=interpreter)
-    layers = Layers(builder_format=0, python=groups)
+    layers = Layers(builder_format=BUILDER_FORMAT, python=groups)
     return seal(msgspec.structs.replace(lock, base=base, layers=layers))
 
 

@@ -9,6 +9,7 @@ import msgspec
 from mllock.core.digest import hex_of, sha256_of
 from mllock.core.platform import KNOWN
 from mllock.image.layers import cached_layer
+from mllock.image.types import BUILDER_FORMAT
 from mllock.lock.format import dump_lock, seal
 from mllock.lock.platforms import merge_python, narrowed, targets_of
 from mllock.lock.types import LayerGroup, Layers, Lock, PythonPackage, Wheel
@@ -67,7 +68,7 @@ def _lock(ctx: Context) -> Lock:
         lock_of(ctx.project, packages),
         system=tuple(deb("libc6", libc, architecture=KNOWN[p].debian) for p in BOTH),
         layers=Layers(
-            builder_format=0,
+            builder_format=BUILDER_FORMAT,
             python=tuple(LayerGroup(packages=(item.name,)) for item in packages),
         ),
     )
