@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from support.layers import compact, packed, sha
+from support.layers import BUNDLE, compact, packed, sha
 
 REF = "org.opencontainers.image.ref.name"
 
@@ -95,11 +95,12 @@ class Layout:
         (self.folder / "index.json").write_bytes(compact(self.index))
 
     def statements(self) -> list[dict[str, Any]]:
-        """The index entries of artifacts about this image."""
+        """The index entries of signed statements about this image."""
         found = []
         for entry in self.index["manifests"]:
             subject = json.loads(self.read(entry)).get("subject", {})
-            if subject.get("digest") == self.entry["digest"]:
+            signed = entry.get("artifactType") == BUNDLE
+            if signed and subject.get("digest") == self.entry["digest"]:
                 found.append(entry)
         return found
 
