@@ -11,7 +11,7 @@ __all__ = ["HUB", "base_of", "python_image"]
 # Where a name without a registry is found, by Docker's own rule.
 HUB = "docker.io"
 
-_REFERENCE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
+_REFERENCE = re.compile(r"[A-Za-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?", re.ASCII)
 _PYTHON_TAG = re.compile(r"(?:^|[^0-9.])(3\.[0-9]{1,2})(?:\.[0-9]+)?(?:[^0-9]|$)")
 # Images of Docker Hub without a Python, or with one that packages cannot be laid above.
 _WITHOUT = {

@@ -36,13 +36,22 @@ class Instruction:
     heredoc: str | None = None
     heredoc_line: int = 0
 
+    def is_script(self) -> bool:
+        """Whether the heredoc is a script for a shell, and not the input of another program."""
+        words = _HEREDOC.sub(" ", self.text).split()
+        words = [word for word in words if not word.startswith("-")]
+        shell = not words or re.fullmatch(r"(\S*/)?(ba|da|)sh", words[0]) is not None
+        first = (self.heredoc or "").partition("\n")[0]
+        named = not first.startswith("#!") or re.search(r"\b(ba|da|)sh\b", first) is not None
+        return shell and not words[1:] and named
+
     def line_at(self, offset: int) -> int:
         return max((line for at, line in self.starts if at <= offset), default=self.line)
 
 
-def instructions(text: str, file: str) -> tuple[Instruction, ...]:
+def instructions(source: str, file: str) -> tuple[Instruction, ...]:
     """Raises InputError where a line is no instruction or a heredoc has no end."""
-    lines = text.splitlines()
+    lines = source.splitlines()
     escape, found, index = _escape(lines), [], 0
     while index < len(lines):
         stripped = lines[index].strip()
@@ -58,9 +67,9 @@ def instructions(text: str, file: str) -> tuple[Instruction, ...]:
             )
         shift = len(joined) - len(rest.lstrip())
         body, body_line = None, index + 1
-        mark = _HEREDOC.search(rest) if word.upper() in ("RUN", "COPY", "ADD") else None
-        if mark is not None:
-            body, index = _body(lines, index, mark[3], bool(mark[1]), file, first + 1)
+        for mark in _HEREDOC.finditer(rest) if word.upper() in ("RUN", "COPY", "ADD") else ():
+            text, index = _body(lines, index, mark[3], bool(mark[1]), file, first + 1)
+            body = text if body is None else f"{body}\n{text}"
         found.append(
             Instruction(
                 word=word.upper(),

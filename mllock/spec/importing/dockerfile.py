@@ -163,8 +163,7 @@ def _run(
     system: bool,
 ) -> None:
     if item.heredoc is not None:
-        first = item.heredoc.partition("\n")[0]
-        if first.startswith("#!") and not re.search(r"\b(ba|da|)sh\b", first):
+        if not item.is_script():
             out.left(place, f"RUN {item.text}", "a program is not run to make an image")
             return
         inside = Place(file=place.file, line=item.heredoc_line)

@@ -203,14 +203,19 @@ def _interpolated(
             value = value.get(part) if isinstance(value, dict) else None
         name = _name(match[1].strip())
         plain = isinstance(value, bool | int | float | str) and name.isidentifier()
-        if not plain or (isinstance(value, str) and not value.isprintable()):
+        if not plain or not out.param(name, value, place):
             return match[0]
         params[name] = str(value) if isinstance(value, int) and abs(value) >= 2**53 else value
         return f"{{params.{name}}}"
 
+    known = len(out.leftovers)
     done = _VALUE.sub(replaced, text)
+    refused = {leftover.what for leftover in out.leftovers[known:]}
     for match in _VALUE.finditer(done):
-        out.left(place, match[0], "is not in params.yaml", "write the value into [train] params")
+        if _name(match[1].strip()) not in refused:
+            out.left(
+                place, match[0], "is not in params.yaml", "write the value into [train] params"
+            )
     return done
 
 

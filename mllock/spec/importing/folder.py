@@ -3,7 +3,8 @@
 Packages come from the first of these that is there, with the lock beside it as pins; the others
 of them are named as not read:
 
-1. pyproject.toml (if it names packages) with uv.lock, poetry.lock or pylock.toml
+1. pyproject.toml (if it names packages) with uv.lock, poetry.lock or pylock.toml, else with a
+   requirements.txt that pip-compile or uv made of it
 2. requirements.in with requirements.txt
 3. requirements.txt
 4. environment.yml or environment.yaml
@@ -44,6 +45,15 @@ _YAML = {
     "dvc.yaml": read_dvc,
     "MLproject": read_mlproject,
     "bentofile.yaml": read_bento,
+}
+# Files of the same purpose that are not read, and the way from them to one that is.
+_OTHERS = {
+    "Pipfile": "pipenv requirements > requirements.txt",
+    "conda-lock.yml": "import the environment.yml that it was made from",
+    "pdm.lock": "pdm export -f pylock -o pylock.toml",
+    "pixi.toml": "pixi workspace export conda-environment environment.yml",
+    "setup.cfg": "write its install_requires into a requirements.in",
+    "setup.py": "write its install_requires into a requirements.in",
 }
 _MORE = ("MLproject", "dvc.yaml", "cog.yaml", "bentofile.yaml", "Dockerfile")
 
@@ -89,8 +99,11 @@ def read_folder(files: Files, project: str) -> Found:
     for name in _MORE:
         if files.read(name) is not None:
             _one(out, files, name, _kind(name) or name)
-    if not out.files:
+    if not set(out.files) - {".python-version"}:
         raise InputError("nothing here can be imported", expected=KINDS)
+    for name, hint in _OTHERS.items():
+        if files.read(name) is not None:
+            out.left(Place(file=name), name, "is not read", hint)
     return out.found(project)
 
 
@@ -145,9 +158,18 @@ def _pyproject(out: Collector, files: Files, name: str, lock: str | None = None)
         data = files.read(item)
         assert data is not None
         read_lock_file(out, read_toml(data, item, MAX_LOCK), alone=False)
+    if not there:
+        _compiled(out, files)
     for item in there[1:]:
         out.read(item)
         out.left(Place(file=item), item, f"versions come from {there[0]}: this file was not read")
+
+
+def _compiled(out: Collector, files: Files) -> None:
+    """requirements.txt that pip-compile or uv made of pyproject.toml: versions to begin with."""
+    data = files.read("requirements.txt") or b""
+    if b"pip-compile" in data[:500] or b"uv pip compile" in data[:500]:
+        read_requirements(out, files, "requirements.txt", kind="pins")
 
 
 def _requirements_in(out: Collector, files: Files, name: str) -> None:

@@ -148,7 +148,7 @@ class Collector:
 
     def project(self, name: str | None, version: str | None, description: str | None) -> None:
         self.name = self.name or normalised_name(name or "")
-        if version and not _CONTROL.search(version) and not self.version:
+        if version and not self.version and not _CONTROL.search(version) and not reveals(version):
             self.version = version
         if description and not self.description and not reveals(description):
             self.description = " ".join(_CONTROL.sub(" ", description).split())
@@ -254,6 +254,17 @@ class Collector:
         """A path that the training writes, if the spec can hold it."""
         return self._free_path(path, place)
 
+    def param(self, name: str, value: Scalar, place: Place) -> bool:
+        """Whether it may be written into [train] params: no secret, no control character."""
+        if is_secret_name(name) or (isinstance(value, str) and reveals(value)):
+            why = "looks like a secret, and was left out"
+            self.left(place, name, why, "let the program read it from a variable")
+            return False
+        if isinstance(value, str) and _CONTROL.search(value):
+            self.left(place, name, "holds a control character")
+            return False
+        return True
+
     def command(self, text: str | list[str], place: Place) -> tuple[str, ...] | None:
         """A command as words; through a shell only where it needs one."""
         whole = text if isinstance(text, str) else " ".join(text)
@@ -323,6 +334,8 @@ class Collector:
         plain = posixpath.normpath(path) if path else path
         outside = plain.startswith(("/", "~", "../")) or plain in ("", ".", "..")
         reason = "outside of the project, or all of it" if outside else safepath.problem(plain)
+        if reason is None and "$" in plain:
+            reason = "holds a variable"
         if reason is None and safepath.fold(plain.split("/", maxsplit=1)[0]) in RESERVED:
             reason = "a name that is not for data or outputs"
         if reason is None and safepath.whiteout((plain,)) is not None:

@@ -119,8 +119,7 @@ def _parameter(
     if kind in ("path", "uri"):
         hint = "name it in [data], and write its path into the command"
         out.left(place, f"{key} ({kind})", "data is declared, not passed as a param", hint)
-    if isinstance(default, str) and any(char < " " or char == "\x7f" for char in default):
-        out.left(place, key, "holds a control character")
+    if not out.param(name, default, place):
         default = ""
     if isinstance(default, int) and abs(default) > 2**53 - 1:
         default = str(default)

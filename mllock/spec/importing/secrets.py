@@ -14,6 +14,8 @@ MAX_SHOWN = 160
 
 # user:password@ of a URL, and its query, which often is a token. ssh's "git@" goes with them.
 _USER = re.compile(r"(?<=://)[^/\s\"'<>]*@")
+# user:password@host without a scheme; not NAME:TAG@sha256:...
+_BARE = re.compile(r"(?<![\w:/@.-])[\w.+-]+:[^\s/@:\"'<>]+@(?!sha256:)(?=[A-Za-z0-9])")
 _QUERY = re.compile(r"(://[^\s\"'<>?]*)\?[^\s\"'<>]*")
 _NAME = (
     r"(?:pass(?:word|wd|phrase)|secret|token|credentials?"
@@ -38,7 +40,7 @@ def is_secret_name(name: str) -> bool:
 
 def without_credentials(text: str) -> str:
     """`text` without what looks like one. Law: `f(f(text)) == f(text)`."""
-    text = _USER.sub("", text)
+    text = _BARE.sub("", _USER.sub("", text))
     text = _QUERY.sub(r"\1", text)
     text = _KNOWN.sub("***", text)
     return _ASSIGNED.sub(r"\1***", text)
@@ -46,7 +48,7 @@ def without_credentials(text: str) -> str:
 
 def reveals(text: str) -> bool:
     """Whether `text` holds what looks like a credential."""
-    return any(pattern.search(text) for pattern in (_USER, _QUERY, _KNOWN, _ASSIGNED))
+    return any(pattern.search(text) for pattern in (_USER, _BARE, _QUERY, _KNOWN, _ASSIGNED))
 
 
 def one_line(text: str) -> str:

@@ -90,7 +90,7 @@ def _command(
         words = []
     while words and (_ASSIGNMENT.fullmatch(words[0]) or words[0] in ("sudo", "-E", "exec")):
         words.pop(0)
-    words = [word for word in words if not re.match(r"[0-9]?>", word)]
+    words = _without_redirections(words)
     if "|" in text or not words or "`" in text or "$(" in text:
         out.left(place, text, _RUN, _RUN_HINT)
         return
@@ -120,6 +120,18 @@ def _command(
         out.left(place, text, "mllock lock takes the newest packages, and pins them")
     else:
         out.left(place, text, _RUN, _RUN_HINT)
+
+
+def _without_redirections(words: list[str]) -> list[str]:
+    """Without `2>&1`, `>/dev/null` and `> /dev/null`."""
+    out: list[str] = []
+    skip = False
+    for word in words:
+        arrow = re.fullmatch(r"(?:[0-9]|&)?>{1,2}(?!=)(.*)", word)
+        if arrow is None and not skip:
+            out.append(word)
+        skip = arrow is not None and not arrow[1]
+    return out
 
 
 def _options(words: list[str]) -> list[str]:

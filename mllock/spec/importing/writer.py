@@ -78,7 +78,7 @@ def _lines(found: Found, platforms: Sequence[str], foreign: bool) -> Iterator[st
         yield "# Not carried over; remove each when it is done:"
         for leftover in found.leftovers:
             for line in str(leftover).splitlines():
-                yield f"# {line}"
+                yield f"# {_comment(line)}"
 
 
 def _data(found: Found) -> Iterator[str]:
