@@ -24,7 +24,7 @@ __all__ = ["Declared", "canonical", "declared", "logical_lines", "parts_of"]
 MAX_FILE = 1024 * 1024
 
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s+|(?<=-[rc]))(\S.*)")
-_COMMENT = re.compile(r"(^|\s+)#.*$")
+_COMMENT = re.compile(r"(^|\s)#.*$")
 _OPTIONS = {
     "-e": "make a wheel of it, publish it on an index of yours, and name it here",
     "--editable": "make a wheel of it, publish it on an index of yours, and name it here",

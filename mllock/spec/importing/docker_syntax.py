@@ -6,6 +6,7 @@ are put in by `expand`. https://docs.docker.com/reference/dockerfile/ is the sou
 
 from __future__ import annotations
 
+import bisect
 import json
 import re
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ MAX_EXPANDED = 64 * 1024
 _DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
 _HEREDOC = re.compile(r"<<(-?)([\"']?)([A-Za-z_][A-Za-z0-9_]*)\2")
 _VARIABLE = re.compile(
-    r"\\\$|\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(?::?([-+])([^}]*))?\})"
+    r"\\\$|\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(?::?([-+])([^}]{0,1000}))?\})"
 )
 
 
@@ -46,7 +47,8 @@ class Instruction:
         return shell and not words[1:] and named
 
     def line_at(self, offset: int) -> int:
-        return max((line for at, line in self.starts if at <= offset), default=self.line)
+        index = bisect.bisect_right(self.starts, offset, key=lambda start: start[0])
+        return self.starts[index - 1][1] if index else self.line
 
 
 def instructions(source: str, file: str) -> tuple[Instruction, ...]:

@@ -23,7 +23,7 @@ _SERVERS = re.compile(
     r"|tritonserver|torchserve|serve|server|api|app|main:app)\b"
 )
 _TRAINERS = re.compile(r"\b(train|training|fit|finetune|fine_tune)(\.py|\b)")
-_PAIR = re.compile(r"([^\s=]+)=((?:\"(?:\\.|[^\"])*\"|'[^']*'|\\.|[^\s\"'])*)")
+_PAIR = re.compile(r"([^\s=]{1,200})=((?:\"(?:\\.|[^\"\\])*\"|'[^']*'|\\.|[^\s\"'\\])*)")
 _QUIET = {"LABEL", "MAINTAINER", "ARG", "EXPOSE", "FROM", "ENV", "RUN", "CMD", "ENTRYPOINT"}
 # Instruction -> why it is not carried over, and what to do.
 _OTHER = {

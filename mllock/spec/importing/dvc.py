@@ -210,7 +210,7 @@ def _interpolated(
 
     known = len(out.leftovers)
     done = _VALUE.sub(replaced, text)
-    refused = {leftover.what for leftover in out.leftovers[known:]}
+    refused = {leftover.what for leftover in list(out.leftovers)[known:]}
     for match in _VALUE.finditer(done):
         if _name(match[1].strip()) not in refused:
             out.left(

@@ -25,6 +25,8 @@ from mllock.spec.types import Scalar
 __all__ = ["Collector", "Data", "Found", "Leftover", "Place", "Program", "Requirement"]
 
 PUBLISH = "publish a wheel of it on an index of yours, and name it in dependencies"
+MAX_REQUIREMENT = 4096
+MAX_DATA = 500
 _DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VERSION = re.compile(r"[A-Za-z0-9.!+_-]+")
@@ -126,7 +128,7 @@ class Collector:
         self.serve: Program | None = None
         self.port: int | None = None
         self.health: str | None = None
-        self.leftovers: list[Leftover] = []
+        self.leftovers: dict[Leftover, None] = {}  # in their order, each once
         # Names whose source is not an index: no other package of that name is meant.
         self.elsewhere: set[str] = set()
 
@@ -143,8 +145,7 @@ class Collector:
         found = Leftover(
             place=place, what=one_line(what), why=one_line(why), hint=hint and one_line(hint)
         )
-        if found not in self.leftovers:
-            self.leftovers.append(found)
+        self.leftovers[found] = None
 
     def project(self, name: str | None, version: str | None, description: str | None) -> None:
         self.name = self.name or normalised_name(name or "")
@@ -155,8 +156,8 @@ class Collector:
 
     def requirement(self, text: str, place: Place) -> None:
         """PEP 508; what the spec cannot hold is a leftover."""
-        if _CONTROL.search(text):
-            self.left(place, text, "holds a control character")
+        if _CONTROL.search(text) or len(text) > MAX_REQUIREMENT:
+            self.left(place, text, "holds a control character, or is too long")
             return
         try:
             name, _, _, marker = parts_of(text)
@@ -237,6 +238,9 @@ class Collector:
         if "://" in source:
             hint = "copy the data into the project, and name its path in [data]"
             self.left(place, source, "data from a URL is not available in this version", hint)
+            return
+        if len(self.data) >= MAX_DATA:
+            self.left(place, source, f"more than {MAX_DATA} sources are not read")
             return
         path = self._free_path(source, place)
         if path is None:

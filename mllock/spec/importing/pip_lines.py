@@ -29,7 +29,7 @@ Kind = Literal["requirements", "constraints", "pins"]
 MAX_INCLUDES = 50
 
 _OPTION = re.compile(r"(--?[A-Za-z][A-Za-z-]*)(?:\s*=\s*|\s+|(?<=^-[rcfie])|$)(.*)", re.DOTALL)
-_TAIL = re.compile(r"\s+(--[a-z][a-z-]*)(?:[=\s]|$)")
+_TAIL = re.compile(r"\s(--[a-z][a-z-]*)(?:[=\s]|$)")
 _EXACT = re.compile(
     r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*===?\s*([^\s;,*]+)\s*(?:;(.*))?"
 )
@@ -120,7 +120,7 @@ def requirement_line(
         names = set(re.findall(r"\s(--[a-z][a-z-]*)", line)) - {"--hash"}
         for name in sorted(names):
             out.left(place, name, "options for one requirement are not kept")
-        line = line[: tail.start()]
+        line = line[: tail.start()].rstrip()
     if kind != "requirements":
         _pin(out, line, place, kind)
     elif re.fullmatch(r"\./?(\[[^\]]*\])?", line):

@@ -16,7 +16,7 @@ _OPERATOR = re.compile(r"(===|==|~=|!=|<=|>=|<|>)\s*(\S+)")
 def specifier(text: str) -> str | None:
     """The specifier ("" for any version), or None where PEP 440 has no words for it."""
     out = []
-    text = text.strip()
+    text = " ".join(text.split())
     if "|" in text:
         return None
     joined = re.sub(r"(?<=[<>=~!^])\s+", "", text)

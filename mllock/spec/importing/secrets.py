@@ -11,19 +11,20 @@ import re
 __all__ = ["is_secret_name", "one_line", "reveals", "without_credentials"]
 
 MAX_SHOWN = 160
+MAX_READ = 2000
 
 # user:password@ of a URL, and its query, which often is a token. ssh's "git@" goes with them.
 _USER = re.compile(r"(?<=://)[^/\s\"'<>]*@")
 # user:password@host without a scheme; not NAME:TAG@sha256:...
 _BARE = re.compile(r"(?<![\w:/@.-])[\w.+-]+:[^\s/@:\"'<>]+@(?!sha256:)(?=[A-Za-z0-9])")
-_QUERY = re.compile(r"(://[^\s\"'<>?]*)\?[^\s\"'<>]*")
+_QUERY = re.compile(r"(://[^\s\"'<>?]{0,500})\?[^\s\"'<>]*")
 _NAME = (
     r"(?:pass(?:word|wd|phrase)|secret|token|credentials?"
     r"|(?:api|access|private|account|auth)[_-]?key)"
 )
 # NAME=value, NAME: value, --name value; not "tokenizers==0.15".
 _ASSIGNED = re.compile(
-    rf"(?i)((?<![a-z]){_NAME}s?(?:[_-]\w+)?(?:\s*=(?!=)|:)\s*|--?(?:[\w-]*-)?{_NAME}\s+)"
+    rf"(?i)((?<![a-z]){_NAME}s?(?:[_-]\w{{1,50}})?(?:\s*=(?!=)|:)\s*|(?<![\w-])--?(?:[\w-]{{0,40}}-)?{_NAME}\s+)"
     r"(?!\*\*\*|[$\s])(?:\"[^\"]*\"|'[^']*'|[^\s\"']+)"
 )
 _KNOWN = re.compile(
@@ -53,6 +54,9 @@ def reveals(text: str) -> bool:
 
 def one_line(text: str) -> str:
     """Fit to be shown and to be written in a comment: no credentials, one line, not long."""
-    plain = "".join(char if char.isprintable() else " " for char in text)
+    cut = len(text) > MAX_READ
+    plain = "".join(char if char.isprintable() else " " for char in text[:MAX_READ])
     plain = without_credentials(" ".join(plain.split()))
+    if cut and len(plain) <= MAX_SHOWN:
+        return "..."  # the cut may have gone through a credential
     return plain if len(plain) <= MAX_SHOWN else f"{plain[: MAX_SHOWN - 3]}..."

@@ -42,9 +42,11 @@ def read_shell(
 ) -> None:
     """Every command of `text`. `line_at` says on which line a character of it stands; without
     `system`, Debian packages are those of a stage that is thrown away."""
+    line, counted = place.line, 0
     for offset, command in commands_of(text):
-        line = line_at(offset) if line_at else place.line + text.count("\n", 0, offset)
-        _command(out, files, command, Place(file=place.file, line=line), folder, system)
+        line, counted = line + text.count("\n", counted, offset), offset
+        at = line if line_at is None else line_at(offset)
+        _command(out, files, command, Place(file=place.file, line=at), folder, system)
 
 
 def commands_of(text: str) -> Iterator[tuple[int, str]]:
@@ -61,9 +63,10 @@ def commands_of(text: str) -> Iterator[tuple[int, str]]:
         elif char in "\"'":
             quote = char
         elif char == "#" and (index == 0 or text[index - 1].isspace()):
+            yield from _stripped(text, start, index)
             end = text.find("\n", index)
-            end = len(text) if end < 0 else end
-            text = text[:index] + " " * (end - index) + text[end:]
+            index = start = len(text) if end < 0 else end
+            continue
         elif char in ";\n" or text[index : index + 2] in ("&&", "||"):
             yield from _stripped(text, start, index)
             index += 1 if char in ";\n" else 2
