@@ -19,12 +19,12 @@ from pathlib import Path
 from mllock.errors import SpecError
 from mllock.spec.loaded import LoadedSpec
 
-__all__ = ["Declared", "canonical", "declared", "parts_of"]
+__all__ = ["Declared", "canonical", "declared", "logical_lines", "parts_of"]
 
 MAX_FILE = 1024 * 1024
 
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s+|(?<=-[rc]))(\S.*)")
-_COMMENT = re.compile(r"(^|\s+)#.*$")
+_COMMENT = re.compile(r"(^|\s)#.*$")
 _OPTIONS = {
     "-e": "make a wheel of it, publish it on an index of yours, and name it here",
     "--editable": "make a wheel of it, publish it on an index of yours, and name it here",
@@ -147,7 +147,7 @@ def _read(
     if (name, constraint) in seen:
         return
     seen.add((name, constraint))
-    for number, text in _logical_lines(_text(project, name)):
+    for number, text in logical_lines(_text(project, name)):
         include = _INCLUDE.fullmatch(text)
         if include is None:
             yield _Line(file=name, number=number, text=text, constraint=constraint)
@@ -189,7 +189,7 @@ def _text(project: Path, name: str) -> str:
         raise SpecError("not UTF-8", file=name, line=line) from None
 
 
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines as pip sees them: joined at a last backslash, without comments, none empty."""
     joined, first = "", 1
     for number, line in enumerate(text.splitlines(), start=1):

@@ -23,7 +23,16 @@ from mllock.resources import resource
 from mllock.spec.hints import normalised_name
 from mllock.store.atomic import cannot_write, publish_folder, staging, sync_folder
 
-__all__ = ["SPEC", "TEMPLATES", "InitResult", "init_project", "template_files"]
+__all__ = [
+    "SCHEMA",
+    "SPEC",
+    "TEMPLATES",
+    "InitResult",
+    "image_platforms",
+    "init_project",
+    "place_files",
+    "template_files",
+]
 
 SPEC = "mlproject.toml"
 SCHEMA = ".mllock/mlproject.schema.json"
@@ -66,6 +75,15 @@ def init_project(folder: Path, *, template: str = "sklearn", name: str | None = 
     """
     folder = Path(os.path.abspath(folder))
     files = template_files(template, name or normalised_name(folder.name))
+    place_files(folder, files)
+    spec = files[SPEC].decode()
+    found = re.search(r'^name = "(.*)"$', spec, re.MULTILINE)
+    assert found is not None
+    return InitResult(folder=folder, name=found[1], files=tuple(files))
+
+
+def place_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write `files`, the spec last, into `folder`: all of them or none. Raises as init_project."""
     _nothing_in_the_way(folder, files)
     if folder.exists():
         with staging(folder) as staged:
@@ -77,10 +95,6 @@ def init_project(folder: Path, *, template: str = "sklearn", name: str | None = 
             _write(made, files)
             if not publish_folder(made, folder):
                 raise InputError("somebody made this folder just now", file=str(folder))
-    spec = files[SPEC].decode()
-    found = re.search(r'^name = "(.*)"$', spec, re.MULTILINE)
-    assert found is not None
-    return InitResult(folder=folder, name=found[1], files=tuple(files))
 
 
 def template_files(
@@ -100,14 +114,19 @@ def template_files(
         spec = re.sub(r'^name = ".*"$', f'name = "{name}"', spec, count=1, flags=re.MULTILINE)
     host = host or host_platform()
     python = python or f"{sys.version_info.major}.{sys.version_info.minor}"
-    own = host if host in KNOWN else image_platform(host)
-    platforms = ["linux/amd64"] if host not in KNOWN else []
-    listed = ", ".join(f'"{platform}"' for platform in sorted({own, *platforms}))
+    listed = ", ".join(f'"{platform}"' for platform in image_platforms(host))
     spec = spec.replace('"linux/amd64"', listed)
     if host not in KNOWN or f'python = "{python}"' not in spec:
         spec = re.sub(r"^platforms = .*\n", rf"\g<0>{_UV}\n", spec, count=1, flags=re.MULTILINE)
     files[SPEC] = spec.encode()
     return files
+
+
+def image_platforms(host: str) -> tuple[str, ...]:
+    """What the images of a new project are for, on a machine of the platform `host`."""
+    own = host if host in KNOWN else image_platform(host)
+    platforms = ["linux/amd64"] if host not in KNOWN else []
+    return tuple(sorted({own, *platforms}))
 
 
 def _nothing_in_the_way(folder: Path, files: Mapping[str, bytes]) -> None:

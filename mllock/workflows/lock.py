@@ -8,8 +8,8 @@ resolved, fetched or written.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mllock import __version__
@@ -18,6 +18,7 @@ from mllock.errors import InputError, LockError, ResolutionError, StaleLockError
 from mllock.image.types import BUILDER_FORMAT
 from mllock.lock.compare import Change, changes, stale_reasons
 from mllock.lock.format import LOCK_NAME, NEWER, dump_lock, parse_lock, read_bytes
+from mllock.lock.imported import moved_pins, read_pins
 from mllock.lock.make import assemble, keep_wheels, kept_python, kept_system, pins_of
 from mllock.lock.overlaps import refuse_unknown_packages
 from mllock.lock.platforms import debs_for, merge_python, merge_system
@@ -68,6 +69,8 @@ class _Previous:
     pins: Lock | None = None
     parts: Lock | None = None
     shown: Lock | None = None
+    # Where there is no lock yet: what `init --from` found, name -> version.
+    imported: Mapping[str, str] = field(default_factory=dict)
 
 
 def lock_project(
@@ -180,7 +183,7 @@ def _format_reasons(lock: Lock) -> tuple[str, ...]:
 
 def _previous(ctx: Context, path: Path, *, fresh: bool) -> _Previous:
     if not path.exists():
-        return _Previous()
+        return _Previous() if fresh else _Previous(imported=read_pins(ctx.state))
     content = read_bytes(path)
     try:
         lock = parse_lock(content, path.name)
@@ -317,11 +320,14 @@ def _resolve_python(
             raise
         return keep_wheels(previous.parts, packages, target, upgrade)
 
-    pins = {t.platform: pins_of(previous.pins, t.platform)[0] for t in targets}
+    pins = {t.platform: previous.imported or pins_of(previous.pins, t.platform)[0] for t in targets}
     found = resolve_together(targets, pins, upgrade, resolve)
     for line in different_versions(found):
         ctx.reporter.warn(line)
-    return merge_python(found)
+    merged = merge_python(found)
+    for line in () if upgrade.all else moved_pins(previous.imported, merged):
+        ctx.reporter.warn(line)
+    return merged
 
 
 def _place(error: ResolutionError, loaded: LoadedSpec) -> None:

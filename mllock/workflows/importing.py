@@ -1,0 +1,111 @@
+"""`mllock init --from`: the files of another tool in, a commented mlproject.toml out.
+
+Order: read everything; make the text; read it back; then write, all or nothing, as `init` does. No
+starter program is written, no file of the imported project is changed or run, and only regular
+files inside of its folder are read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mllock.core.platform import KNOWN, host_platform
+from mllock.errors import InputError
+from mllock.lock.imported import PINS_FILE
+from mllock.resources import resource
+from mllock.spec.hints import normalised_name
+from mllock.spec.importing.documents import MAX_FILE, MAX_LOCK
+from mllock.spec.importing.folder import read_file, read_folder
+from mllock.spec.importing.found import Found
+from mllock.spec.importing.pythons import DEFAULT
+from mllock.spec.importing.writer import pins_text, spec_text
+from mllock.spec.reader import parse_spec
+from mllock.workflows.init import SCHEMA, SPEC, image_platforms, place_files
+
+__all__ = ["FolderFiles", "ImportResult", "import_project", "imported_files"]
+
+_GITIGNORE = b".mllock/*\n!.mllock/releases/\n.venv/\n__pycache__/\n"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportResult:
+    """What was made, of what."""
+
+    folder: Path
+    files: tuple[str, ...]
+    found: Found
+
+
+class FolderFiles:
+    """Implements `mllock.spec.importing.documents.Files` over a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        self._read: dict[str, bytes | None] = {}
+
+    def read(self, name: str) -> bytes | None:
+        if name not in self._read:
+            self._read[name] = self._bytes(name)
+        return self._read[name]
+
+    def _bytes(self, name: str) -> bytes | None:
+        limit = MAX_LOCK if name.endswith((".lock", ".toml")) else MAX_FILE
+        try:
+            path = (self._folder / name).resolve()
+            if not path.is_relative_to(self._folder):
+                raise InputError("leads outside of the folder, and is not read", file=name)
+            if path.is_dir() or not os.path.lexists(path):
+                return None
+            if not path.is_file():  # a pipe would be waited for
+                raise InputError("not a regular file", file=name)
+            with path.open("rb") as stream:
+                data = stream.read(limit + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise InputError(f"cannot be read: {reason.lower()}", file=name) from error
+        if len(data) > limit:
+            raise InputError(f"more than {limit} bytes", file=name)
+        return data
+
+
+def import_project(source: Path, folder: Path) -> ImportResult:
+    """Make a project in `folder` of the file or folder `source`.
+
+    Raises InputError for what cannot be read, and where something is in the way.
+    """
+    folder = Path(os.path.abspath(folder))
+    source = Path(os.path.abspath(source))
+    if os.path.lexists(folder / SPEC):  # before anything is read
+        place_files(folder, {SPEC: b""})
+    if source.is_dir():
+        found = read_folder(FolderFiles(source), normalised_name(folder.name))
+    else:
+        files = FolderFiles(source.parent)
+        found = read_file(files, source.name, normalised_name(folder.name))
+    made = imported_files(found)
+    if not os.path.lexists(folder / ".gitignore"):
+        made = {".gitignore": _GITIGNORE, **made}
+    place_files(folder, made)
+    return ImportResult(folder=folder, files=tuple(made), found=found)
+
+
+def imported_files(
+    found: Found, *, host: str | None = None, python: str | None = None
+) -> Mapping[str, bytes]:
+    """The files of a project of what was found, on this machine or a `host`; the spec last."""
+    host = host or host_platform()
+    python = python or f"{sys.version_info.major}.{sys.version_info.minor}"
+    foreign = host not in KNOWN or python != (found.python or DEFAULT)
+    text = spec_text(found, platforms=image_platforms(host), foreign=foreign).encode()
+    parse_spec(text, Path(SPEC))  # what cannot be read back is never written
+    files = {SCHEMA: resource("schemas", "mlproject.schema.json").read_bytes()}
+    pins = pins_text(found).encode()
+    if pins:
+        files[f".mllock/{PINS_FILE}"] = pins
+    return {**files, SPEC: text}
