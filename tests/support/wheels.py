@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -157,7 +158,7 @@ def simple_index() -> Iterator[SimpleIndex]:
             self._answer(with_body=True)
 
         def _answer(self, *, with_body: bool) -> None:
-            body = index.answer(self.path)
+            body = index.answer(unquote(self.path))
             self.send_response(404 if body is None else 200)
             kind = "text/html" if self.path.startswith("/simple") else "application/octet-stream"
             self.send_header("Content-Type", kind)
