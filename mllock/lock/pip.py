@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from mllock.core.ports import Reporter
 from mllock.errors import ResolutionError
 from mllock.lock.target import Target
 
-__all__ = ["Output", "Pip"]
+__all__ = ["Output", "Pip", "published_before"]
 
 _HIDDEN_INPUTS = re.compile(
     "PIP_(ABI|BUILD_CONSTRAINT|CONSTRAINT|DEST|DRY_RUN|EXCLUDE|FORMAT|IMPLEMENTATION|LOG|NO_BINARY|"
@@ -60,8 +61,11 @@ class Pip:
     environ: Mapping[str, str]
     reporter: Reporter
 
-    def compile(self, folder: Path, source: str, output: str) -> Output:
-        """pip-compile `source` to `output`, both names in `folder`; pins in `output` stay."""
+    def compile(
+        self, folder: Path, source: str, output: str, options: Sequence[str] = ()
+    ) -> Output:
+        """pip-compile `source` to `output`, both names in `folder`; pins in `output` stay.
+        `options` are pip's."""
         return self._run(
             folder,
             "piptools",
@@ -72,7 +76,7 @@ class Pip:
             *("--strip-extras", "--allow-unsafe", "--no-header", "--no-annotate"),
             *("--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host"),
             *("--no-emit-options", "--output-file", output),
-            *("--pip-args", "--only-binary :all:", source),
+            *("--pip-args", shlex.join(("--only-binary", ":all:", *options)), source),
         )
 
     def download(
@@ -142,6 +146,11 @@ def _download(source: str, target: Target, options: Sequence[str]) -> tuple[str,
         *("--python-version", target.python, *platforms),
         *("--dest", "wheels", "--requirement", source, *options),
     )
+
+
+def published_before(time: str | None) -> tuple[str, ...]:
+    """The options of pip that leave out what came into an index at `time` or later."""
+    return () if time is None else ("--uploaded-prior-to", time)
 
 
 def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:

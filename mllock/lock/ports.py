@@ -38,6 +38,8 @@ class PythonRequest:
 
     `python` is the full version of the image's interpreter ("3.11.2"), `platform` an OCI platform,
     `glibc` what the base has (major, minor). `pins` are the previous lock's name -> version.
+    `exclude_newer` is a time in UTC (ISO 8601): files that came into an index then or later, or in
+    an index that does not say when, do not exist.
     """
 
     requirements: tuple[str, ...]
@@ -47,6 +49,7 @@ class PythonRequest:
     glibc: tuple[int, int]
     pins: Mapping[str, str]
     upgrade: Upgrade
+    exclude_newer: str | None = None
 
 
 class PythonResolver(Protocol):

@@ -20,7 +20,7 @@ from mllock.core.digest import Digest, from_hex, hex_of
 from mllock.core.ports import Blobs, Reporter
 from mllock.errors import ArchiveError, MllockError, ResolutionError
 from mllock.lock.closure import WheelMetadata, closure, read_metadata
-from mllock.lock.pip import Output, Pip
+from mllock.lock.pip import Output, Pip, published_before
 from mllock.lock.pip_tools import PipToolsChooser
 from mllock.lock.pip_words import explain
 from mllock.lock.ports import PythonRequest
@@ -51,9 +51,12 @@ class Chooser(Protocol):
     def check(self, target: Target) -> None:
         """Raises ResolutionError if it cannot choose for `target` here."""
 
-    def choose(self, folder: Path, source: str, pins: str, target: Target) -> Output:
+    def choose(
+        self, folder: Path, source: str, pins: str, target: Target, before: str | None = None
+    ) -> Output:
         """Write `name==version` for what the requirements file `source` needs into `pins`, where
-        the wishes for them stand; both are in `folder`."""
+        the wishes for them stand; both are in `folder`. What came at `before` or later is not
+        looked at."""
 
     def explain(self, text: str, target: Target) -> MllockError:
         """The error that the output of a `choose` that failed amounts to."""
@@ -83,7 +86,7 @@ class WheelResolver:
             (folder / _CONSTRAINTS).write_text("".join(f"{t}\n" for t in request.constraints))
             asked = request.requirements
             for _ in range(MAX_ROUNDS):
-                wheels = self._round(folder, asked, target)
+                wheels = self._round(folder, asked, target, request.exclude_newer)
                 found = closure(request.requirements, _metadata(wheels), target)
                 if not found.missing:
                     return tuple(self._keep(wheels[name]) for name in sorted(found.needed))
@@ -94,20 +97,23 @@ class WheelResolver:
             hint="constrain the versions of the packages that ask for these",
         )
 
-    def _round(self, folder: Path, asked: Sequence[str], target: Target) -> dict[str, Path]:
+    def _round(
+        self, folder: Path, asked: Sequence[str], target: Target, before: str | None
+    ) -> dict[str, Path]:
         """Versions for what is `asked`, and their wheels by normalised name."""
         lines = [*asked, f"-c {_CONSTRAINTS}", ""]
         (folder / _REQUIREMENTS).write_text("\n".join(lines))
-        chosen = self._chooser.choose(folder, _REQUIREMENTS, _PINS, target)
+        options = published_before(before)
+        chosen = self._chooser.choose(folder, _REQUIREMENTS, _PINS, target, before)
         if chosen.code != 0:
             # pip-tools shows a traceback; pip, asked the same, says what is wrong.
-            asked_again = self._pip.download(folder, _REQUIREMENTS, target, _AGAIN)
+            asked_again = self._pip.download(folder, _REQUIREMENTS, target, (*options, *_AGAIN))
             if asked_again.code:
                 raise explain(asked_again.text, target)
             raise self._chooser.explain(chosen.text, target)
         names = _read_pins((folder / _PINS).read_text())
         self._reporter.step(f"fetching {len(names)} wheels")
-        _download(self._pip, folder, target, ("--no-deps",))
+        _download(self._pip, folder, target, ("--no-deps", *options))
         files = _by_version(folder / "wheels")
         # A round before may have left wheels of other versions.
         return {name: files[_pin(name, version)] for name, version in names.items()}

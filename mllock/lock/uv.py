@@ -62,9 +62,12 @@ class UvChooser:
     def check(self, target: Target) -> None:
         """Any target will do."""
 
-    def choose(self, folder: Path, source: str, pins: str, target: Target) -> Output:
+    def choose(
+        self, folder: Path, source: str, pins: str, target: Target, before: str | None = None
+    ) -> Output:
         settings = read_settings(self._pip.settings(folder))
         options = ["--no-index"] if _is_set(settings.get("no-index")) else []
+        options += ["--exclude-newer", before] if before is not None else []
         done = processes.run(
             [
                 *(str(_program()), "pip", "compile", "--no-header", "--no-annotate"),

@@ -41,7 +41,7 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "Environment.platforms": "What the images are for; not the machine you sit at.",
         "Environment.resolver": "What chooses the versions of Python packages.",
         "Environment.exclude-newer": (
-            "Leave out packages that were published later than this time, in UTC."
+            "Leave out files that came into their index at this time, in UTC, or later."
         ),
         "Environment.bytecode": "Ship compiled Python files, for fast starts.",
         "Environment.overlaps": "Which wheel wins where two write one file with different bytes.",

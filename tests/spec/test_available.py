@@ -16,7 +16,6 @@ TRAIN = '[train]\ncommand = ["x"]\nmodel = "model"\n'
 TEST = '[data.test]\nsource = "t.csv"\nrole = "test"\n'
 
 CASES = [
-    ('exclude-newer = "2026-11-01T00:00:00Z"', 5, "environment.exclude-newer", None),
     (
         '[[environment.indexes]]\nname = "a"\nurl = "https://index.example.org"',
         5,

@@ -12,6 +12,7 @@ import csv
 import hashlib
 import html
 import io
+import json
 import os
 import threading
 import zipfile
@@ -113,9 +114,11 @@ def make_sdist(name: str, version: str) -> bytes:
 
 @dataclass(slots=True)
 class SimpleIndex:
-    """Files by project. `requests` lists the paths that were asked for."""
+    """Files by project. `requests` lists the paths that were asked for. With `times`, by file name,
+    the index is one of PEP 691 that says when its files came (PEP 700), those that are in it."""
 
     url: str
+    times: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
@@ -129,9 +132,24 @@ class SimpleIndex:
     def add_sdist(self, name: str, version: str) -> None:
         self.files.setdefault(name, {})[f"{name}-{version}.tar.gz"] = make_sdist(name, version)
 
+    def _listing(self, project: str) -> dict[str, object]:
+        files = [
+            {
+                "filename": name,
+                "url": f"/files/{project}/{name}",
+                "hashes": {"sha256": hashlib.sha256(data).hexdigest()},
+                "size": len(data),
+            }
+            | ({"upload-time": self.times[name]} if name in self.times else {})
+            for name, data in sorted(self.files[project].items())
+        ]
+        return {"meta": {"api-version": "1.1"}, "name": project, "versions": [], "files": files}
+
     def answer(self, path: str) -> bytes | None:
         parts = [part for part in path.split("/") if part]
         match parts:
+            case ["simple", project] if project in self.files and self.times:
+                return json.dumps(self._listing(project)).encode()
             case ["simple", project] if project in self.files:
                 links = "".join(
                     f'<a href="/files/{project}/{name}#sha256={hashlib.sha256(data).hexdigest()}">'
@@ -160,7 +178,9 @@ def simple_index() -> Iterator[SimpleIndex]:
         def _answer(self, *, with_body: bool) -> None:
             body = index.answer(unquote(self.path))
             self.send_response(404 if body is None else 200)
-            kind = "text/html" if self.path.startswith("/simple") else "application/octet-stream"
+            kind = "application/octet-stream"
+            if self.path.startswith("/simple"):
+                kind = "application/vnd.pypi.simple.v1+json" if index.times else "text/html"
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body or b"")))
             self.end_headers()
