@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from mllock.lock.indexes import PackageIndex
 from mllock.lock.types import Base, DataPin, DebianPackage, PythonPackage
 from mllock.spec.types import DataSource
 
@@ -50,6 +51,7 @@ class PythonRequest:
     pins: Mapping[str, str]
     upgrade: Upgrade
     exclude_newer: str | None = None
+    indexes: tuple[PackageIndex, ...] = ()
 
 
 class PythonResolver(Protocol):

@@ -13,14 +13,16 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from mllock.core.digest import Digest, from_hex, hex_of
 from mllock.core.ports import Blobs, Reporter
-from mllock.errors import ArchiveError, MllockError, ResolutionError
+from mllock.errors import ArchiveError, ResolutionError
+from mllock.lock.chooser import Chooser, Question
 from mllock.lock.closure import WheelMetadata, closure, read_metadata
-from mllock.lock.pip import Output, Pip, published_before
+from mllock.lock.indexes import PackageIndex, assigned, pip_variables, shared
+from mllock.lock.pip import Pip, is_set, published_before, read_settings
 from mllock.lock.pip_tools import PipToolsChooser
 from mllock.lock.pip_words import explain
 from mllock.lock.ports import PythonRequest
@@ -28,7 +30,7 @@ from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage, Wheel
 from mllock.lock.uv import UvChooser
 
-__all__ = ["Chooser", "WheelResolver", "fetch_wheels", "resolver_of"]
+__all__ = ["WheelResolver", "fetch_wheels", "resolver_of"]
 
 MAX_ROUNDS = 8
 _REQUIREMENTS = "requirements.in"
@@ -39,27 +41,6 @@ _PIN = re.compile(r"(?P<name>[a-z0-9]+(?:[-_.][a-z0-9]+)*)==(?P<version>[A-Za-z0
 _WORTH_SPLITTING = 8
 # To hear why it failed: all that pip has to say, without waiting for as long again.
 _AGAIN = ("-vv", "--retries", "1")
-
-
-class Chooser(Protocol):
-    """Chooses versions; the smaller half of a resolver, and the one that differs."""
-
-    name: str
-
-    def version(self) -> str: ...
-
-    def check(self, target: Target) -> None:
-        """Raises ResolutionError if it cannot choose for `target` here."""
-
-    def choose(
-        self, folder: Path, source: str, pins: str, target: Target, before: str | None = None
-    ) -> Output:
-        """Write `name==version` for what the requirements file `source` needs into `pins`, where
-        the wishes for them stand; both are in `folder`. What came at `before` or later is not
-        looked at."""
-
-    def explain(self, text: str, target: Target) -> MllockError:
-        """The error that the output of a `choose` that failed amounts to."""
 
 
 class WheelResolver:
@@ -86,7 +67,9 @@ class WheelResolver:
             (folder / _CONSTRAINTS).write_text("".join(f"{t}\n" for t in request.constraints))
             asked = request.requirements
             for _ in range(MAX_ROUNDS):
-                wheels = self._round(folder, asked, target, request.exclude_newer)
+                if assigned(request.indexes):
+                    _wish_again(folder / _PINS, pins)
+                wheels = self._round(folder, asked, target, request)
                 found = closure(request.requirements, _metadata(wheels), target)
                 if not found.missing:
                     return tuple(self._keep(wheels[name]) for name in sorted(found.needed))
@@ -98,22 +81,34 @@ class WheelResolver:
         )
 
     def _round(
-        self, folder: Path, asked: Sequence[str], target: Target, before: str | None
+        self, folder: Path, asked: tuple[str, ...], target: Target, request: PythonRequest
     ) -> dict[str, Path]:
         """Versions for what is `asked`, and their wheels by normalised name."""
         lines = [*asked, f"-c {_CONSTRAINTS}", ""]
         (folder / _REQUIREMENTS).write_text("\n".join(lines))
-        options = published_before(before)
-        chosen = self._chooser.choose(folder, _REQUIREMENTS, _PINS, target, before)
+        pip = _asking(self._pip, None, request.indexes, folder)
+        options = published_before(request.exclude_newer)
+        question = Question(
+            asked=asked,
+            source=_REQUIREMENTS,
+            constraints=_CONSTRAINTS,
+            pins=_PINS,
+            target=target,
+            before=request.exclude_newer,
+            indexes=request.indexes,
+        )
+        chosen = self._chooser.choose(folder, question)
         if chosen.code != 0:
-            # pip-tools shows a traceback; pip, asked the same, says what is wrong.
-            asked_again = self._pip.download(folder, _REQUIREMENTS, target, (*options, *_AGAIN))
-            if asked_again.code:
-                raise explain(asked_again.text, target)
+            # pip-tools shows a traceback; pip, asked the same, says what is wrong. It cannot be
+            # asked the same where one package comes from another place than the others.
+            if not assigned(request.indexes):
+                again = pip.download(folder, _REQUIREMENTS, target, (*options, *_AGAIN))
+                if again.code:
+                    raise explain(again.text, target)
             raise self._chooser.explain(chosen.text, target)
         names = _read_pins((folder / _PINS).read_text())
         self._reporter.step(f"fetching {len(names)} wheels")
-        _download(self._pip, folder, target, ("--no-deps", *options))
+        _download(self._pip, folder, target, ("--no-deps", *options), request.indexes)
         files = _by_version(folder / "wheels")
         # A round before may have left wheels of other versions.
         return {name: files[_pin(name, version)] for name, version in names.items()}
@@ -145,6 +140,7 @@ def fetch_wheels(
     target: Target,
     environ: Mapping[str, str],
     reporter: Reporter,
+    indexes: Sequence[PackageIndex] = (),
 ) -> dict[str, Path]:
     """Every wheel of `packages`, by file name: verified bytes, from the cache or fetched again.
 
@@ -166,7 +162,10 @@ def fetch_wheels(
         with blobs.scratch() as folder:
             (folder / _PINS).write_text("".join(lines))
             pip = Pip(environ=environ, reporter=reporter)
-            _download(pip, folder, target, ("--no-deps", "--require-hashes"))
+            # By hash, a wheel may come from anywhere: without an index, from a folder.
+            if indexes and is_set(read_settings(pip.settings(folder)).get("no-index")):
+                indexes = ()
+            _download(pip, folder, target, ("--no-deps", "--require-hashes"), indexes)
             for _, wheel in missing:
                 path = folder / "wheels" / wheel.name
                 blobs.put_file(path, expected=wanted[wheel.name], move=True)
@@ -174,21 +173,55 @@ def fetch_wheels(
     return {name: path for name, path in paths.items() if path is not None}
 
 
-def _split(folder: Path) -> Sequence[str]:
-    """The pins file of `folder` in as many parts as pip downloads side by side."""
-    lines = (folder / _PINS).read_text().splitlines(keepends=True)
+def _split(folder: Path, name: str, lines: Sequence[str]) -> Sequence[str]:
+    """The pins `lines` in as many files as pip downloads side by side."""
     parts = 1 if len(lines) < _WORTH_SPLITTING else min((os.cpu_count() or 1) + 1, 4)
     for part in range(parts):
-        (folder / f"pins-{part}.txt").write_text("".join(lines[part::parts]))
-    return [f"pins-{part}.txt" for part in range(parts)]
+        (folder / f"{name}-{part}.txt").write_text("".join(lines[part::parts]))
+    return [f"{name}-{part}.txt" for part in range(parts)]
 
 
-def _download(pip: Pip, folder: Path, target: Target, options: tuple[str, ...]) -> None:
-    """Download the wheels that the pins file of `folder` names, or say why that failed."""
-    if not pip.download_together(folder, _split(folder), target, options):
-        again = pip.download(folder, _PINS, target, (*options, *_AGAIN))
-        if again.code != 0:
-            raise explain(again.text, target)
+def _download(
+    pip: Pip,
+    folder: Path,
+    target: Target,
+    options: tuple[str, ...],
+    indexes: Sequence[PackageIndex],
+) -> None:
+    """Download the wheels that the pins file of `folder` names, each from where it has to come
+    from, or say why that failed."""
+    only = assigned(indexes)
+    groups: dict[PackageIndex | None, list[str]] = {}
+    for line in (folder / _PINS).read_text().splitlines(keepends=True):
+        groups.setdefault(only.get(line.partition("==")[0]), []).append(line)
+    for number, (index, lines) in enumerate(groups.items()):
+        one = _asking(pip, index, indexes, folder)
+        if not one.download_together(
+            folder, _split(folder, f"pins-{number}", lines), target, options
+        ):
+            (folder / f"pins-{number}.txt").write_text("".join(lines))
+            again = one.download(folder, f"pins-{number}.txt", target, (*options, *_AGAIN))
+            if again.code != 0:
+                raise explain(again.text, target)
+
+
+def _wish_again(file: Path, wishes: Mapping[str, str]) -> None:
+    """Put the wishes for packages that the last round left out back into the pins."""
+    found = file.read_text()
+    have = _read_pins(found)
+    more = (f"{n}=={v}\n" for n, v in sorted(wishes.items()) if n not in have)
+    file.write_text(found + "".join(more))
+
+
+def _asking(
+    pip: Pip, index: PackageIndex | None, indexes: Sequence[PackageIndex], folder: Path
+) -> Pip:
+    """`pip`, with its settings such that it asks `index` alone, or what is for all others."""
+    nothing = folder / "no-links"
+    nothing.mkdir(exist_ok=True)
+    settings = read_settings(pip.settings(folder)) if index is None and shared(indexes) else {}
+    variables = pip_variables(index, indexes, pip.environ, settings, str(nothing.absolute()))
+    return replace(pip, environ={**pip.environ, **variables})
 
 
 def _digest(wheel: Wheel) -> Digest:

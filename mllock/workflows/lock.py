@@ -18,6 +18,7 @@ from mllock.errors import InputError, LockError, ResolutionError, StaleLockError
 from mllock.image.types import BUILDER_FORMAT
 from mllock.lock.compare import Change, changes, stale_reasons
 from mllock.lock.format import LOCK_NAME, NEWER, dump_lock, parse_lock, read_bytes
+from mllock.lock.indexes import indexes_of
 from mllock.lock.make import assemble, keep_wheels, kept_python, kept_system, pins_of, same_sources
 from mllock.lock.overlaps import refuse_unknown_packages
 from mllock.lock.platforms import debs_for, merge_python, merge_system
@@ -299,7 +300,8 @@ def _resolve_python(
     count = len(wanted.requirements)
     what = f"resolving {count} requirement{'s' if count != 1 else ''}"
     # A wheel that stays must be one that could come again.
-    stay = previous.parts if same_sources(previous.parts, meaning(loaded.spec, wanted)) else None
+    means = meaning(loaded.spec, wanted)
+    stay = previous.parts if same_sources(previous.parts, means) else None
 
     def resolve(target: Target, wishes: Wishes) -> tuple[PythonPackage, ...]:
         ctx.reporter.step(what if len(targets) == 1 else f"{what} for {target.platform}")
@@ -312,6 +314,7 @@ def _resolve_python(
             pins=wishes.pins,
             upgrade=wishes.upgrade,
             exclude_newer=loaded.spec.environment.exclude_newer,
+            indexes=indexes_of(means.environment),
         )
         try:
             packages = resolver.resolve(request)
