@@ -9,19 +9,18 @@ asked for in another round. Hashes and sizes are those of the bytes that came.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 from mllock.core.digest import Digest, from_hex, hex_of
 from mllock.core.ports import Blobs, Reporter
-from mllock.errors import ArchiveError, ResolutionError
+from mllock.errors import ArchiveError, MllockError, ResolutionError
 from mllock.lock.chooser import Chooser, Question
 from mllock.lock.closure import WheelMetadata, closure, read_metadata
-from mllock.lock.indexes import PackageIndex, assigned, pip_variables, shared
+from mllock.lock.download import AGAIN, PINS, asking, by_index, download
+from mllock.lock.indexes import PackageIndex, assigned
 from mllock.lock.pip import Pip, is_set, published_before, read_settings
 from mllock.lock.pip_tools import PipToolsChooser
 from mllock.lock.pip_words import explain
@@ -35,12 +34,7 @@ __all__ = ["WheelResolver", "fetch_wheels", "resolver_of"]
 MAX_ROUNDS = 8
 _REQUIREMENTS = "requirements.in"
 _CONSTRAINTS = "constraints.txt"
-_PINS = "pins.txt"
 _PIN = re.compile(r"(?P<name>[a-z0-9]+(?:[-_.][a-z0-9]+)*)==(?P<version>[A-Za-z0-9.!+_-]+)")
-# Fewer pins than this are not worth another start of pip.
-_WORTH_SPLITTING = 8
-# To hear why it failed: all that pip has to say, without waiting for as long again.
-_AGAIN = ("-vv", "--retries", "1")
 
 
 class WheelResolver:
@@ -63,12 +57,12 @@ class WheelResolver:
         self._chooser.check(target)
         with self._blobs.scratch() as folder:
             pins = _kept(request)
-            (folder / _PINS).write_text("".join(f"{n}=={v}\n" for n, v in sorted(pins.items())))
+            (folder / PINS).write_text("".join(f"{n}=={v}\n" for n, v in sorted(pins.items())))
             (folder / _CONSTRAINTS).write_text("".join(f"{t}\n" for t in request.constraints))
             asked = request.requirements
             for _ in range(MAX_ROUNDS):
                 if assigned(request.indexes):
-                    _wish_again(folder / _PINS, pins)
+                    _wish_again(folder / PINS, pins)
                 wheels = self._round(folder, asked, target, request)
                 found = closure(request.requirements, _metadata(wheels), target)
                 if not found.missing:
@@ -86,32 +80,52 @@ class WheelResolver:
         """Versions for what is `asked`, and their wheels by normalised name."""
         lines = [*asked, f"-c {_CONSTRAINTS}", ""]
         (folder / _REQUIREMENTS).write_text("\n".join(lines))
-        pip = _asking(self._pip, None, request.indexes, folder)
+        pip = asking(self._pip, None, request.indexes, folder)
         options = published_before(request.exclude_newer)
         question = Question(
             asked=asked,
             source=_REQUIREMENTS,
             constraints=_CONSTRAINTS,
-            pins=_PINS,
+            pins=PINS,
             target=target,
             before=request.exclude_newer,
             indexes=request.indexes,
         )
         chosen = self._chooser.choose(folder, question)
         if chosen.code != 0:
-            # pip-tools shows a traceback; pip, asked the same, says what is wrong. It cannot be
-            # asked the same where one package comes from another place than the others.
+            # pip-tools shows a traceback; pip, asked the same, says what is wrong.
             if not assigned(request.indexes):
-                again = pip.download(folder, _REQUIREMENTS, target, (*options, *_AGAIN))
+                again = pip.download(folder, _REQUIREMENTS, target, (*options, *AGAIN))
                 if again.code:
                     raise explain(again.text, target)
+            elif error := self._of_one_index(folder, asked, target, request):
+                raise error
             raise self._chooser.explain(chosen.text, target)
-        names = _read_pins((folder / _PINS).read_text())
+        names = _read_pins((folder / PINS).read_text())
         self._reporter.step(f"fetching {len(names)} wheels")
-        _download(self._pip, folder, target, ("--no-deps", *options), request.indexes)
+        download(self._pip, folder, target, ("--no-deps", *options), request.indexes)
         files = _by_version(folder / "wheels")
         # A round before may have left wheels of other versions.
         return {name: files[_pin(name, version)] for name, version in names.items()}
+
+    def _of_one_index(
+        self, folder: Path, asked: Sequence[str], target: Target, request: PythonRequest
+    ) -> MllockError | None:
+        """What pip has against a part of what is asked, each from where it has to come from, and
+        without what it needs, which may have to come from elsewhere."""
+        options = ("--no-deps", *published_before(request.exclude_newer), *AGAIN)
+        for index, texts in by_index(asked, request.indexes).items():
+            (folder / _REQUIREMENTS).write_text("\n".join([*texts, f"-c {_CONSTRAINTS}", ""]))
+            pip = asking(self._pip, index, request.indexes, folder)
+            again = pip.download(folder, _REQUIREMENTS, target, options)
+            if again.code:
+                error = explain(again.text, target)
+                if index is not None:
+                    error.hint = (
+                        f"only the index {index.name} is asked for it: see [[environment.indexes]]"
+                    )
+                return error
+        return None
 
     def _keep(self, path: Path) -> PythonPackage:
         name, version = _name_and_version(path)
@@ -160,49 +174,17 @@ def fetch_wheels(
             for item, wheel in missing
         ]
         with blobs.scratch() as folder:
-            (folder / _PINS).write_text("".join(lines))
+            (folder / PINS).write_text("".join(lines))
             pip = Pip(environ=environ, reporter=reporter)
             # By hash, a wheel may come from anywhere: without an index, from a folder.
             if indexes and is_set(read_settings(pip.settings(folder)).get("no-index")):
                 indexes = ()
-            _download(pip, folder, target, ("--no-deps", "--require-hashes"), indexes)
+            download(pip, folder, target, ("--no-deps", "--require-hashes"), indexes)
             for _, wheel in missing:
                 path = folder / "wheels" / wheel.name
                 blobs.put_file(path, expected=wanted[wheel.name], move=True)
                 paths[wheel.name] = blobs.get(wanted[wheel.name])
     return {name: path for name, path in paths.items() if path is not None}
-
-
-def _split(folder: Path, name: str, lines: Sequence[str]) -> Sequence[str]:
-    """The pins `lines` in as many files as pip downloads side by side."""
-    parts = 1 if len(lines) < _WORTH_SPLITTING else min((os.cpu_count() or 1) + 1, 4)
-    for part in range(parts):
-        (folder / f"{name}-{part}.txt").write_text("".join(lines[part::parts]))
-    return [f"{name}-{part}.txt" for part in range(parts)]
-
-
-def _download(
-    pip: Pip,
-    folder: Path,
-    target: Target,
-    options: tuple[str, ...],
-    indexes: Sequence[PackageIndex],
-) -> None:
-    """Download the wheels that the pins file of `folder` names, each from where it has to come
-    from, or say why that failed."""
-    only = assigned(indexes)
-    groups: dict[PackageIndex | None, list[str]] = {}
-    for line in (folder / _PINS).read_text().splitlines(keepends=True):
-        groups.setdefault(only.get(line.partition("==")[0]), []).append(line)
-    for number, (index, lines) in enumerate(groups.items()):
-        one = _asking(pip, index, indexes, folder)
-        if not one.download_together(
-            folder, _split(folder, f"pins-{number}", lines), target, options
-        ):
-            (folder / f"pins-{number}.txt").write_text("".join(lines))
-            again = one.download(folder, f"pins-{number}.txt", target, (*options, *_AGAIN))
-            if again.code != 0:
-                raise explain(again.text, target)
 
 
 def _wish_again(file: Path, wishes: Mapping[str, str]) -> None:
@@ -211,17 +193,6 @@ def _wish_again(file: Path, wishes: Mapping[str, str]) -> None:
     have = _read_pins(found)
     more = (f"{n}=={v}\n" for n, v in sorted(wishes.items()) if n not in have)
     file.write_text(found + "".join(more))
-
-
-def _asking(
-    pip: Pip, index: PackageIndex | None, indexes: Sequence[PackageIndex], folder: Path
-) -> Pip:
-    """`pip`, with its settings such that it asks `index` alone, or what is for all others."""
-    nothing = folder / "no-links"
-    nothing.mkdir(exist_ok=True)
-    settings = read_settings(pip.settings(folder)) if index is None and shared(indexes) else {}
-    variables = pip_variables(index, indexes, pip.environ, settings, str(nothing.absolute()))
-    return replace(pip, environ={**pip.environ, **variables})
 
 
 def _digest(wheel: Wheel) -> Digest:

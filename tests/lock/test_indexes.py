@@ -10,7 +10,7 @@ from support.bench import Bench, each_bench, uv_bench
 from support.lock_project import LockProject
 from support.wheels import SimpleIndex, pip_environ, simple_index, write_wheel
 
-from mllock.errors import InputError, MllockError, ResolutionError
+from mllock.errors import InputError, MllockError, OfflineError, ResolutionError
 from mllock.lock.indexes import PackageIndex
 from mllock.lock.types import PythonPackage
 
@@ -84,12 +84,32 @@ def test_a_marker_does_not_open_another_way(uv_bench: Bench, private: SimpleInde
 def test_it_is_not_there(uv_bench: Bench, private: SimpleIndex, tmp_path: Path) -> None:
     uv_bench.index.add("torch", "9.0")
     write_wheel(tmp_path / "links", "torch", "8.0")
-    message = uv_bench.refusal(ResolutionError, "torch", indexes=only(private, "torch"))
-    assert message.splitlines()[0] == "uv could not resolve the dependencies"
-    assert "torch was not found in the package registry" in message
+    uv_bench.index.add("alpha", "1.0", ["torch"])
+    indexes = only(private, "torch")
+    for wanted in ("torch", "alpha"):  # asked for by name, and by another package
+        assert uv_bench.refusal(ResolutionError, wanted, indexes=indexes) == (
+            "no package 'torch' in the index\n"
+            "hint: only the index torch-cpu is asked for it: see [[environment.indexes]]"
+        )
+    private.login = "someone:else"
+    assert uv_bench.refusal(OfflineError, "torch", indexes=indexes) == (
+        "the package index cannot be read: 127.0.0.1\nfound: 401 client error: unauthorized\n"
+        "hint: only the index torch-cpu is asked for it: see [[environment.indexes]]"
+    )
+    private.login = None
     private.add("torch", "7.0")
     uv_bench.environ["PIP_FIND_LINKS"] = str(tmp_path / "links")
     assert uv_bench.versions("torch", indexes=only(private, "torch")) == {"torch": "7.0"}
+    assert uv_bench.refusal(ResolutionError, "torch>=8", indexes=indexes) == (
+        'no version satisfies "torch>=8"\nfound: 7.0\n'
+        "hint: only the index torch-cpu is asked for it: see [[environment.indexes]]"
+    )
+    # Nor is a conflict settled by asking somewhere else.
+    private.add("torch", "8.0", ["helper<2"])
+    uv_bench.index.add("helper", "2.0")
+    uv_bench.index.add("helper", "1.0")
+    message = uv_bench.refusal(ResolutionError, "torch>=8", "helper>=2", indexes=indexes)
+    assert message.startswith("uv could not resolve the dependencies\n")
     assert asked(uv_bench.index, "torch") == []
 
 
