@@ -80,7 +80,6 @@ def pip_variables(
         "PIP_INDEX_URL": url,
         "PIP_EXTRA_INDEX_URL": url,
         "PIP_FIND_LINKS": nothing,
-        "PIP_NO_INDEX": "0",
     }
 
 

@@ -113,6 +113,19 @@ def test_it_is_not_there(uv_bench: Bench, private: SimpleIndex, tmp_path: Path) 
     assert asked(uv_bench.index, "torch") == []
 
 
+def test_no_index_is_none_at_all(uv_bench: Bench, private: SimpleIndex, tmp_path: Path) -> None:
+    private.add("torch", "7.0")
+    write_wheel(tmp_path / "links", "alpha", "1.0", ["torch"])
+    write_wheel(tmp_path / "links", "torch", "7.0")
+    uv_bench.environ = pip_environ(tmp_path / "home", find_links=tmp_path / "links")
+    message = uv_bench.refusal(ResolutionError, "alpha", indexes=only(private, "torch"))
+    assert message == (
+        "no package 'torch' in the index\n"
+        "hint: only the index torch-cpu is asked for it: see [[environment.indexes]]"
+    )
+    assert private.requests == []
+
+
 def test_locked_wheels_come_back_from_there(
     uv_bench: Bench, private: SimpleIndex, tmp_path: Path
 ) -> None:
@@ -291,6 +304,7 @@ def test_it_is_part_of_the_question_and_of_the_lock(tmp_path: Path) -> None:
         packages=("torch", "torch-vision"),
     )
     assert project.python.requests[0].indexes == (index,)
+    assert 'url = "https://${TOKEN}@index.example.org/simple"' in project.path.read_text()
     assert not project.lock().written
     project.change('"torch"]', '"torch", "alpha"]')
     project.python.tag = "py2.py3-none-any"
