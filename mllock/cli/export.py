@@ -109,6 +109,67 @@ def dockerfile(
         app.print(f"docker build --target {stage} {shlex.quote(str(shown))}")
 
 
+@command.command("pylock", epilog="Example: mllock export pylock --wheels -o deploy/pylock.toml")
+@click.option(
+    "--platform",
+    metavar="PLATFORM",
+    type=click.Choice(tuple(KNOWN)),
+    help="Only for this one; default: for all that the lock is for.",
+)
+@click.option("--wheels", is_flag=True, help="Put the wheels into wheels/, beside FILE.")
+@output_option
+@click.pass_obj
+def pylock(app: App, *, platform: str | None, wheels: bool, output: Path | None) -> None:
+    """Write the Python packages as a pylock.toml (PEP 751).
+
+    It names every wheel as wheels/NAME, beside itself: --wheels puts them there, from the cache or
+    fetched. Then "pip install -r" and "uv pip sync" need no index.
+    """
+    if wheels and output is None:
+        raise InputError(
+            "--wheels puts them beside the file", hint="say where it is to be: -o FILE"
+        )
+    if output is not None:
+        _refuse_other_names(output)
+    from mllock.workflows.export_python import export_pylock
+
+    beside = output.resolve().parent if output is not None and wheels else None
+    deliver(export_pylock(app.context(), platform, beside), output)
+
+
+@command.command("requirements", epilog="Example: mllock export requirements -o requirements.txt")
+@click.option(
+    "--platform",
+    metavar="PLATFORM",
+    type=click.Choice(tuple(KNOWN)),
+    help="Which one of a lock for several; default: that of this machine.",
+)
+@output_option
+@click.pass_obj
+def requirements(app: App, *, platform: str | None, output: Path | None) -> None:
+    """Write the Python packages as a requirements.txt with hashes.
+
+    For "pip install --require-hashes -r" and "uv pip sync", which look for these very wheels in
+    the index that they are set to.
+    """
+    from mllock.workflows.export_python import export_requirements
+
+    deliver(export_requirements(app.context(), platform), output)
+
+
+def _refuse_other_names(output: Path) -> None:
+    """PEP 751: "pylock.toml", or "pylock.NAME.toml" with no dot in NAME; pip goes by it."""
+    from packaging.pylock import is_valid_pylock_path
+
+    if not is_valid_pylock_path(output):
+        raise InputError(
+            "installers take a file for a pylock by its name",
+            file=str(output),
+            expected="pylock.toml, or pylock.NAME.toml",
+            hint="give it such a name",
+        )
+
+
 def deliver(data: bytes, output: Path | None) -> None:
     """To standard output as it is, or into a file by one rename."""
     if output is None:

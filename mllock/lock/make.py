@@ -29,7 +29,7 @@ from mllock.lock.types import (
 )
 from mllock.spec.meaning import Meaning
 
-__all__ = ["assemble", "keep_wheels", "kept_python", "kept_system", "pins_of"]
+__all__ = ["assemble", "keep_wheels", "kept_python", "kept_system", "pins_of", "same_sources"]
 
 # The inputs of each part, by their keys in [inputs.environment].
 _SYSTEM_INPUTS = ("python", "base", "system-packages", "platforms")
@@ -41,6 +41,8 @@ _PYTHON_INPUTS = (
     "exclude-newer",
     "indexes",
 )
+# Of these, what says where wheels come from, and which of them count.
+_SOURCES = ("exclude-newer", "indexes")
 _NO_DIGEST = "sha256:" + "0" * 64
 
 
@@ -62,6 +64,11 @@ def kept_python(
     if not _same(old, meaning, _PYTHON_INPUTS) or targets_of(old) != tuple(targets):
         return None
     return old.python.packages
+
+
+def same_sources(old: Lock | None, meaning: Meaning) -> bool:
+    """Whether the wheels of `old` would still be looked for where they came from, and when."""
+    return old is not None and _same(old, meaning, _SOURCES)
 
 
 def keep_wheels(

@@ -8,8 +8,10 @@ no-deps and require-hashes from pip.conf, and every PYTHON*.
 
 from __future__ import annotations
 
+import ast
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from mllock.core.ports import Reporter
 from mllock.errors import ResolutionError
 from mllock.lock.target import Target
 
-__all__ = ["Output", "Pip"]
+__all__ = ["Output", "Pip", "clean_environ", "is_set", "published_before", "read_settings"]
 
 _HIDDEN_INPUTS = re.compile(
     "PIP_(ABI|BUILD_CONSTRAINT|CONSTRAINT|DEST|DRY_RUN|EXCLUDE|FORMAT|IMPLEMENTATION|LOG|NO_BINARY|"
@@ -28,6 +30,8 @@ _HIDDEN_INPUTS = re.compile(
     "REQUIREMENT|REQUIRE_HASHES|REQUIRE_VIRTUALENV|ROOT|SRC|TARGET|UPLOADED_PRIOR_TO|USER|VERBOSE)"
     "|PYTHON.*|PIP_TOOLS_.*"
 )
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
+_SETTING = re.compile(r"(?P<section>[a-z:]+)\.(?P<name>[a-z-]+)=(?P<value>['\"].*)")
 _FIXED = {
     "LC_ALL": "C.UTF-8",
     "NO_COLOR": "1",
@@ -60,8 +64,11 @@ class Pip:
     environ: Mapping[str, str]
     reporter: Reporter
 
-    def compile(self, folder: Path, source: str, output: str) -> Output:
-        """pip-compile `source` to `output`, both names in `folder`; pins in `output` stay."""
+    def compile(
+        self, folder: Path, source: str, output: str, options: Sequence[str] = ()
+    ) -> Output:
+        """pip-compile `source` to `output`, both names in `folder`; pins in `output` stay.
+        `options` are pip's."""
         return self._run(
             folder,
             "piptools",
@@ -72,7 +79,7 @@ class Pip:
             *("--strip-extras", "--allow-unsafe", "--no-header", "--no-annotate"),
             *("--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host"),
             *("--no-emit-options", "--output-file", output),
-            *("--pip-args", "--only-binary :all:", source),
+            *("--pip-args", shlex.join(("--only-binary", ":all:", *options)), source),
         )
 
     def download(
@@ -93,7 +100,7 @@ class Pip:
             logs=[folder / f"{source}.log" for source in sources],
         )
         for one in done:
-            self._tell("pip", one.output.decode("utf-8", "replace"))
+            self._tell("pip", _CREDENTIALS.sub("", one.output.decode("utf-8", "replace")))
         return all(one.code == 0 for one in done)
 
     def settings(self, folder: Path) -> str:
@@ -120,7 +127,7 @@ class Pip:
             variables=self._variables(folder),
             merged=True,
         )
-        text = done.output.decode("utf-8", "replace")
+        text = _CREDENTIALS.sub("", done.output.decode("utf-8", "replace"))
         self._tell(module, text)
         return Output(code=done.code, text=text)
 
@@ -142,6 +149,29 @@ def _download(source: str, target: Target, options: Sequence[str]) -> tuple[str,
         *("--python-version", target.python, *platforms),
         *("--dest", "wheels", "--requirement", source, *options),
     )
+
+
+def published_before(time: str | None) -> tuple[str, ...]:
+    """The options of pip that leave out what came into an index at `time` or later."""
+    return () if time is None else ("--uploaded-prior-to", time)
+
+
+def read_settings(text: str) -> dict[str, str]:
+    """What holds for `pip download`, of the output of `pip config list`: the environment before
+    the command's own section, and this before `[global]`. Multi-line values are one line."""
+    found: dict[str, dict[str, str]] = {}
+    for line in text.splitlines():
+        match = _SETTING.fullmatch(line)
+        if match is not None:
+            value = " ".join(str(ast.literal_eval(match["value"])).split())
+            if value:  # pip passes over an empty one
+                found.setdefault(match["section"], {})[match["name"]] = value
+    return found.get("global", {}) | found.get("download", {}) | found.get(":env:", {})
+
+
+def is_set(value: str | None) -> bool:
+    """Whether a setting of pip's means yes."""
+    return (value or "").lower() in ("1", "true", "yes", "on", "t", "y")
 
 
 def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:

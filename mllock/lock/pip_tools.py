@@ -7,12 +7,15 @@ asked: pip-compile evaluates markers with its own interpreter.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from mllock.core.platform import host_platform
 from mllock.core.ports import Reporter
 from mllock.errors import MllockError, ResolutionError
-from mllock.lock.pip import Output, Pip
+from mllock.lock.chooser import Question
+from mllock.lock.indexes import pip_variables
+from mllock.lock.pip import Output, Pip, published_before, read_settings
 from mllock.lock.pip_words import explain, in_the_way
 from mllock.lock.target import Target
 
@@ -41,13 +44,17 @@ class PipToolsChooser:
         if error is not None:
             raise error
 
-    def choose(self, folder: Path, source: str, pins: str, target: Target) -> Output:
+    def choose(self, folder: Path, question: Question) -> Output:
         """pip-compile; pins of the previous lock that are in the way make room, no others.
 
         It gives up a pin that a requirement contradicts, and not the pin of the package that has
         this requirement: those that its explanation names are dropped, in the end all of them.
         """
-        compiled = self._pip.compile(folder, source, pins)
+        settings = read_settings(self._pip.settings(folder)) if question.indexes else {}
+        variables = pip_variables(None, question.indexes, self._pip.environ, settings, "")
+        pip = replace(self._pip, environ={**self._pip.environ, **variables})
+        source, pins, before = question.source, question.pins, published_before(question.before)
+        compiled = pip.compile(folder, source, pins, before)
         loosened: set[str] = set()
         while compiled.code != 0 and (blamed := in_the_way(compiled.text)):
             lines = (folder / pins).read_text().splitlines(keepends=True)
@@ -58,7 +65,7 @@ class PipToolsChooser:
                 kept = []
             loosened |= {line.partition("==")[0] for line in lines if line not in kept}
             (folder / pins).write_text("".join(kept))
-            compiled = self._pip.compile(folder, source, pins)
+            compiled = pip.compile(folder, source, pins, before)
         if compiled.code == 0 and loosened:
             self._reporter.detail(f"pins that made room: {', '.join(sorted(loosened))}")
         return compiled

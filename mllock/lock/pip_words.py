@@ -32,11 +32,14 @@ _TAGS = re.compile(r"Skipping link: none of the wheel's tags .*? are compatible 
 _PYTHON = re.compile(
     r"Link requires a different Python \(.*? not in: '(?P<spec>.*?)'\): (?P<url>\S+)"
 )
+_NEWER = re.compile(r"Skipping link: Upload time .+? not prior to .+?: (?P<url>\S+)")
+_UNDATED = re.compile(r"Index (?P<url>\S+) does not provide upload-time metadata")
 _NEEDS_PYTHON = re.compile(
     r"Package '(?P<name>.*?)' requires a different Python: (?P<have>\S+) not in '(?P<spec>.*?)'"
 )
 _CONFLICT = re.compile(r"^The conflict is caused by:\n(?P<lines>(?: {4}.*\n)+)", re.MULTILINE)
 _DEPENDS = re.compile(r"(?P<who>\S+) \S+ depends on (?P<what>.+)")
+_REASONS = ((_SDIST, "sdist"), (_TAGS, "tags"), (_PYTHON, "python"), (_NEWER, "newer"))
 _HASHES = re.compile(
     r"DO NOT MATCH THE HASHES.*?\n\s*(?P<what>\S+) from.*?Expected (?:sha256 )?(?P<expected>\S+)"
     r".*?Got\s+(?P<found>\S+)",
@@ -63,6 +66,7 @@ def explain(text: str, target: Target) -> MllockError:
     """The error that `text`, the output of pip -vv that failed, amounts to."""
     return (
         _no_space(text)
+        or _undated(text)
         or _mismatch(text)
         or _no_version(text, target)
         or _conflict(text)
@@ -95,6 +99,19 @@ def _no_space(text: str) -> MllockError | None:
         "cannot write: no space left on device while downloading wheels",
         hint="free some space, then run the same command again",
     )
+
+
+def _undated(text: str) -> MllockError | None:
+    match = _UNDATED.search(text)
+    if match is None:
+        return None
+    name = match["url"].rstrip("/").rpartition("/")[2]
+    error = RequirementError(
+        f"the index does not say when it got the files of {name}: {_host(match['url'])}",
+        expected="upload times (PEP 700), because environment.exclude-newer is set",
+        hint="use an index that has them, or leave out exclude-newer",
+    )
+    return _named(error, [name])
 
 
 def _mismatch(text: str) -> MllockError | None:
@@ -162,6 +179,12 @@ def _only_others(
             else f"Python {target.python}",
             found=_some(files),
             hint=f"ask for a version of {name} that has one, or take a base that can use these",
+        )
+    if newer := [item for item in skipped if item.why == "newer"]:
+        return RequirementError(
+            f"nothing that satisfies {asked} came before environment.exclude-newer",
+            found=_some([item.file for item in newer]),
+            hint="write a later time there, or widen the version range",
         )
     if skipped:
         return RequirementError(
@@ -251,7 +274,7 @@ def _skipped(text: str, name: str) -> list[_Skipped]:
 
     found = {
         _Skipped(file=file, version=version, why=why)
-        for pattern, why in ((_SDIST, "sdist"), (_TAGS, "tags"), (_PYTHON, "python"))
+        for pattern, why in _REASONS
         for file, project, version in _files(match["url"] for match in pattern.finditer(text))
         if project == _normal(name)
     }

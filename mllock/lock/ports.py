@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from mllock.lock.indexes import PackageIndex
 from mllock.lock.types import Base, DataPin, DebianPackage, PythonPackage
 from mllock.spec.types import DataSource
 
@@ -38,6 +39,8 @@ class PythonRequest:
 
     `python` is the full version of the image's interpreter ("3.11.2"), `platform` an OCI platform,
     `glibc` what the base has (major, minor). `pins` are the previous lock's name -> version.
+    `exclude_newer` is a time in UTC (ISO 8601): files that came into an index then or later, or in
+    an index that does not say when, do not exist.
     """
 
     requirements: tuple[str, ...]
@@ -47,6 +50,8 @@ class PythonRequest:
     glibc: tuple[int, int]
     pins: Mapping[str, str]
     upgrade: Upgrade
+    exclude_newer: str | None = None
+    indexes: tuple[PackageIndex, ...] = ()
 
 
 class PythonResolver(Protocol):

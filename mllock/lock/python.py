@@ -9,18 +9,19 @@ asked for in another round. Hashes and sizes are those of the bytes that came.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
 
 from mllock.core.digest import Digest, from_hex, hex_of
 from mllock.core.ports import Blobs, Reporter
 from mllock.errors import ArchiveError, MllockError, ResolutionError
+from mllock.lock.chooser import Chooser, Question
 from mllock.lock.closure import WheelMetadata, closure, read_metadata
-from mllock.lock.pip import Output, Pip
+from mllock.lock.download import AGAIN, PINS, asking, by_index, download
+from mllock.lock.indexes import PackageIndex, assigned
+from mllock.lock.pip import Pip, is_set, published_before, read_settings
 from mllock.lock.pip_tools import PipToolsChooser
 from mllock.lock.pip_words import explain
 from mllock.lock.ports import PythonRequest
@@ -28,35 +29,12 @@ from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage, Wheel
 from mllock.lock.uv import UvChooser
 
-__all__ = ["Chooser", "WheelResolver", "fetch_wheels", "resolver_of"]
+__all__ = ["WheelResolver", "fetch_wheels", "resolver_of"]
 
 MAX_ROUNDS = 8
 _REQUIREMENTS = "requirements.in"
 _CONSTRAINTS = "constraints.txt"
-_PINS = "pins.txt"
 _PIN = re.compile(r"(?P<name>[a-z0-9]+(?:[-_.][a-z0-9]+)*)==(?P<version>[A-Za-z0-9.!+_-]+)")
-# Fewer pins than this are not worth another start of pip.
-_WORTH_SPLITTING = 8
-# To hear why it failed: all that pip has to say, without waiting for as long again.
-_AGAIN = ("-vv", "--retries", "1")
-
-
-class Chooser(Protocol):
-    """Chooses versions; the smaller half of a resolver, and the one that differs."""
-
-    name: str
-
-    def version(self) -> str: ...
-
-    def check(self, target: Target) -> None:
-        """Raises ResolutionError if it cannot choose for `target` here."""
-
-    def choose(self, folder: Path, source: str, pins: str, target: Target) -> Output:
-        """Write `name==version` for what the requirements file `source` needs into `pins`, where
-        the wishes for them stand; both are in `folder`."""
-
-    def explain(self, text: str, target: Target) -> MllockError:
-        """The error that the output of a `choose` that failed amounts to."""
 
 
 class WheelResolver:
@@ -79,11 +57,13 @@ class WheelResolver:
         self._chooser.check(target)
         with self._blobs.scratch() as folder:
             pins = _kept(request)
-            (folder / _PINS).write_text("".join(f"{n}=={v}\n" for n, v in sorted(pins.items())))
+            (folder / PINS).write_text("".join(f"{n}=={v}\n" for n, v in sorted(pins.items())))
             (folder / _CONSTRAINTS).write_text("".join(f"{t}\n" for t in request.constraints))
             asked = request.requirements
             for _ in range(MAX_ROUNDS):
-                wheels = self._round(folder, asked, target)
+                if assigned(request.indexes):
+                    _wish_again(folder / PINS, pins)
+                wheels = self._round(folder, asked, target, request)
                 found = closure(request.requirements, _metadata(wheels), target)
                 if not found.missing:
                     return tuple(self._keep(wheels[name]) for name in sorted(found.needed))
@@ -94,23 +74,58 @@ class WheelResolver:
             hint="constrain the versions of the packages that ask for these",
         )
 
-    def _round(self, folder: Path, asked: Sequence[str], target: Target) -> dict[str, Path]:
+    def _round(
+        self, folder: Path, asked: tuple[str, ...], target: Target, request: PythonRequest
+    ) -> dict[str, Path]:
         """Versions for what is `asked`, and their wheels by normalised name."""
         lines = [*asked, f"-c {_CONSTRAINTS}", ""]
         (folder / _REQUIREMENTS).write_text("\n".join(lines))
-        chosen = self._chooser.choose(folder, _REQUIREMENTS, _PINS, target)
+        pip = asking(self._pip, None, request.indexes, folder)
+        options = published_before(request.exclude_newer)
+        question = Question(
+            asked=asked,
+            source=_REQUIREMENTS,
+            constraints=_CONSTRAINTS,
+            pins=PINS,
+            target=target,
+            before=request.exclude_newer,
+            indexes=request.indexes,
+        )
+        chosen = self._chooser.choose(folder, question)
         if chosen.code != 0:
             # pip-tools shows a traceback; pip, asked the same, says what is wrong.
-            asked_again = self._pip.download(folder, _REQUIREMENTS, target, _AGAIN)
-            if asked_again.code:
-                raise explain(asked_again.text, target)
+            if not assigned(request.indexes):
+                again = pip.download(folder, _REQUIREMENTS, target, (*options, *AGAIN))
+                if again.code:
+                    raise explain(again.text, target)
+            elif error := self._of_one_index(folder, asked, target, request):
+                raise error
             raise self._chooser.explain(chosen.text, target)
-        names = _read_pins((folder / _PINS).read_text())
+        names = _read_pins((folder / PINS).read_text())
         self._reporter.step(f"fetching {len(names)} wheels")
-        _download(self._pip, folder, target, ("--no-deps",))
+        download(self._pip, folder, target, ("--no-deps", *options), request.indexes)
         files = _by_version(folder / "wheels")
         # A round before may have left wheels of other versions.
         return {name: files[_pin(name, version)] for name, version in names.items()}
+
+    def _of_one_index(
+        self, folder: Path, asked: Sequence[str], target: Target, request: PythonRequest
+    ) -> MllockError | None:
+        """What pip has against a part of what is asked, each from where it has to come from, and
+        without what it needs, which may have to come from elsewhere."""
+        options = ("--no-deps", *published_before(request.exclude_newer), *AGAIN)
+        for index, texts in by_index(asked, request.indexes).items():
+            (folder / _REQUIREMENTS).write_text("\n".join([*texts, f"-c {_CONSTRAINTS}", ""]))
+            pip = asking(self._pip, index, request.indexes, folder)
+            again = pip.download(folder, _REQUIREMENTS, target, options)
+            if again.code:
+                error = explain(again.text, target)
+                if index is not None:
+                    error.hint = (
+                        f"only the index {index.name} is asked for it: see [[environment.indexes]]"
+                    )
+                return error
+        return None
 
     def _keep(self, path: Path) -> PythonPackage:
         name, version = _name_and_version(path)
@@ -139,6 +154,7 @@ def fetch_wheels(
     target: Target,
     environ: Mapping[str, str],
     reporter: Reporter,
+    indexes: Sequence[PackageIndex] = (),
 ) -> dict[str, Path]:
     """Every wheel of `packages`, by file name: verified bytes, from the cache or fetched again.
 
@@ -158,9 +174,12 @@ def fetch_wheels(
             for item, wheel in missing
         ]
         with blobs.scratch() as folder:
-            (folder / _PINS).write_text("".join(lines))
+            (folder / PINS).write_text("".join(lines))
             pip = Pip(environ=environ, reporter=reporter)
-            _download(pip, folder, target, ("--no-deps", "--require-hashes"))
+            # By hash, a wheel may come from anywhere: without an index, from a folder.
+            if indexes and is_set(read_settings(pip.settings(folder)).get("no-index")):
+                indexes = ()
+            download(pip, folder, target, ("--no-deps", "--require-hashes"), indexes)
             for _, wheel in missing:
                 path = folder / "wheels" / wheel.name
                 blobs.put_file(path, expected=wanted[wheel.name], move=True)
@@ -168,21 +187,12 @@ def fetch_wheels(
     return {name: path for name, path in paths.items() if path is not None}
 
 
-def _split(folder: Path) -> Sequence[str]:
-    """The pins file of `folder` in as many parts as pip downloads side by side."""
-    lines = (folder / _PINS).read_text().splitlines(keepends=True)
-    parts = 1 if len(lines) < _WORTH_SPLITTING else min((os.cpu_count() or 1) + 1, 4)
-    for part in range(parts):
-        (folder / f"pins-{part}.txt").write_text("".join(lines[part::parts]))
-    return [f"pins-{part}.txt" for part in range(parts)]
-
-
-def _download(pip: Pip, folder: Path, target: Target, options: tuple[str, ...]) -> None:
-    """Download the wheels that the pins file of `folder` names, or say why that failed."""
-    if not pip.download_together(folder, _split(folder), target, options):
-        again = pip.download(folder, _PINS, target, (*options, *_AGAIN))
-        if again.code != 0:
-            raise explain(again.text, target)
+def _wish_again(file: Path, wishes: Mapping[str, str]) -> None:
+    """Put the wishes for packages that the last round left out back into the pins."""
+    found = file.read_text()
+    have = _read_pins(found)
+    more = (f"{n}=={v}\n" for n, v in sorted(wishes.items()) if n not in have)
+    file.write_text(found + "".join(more))
 
 
 def _digest(wheel: Wheel) -> Digest:

@@ -9,27 +9,37 @@ what versions are chosen by, and the wheels themselves come from pip. See ADR 00
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mllock import processes
 from mllock.core.ports import Reporter
 from mllock.errors import InputError, MllockError, ResolutionError
-from mllock.lock.pip import Output, Pip
+from mllock.lock.chooser import Question
+from mllock.lock.indexes import (
+    PackageIndex,
+    assigned,
+    bare_url,
+    pip_variables,
+    uv_variables,
+)
+from mllock.lock.pip import Output, Pip, is_set, read_settings
 from mllock.lock.pip_words import explain
 from mllock.lock.target import Target
+from mllock.lock.toml import write
 
-__all__ = ["UvChooser", "platform_of", "read_settings", "variables_of"]
+__all__ = ["UvChooser", "platform_of", "variables_of"]
 
 # The C libraries that `--python-platform` has names for.
 _GLIBC_MINORS = (17, 28, *range(31, 41))
-_SETTING = re.compile(r"(?P<section>[a-z:]+)\.(?P<name>[a-z-]+)=(?P<value>['\"].*)")
 _URL_DEPENDENCY = re.compile(r"Package `(?P<name>[^`]+)` was included as a URL dependency")
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _NOT_PASSED = re.compile(r"(UV|PIP)_.*|PYTHON.*|VIRTUAL_ENV|CONDA_PREFIX")
+# What uv is told of packages that have an index of their own.
+_PROJECT, _EXCLUDED = "pyproject.toml", "excluded.txt"
 _FIXED = {
     "LC_ALL": "C.UTF-8",
     "NO_COLOR": "1",
@@ -62,19 +72,33 @@ class UvChooser:
     def check(self, target: Target) -> None:
         """Any target will do."""
 
-    def choose(self, folder: Path, source: str, pins: str, target: Target) -> Output:
+    def choose(self, folder: Path, question: Question) -> Output:
+        target = question.target
         settings = read_settings(self._pip.settings(folder))
-        options = ["--no-index"] if _is_set(settings.get("no-index")) else []
+        settings |= _with_shared(settings, question.indexes, self._environ)
+        source, options = question.source, list[str]()
+        variables: dict[str, str] = {}
+        if own := assigned(question.indexes):
+            project = _project(question)
+            source, options = _PROJECT, ["--constraints", question.constraints]
+            options += ["--excludes", _EXCLUDED]
+            (folder / _PROJECT).write_text(project.text)
+            (folder / _EXCLUDED).write_text("".join(f"{name}\n" for name in project.excluded))
+            variables = uv_variables(set(own.values()), self._environ)
+        if is_set(settings.get("no-index")):
+            options.append("--no-index")
+        if question.before is not None:
+            options += ["--exclude-newer", question.before]
         done = processes.run(
             [
                 *(str(_program()), "pip", "compile", "--no-header", "--no-annotate"),
                 *("--only-binary", ":all:", "--python", sys.executable),
                 *("--python-version", target.python, "--python-platform", platform_of(target)),
                 *("--cache-dir", str(self._cache), *options),
-                *("--output-file", pins, source),
+                *("--output-file", question.pins, source),
             ],
             folder=folder,
-            variables=variables_of(self._environ, settings),
+            variables=variables_of(self._environ, settings) | variables,
             merged=True,
         )
         text = _CREDENTIALS.sub("", done.output.decode("utf-8", "replace"))
@@ -102,23 +126,63 @@ class UvChooser:
         )
 
 
+def _with_shared(
+    settings: Mapping[str, str], indexes: Sequence[PackageIndex], environ: Mapping[str, str]
+) -> dict[str, str]:
+    variables = pip_variables(None, indexes, environ, settings, "")
+    more = variables.get("PIP_EXTRA_INDEX_URL")
+    return {"extra-index-url": more} if more else {}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Project:
+    """What uv is asked where packages have an index of their own. `excluded` are those of them
+    that are not asked for by name: uv would look for them everywhere, so it does not at all."""
+
+    text: str
+    excluded: tuple[str, ...]
+
+
+def _project(question: Question) -> _Project:
+    """A pyproject.toml: the only form in which uv takes a package from one index and from no other,
+    and it does for what is asked for there by name. So markers are decided here."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    own = assigned(question.indexes)
+    asked: dict[str, str] = {}
+    for text in question.asked:
+        requirement = Requirement(text)
+        name = str(canonicalize_name(requirement.name))
+        if name not in own:
+            asked[text] = ""
+        elif not requirement.marker or requirement.marker.evaluate(dict(question.target.markers())):
+            requirement.marker = None
+            asked[str(requirement)] = name
+    named = {name for name in asked.values() if name}
+    rows = [
+        {"name": index.name, "url": bare_url(index), "explicit": True}
+        for index in sorted(set(own.values()), key=lambda item: item.name)
+    ]
+    document = {
+        "project": {"name": "mllock-question", "version": "0", "dependencies": list(asked)},
+        "tool": {
+            "uv": {
+                "sources": {name: {"index": own[name].name} for name in sorted(named)},
+                "index": rows,
+            }
+        },
+    }
+    return _Project(
+        text=write(document, tables=(("tool", "uv", "index"),)),
+        excluded=tuple(sorted(own.keys() - named)),
+    )
+
+
 def platform_of(target: Target) -> str:
     """What uv calls it: the newest C library with a name that is not newer than the base's."""
     minor = max(n for n in _GLIBC_MINORS if n <= max(target.glibc[1], _GLIBC_MINORS[0]))
     return f"{target.machine}-manylinux_2_{minor}"
-
-
-def read_settings(text: str) -> dict[str, str]:
-    """What holds for `pip download`, of the output of `pip config list`: the environment before
-    the command's own section, and this before `[global]`. Multi-line values are one line."""
-    found: dict[str, dict[str, str]] = {}
-    for line in text.splitlines():
-        match = _SETTING.fullmatch(line)
-        if match is not None:
-            value = " ".join(str(ast.literal_eval(match["value"])).split())
-            if value:  # pip passes over an empty one
-                found.setdefault(match["section"], {})[match["name"]] = value
-    return found.get("global", {}) | found.get("download", {}) | found.get(":env:", {})
 
 
 def variables_of(environ: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
@@ -156,10 +220,6 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise InputError("pip's setting timeout is not a number", found=text) from None
-
-
-def _is_set(value: str | None) -> bool:
-    return (value or "").lower() in ("1", "true", "yes", "on", "t", "y")
 
 
 def _said(text: str) -> str:

@@ -38,11 +38,6 @@ def _asked_for(loaded: LoadedSpec) -> Iterator[_Asked]:
     if environment.base.startswith("debian:") and environment.base != AVAILABLE_BASE:
         hint = f'write base = "{AVAILABLE_BASE}"'
         yield ("environment", "base"), f'"{environment.base}"', hint
-    if environment.exclude_newer is not None:
-        yield ("environment", "exclude-newer"), None, "leave it out"
-    if environment.indexes:
-        hint = "name other indexes in pip's own settings (PIP_EXTRA_INDEX_URL or pip.conf)"
-        yield ("environment", "indexes"), None, hint
     for name, source in spec.data.items():
         if is_remote(source.source):
             hint = "copy the data into the project, and name its path"

@@ -22,7 +22,10 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
             "The simple repository API (PEP 503). Credentials come from netrc, or as "
             "${NAME} from the environment."
         ),
-        "Index.packages": "The packages that are looked for here, and nowhere else.",
+        "Index.packages": (
+            "The packages that are looked for here, and nowhere else; none: all that have no other "
+            "index may come from here too."
+        ),
         "Overlap.path": "A pattern of paths in site-packages, or in the environment (bin/tool).",
         "Overlap.keep": "The package whose file is kept.",
         "Environment.python": "The Python of both images, which is the base's own.",
@@ -41,12 +44,12 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "Environment.platforms": "What the images are for; not the machine you sit at.",
         "Environment.resolver": "What chooses the versions of Python packages.",
         "Environment.exclude-newer": (
-            "Leave out packages that were published later than this time, in UTC."
+            "Leave out files that came into their index at this time, in UTC, or later."
         ),
         "Environment.bytecode": "Ship compiled Python files, for fast starts.",
         "Environment.overlaps": "Which wheel wins where two write one file with different bytes.",
         "Environment.variables": "Environment variables of both images.",
-        "Environment.indexes": "Package indexes beside the default one, by priority.",
+        "Environment.indexes": "Package indexes beside the default one.",
         "DataSource.source": "A file or folder of the project, or a URL.",
         "DataSource.role": "What the data is for.",
         "DataSource.include": "Patterns of the files of a folder that count.",

@@ -71,7 +71,11 @@ def _environment(environment: Environment, declared: Declared) -> dict[str, Any]
         "variables": dict(sorted(environment.variables.items())),
         # The order of indexes is their priority.
         "indexes": [
-            {"name": index.name, "url": index.url, "packages": sorted(set(index.packages))}
+            {
+                "name": index.name,
+                "url": index.url,
+                "packages": sorted({package_name(p) for p in index.packages}),
+            }
             for index in environment.indexes
         ],
     }

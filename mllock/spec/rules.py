@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from mllock.spec import hints, rules_base, rules_paths, rules_programs
+from mllock.spec import hints, rules_base, rules_indexes, rules_paths, rules_programs
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.places import Part
 
@@ -96,13 +96,9 @@ def _environment(loaded: LoadedSpec) -> None:
     for key in ("system-packages", "platforms"):
         _unique(loaded, getattr(environment, key.replace("-", "_")), "environment", key)
     _timestamp(loaded)
-    names: dict[str, int] = {}
     for position, index in enumerate(environment.indexes):
         _mirror(loaded, index.url, "environment", "indexes", position, "url")
-        if index.name in names:
-            where = ("environment", "indexes", position, "name")
-            raise loaded.error("named twice", *where, found=f'"{index.name}"')
-        names[index.name] = position
+    rules_indexes.check_indexes(loaded)
     rules_programs.check_variables(loaded)
 
 

@@ -101,6 +101,7 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
     """The wheels of `lock`, from the cache or wherever pip finds them."""
 
     def fetch(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
+        from mllock.lock.indexes import indexes_of
         from mllock.lock.python import fetch_wheels
         from mllock.lock.target import target_of
 
@@ -110,6 +111,7 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
             target=target_of(lock),
             environ=ctx.environ,
             reporter=ctx.reporter,
+            indexes=indexes_of(lock.inputs.environment),
         )
 
     return fetch

@@ -19,7 +19,8 @@ from mllock.image.types import BUILDER_FORMAT
 from mllock.lock.compare import Change, changes, stale_reasons
 from mllock.lock.format import LOCK_NAME, NEWER, dump_lock, parse_lock, read_bytes
 from mllock.lock.imported import moved_pins, read_pins
-from mllock.lock.make import assemble, keep_wheels, kept_python, kept_system, pins_of
+from mllock.lock.indexes import indexes_of
+from mllock.lock.make import assemble, keep_wheels, kept_python, kept_system, pins_of, same_sources
 from mllock.lock.overlaps import refuse_unknown_packages
 from mllock.lock.platforms import debs_for, merge_python, merge_system
 from mllock.lock.ports import (
@@ -301,6 +302,9 @@ def _resolve_python(
     _refuse_foreign(loaded)
     count = len(wanted.requirements)
     what = f"resolving {count} requirement{'s' if count != 1 else ''}"
+    # A wheel that stays must be one that could come again.
+    means = meaning(loaded.spec, wanted)
+    stay = previous.parts if same_sources(previous.parts, means) else None
 
     def resolve(target: Target, wishes: Wishes) -> tuple[PythonPackage, ...]:
         ctx.reporter.step(what if len(targets) == 1 else f"{what} for {target.platform}")
@@ -312,13 +316,15 @@ def _resolve_python(
             glibc=target.glibc,
             pins=wishes.pins,
             upgrade=wishes.upgrade,
+            exclude_newer=loaded.spec.environment.exclude_newer,
+            indexes=indexes_of(means.environment),
         )
         try:
             packages = resolver.resolve(request)
         except ResolutionError as error:
             _place(error, loaded)
             raise
-        return keep_wheels(previous.parts, packages, target, upgrade)
+        return keep_wheels(stay, packages, target, upgrade)
 
     pins = {t.platform: previous.imported or pins_of(previous.pins, t.platform)[0] for t in targets}
     found = resolve_together(targets, pins, upgrade, resolve)

@@ -10,8 +10,9 @@ from support.wheels import pip_environ, write_wheel
 
 from mllock.core.platform import host_platform
 from mllock.errors import ResolutionError
+from mllock.lock.pip import read_settings
 from mllock.lock.target import Target
-from mllock.lock.uv import platform_of, read_settings, variables_of
+from mllock.lock.uv import platform_of, variables_of
 
 __all__ = ["uv_bench"]
 

@@ -16,13 +16,6 @@ TRAIN = '[train]\ncommand = ["x"]\nmodel = "model"\n'
 TEST = '[data.test]\nsource = "t.csv"\nrole = "test"\n'
 
 CASES = [
-    ('exclude-newer = "2026-11-01T00:00:00Z"', 5, "environment.exclude-newer", None),
-    (
-        '[[environment.indexes]]\nname = "a"\nurl = "https://index.example.org"',
-        5,
-        "environment.indexes",
-        None,
-    ),
     ('[data.a]\nsource = "s3://b/k"\npath = "k"', 6, "data.a.source", '"s3://b/k"'),
     (TRAIN + "gpus = 2", 8, "train.gpus", "2"),
     (

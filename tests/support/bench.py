@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from mllock.core.platform import host_platform
 from mllock.errors import MllockError
+from mllock.lock.indexes import PackageIndex
 from mllock.lock.ports import PythonRequest, Upgrade
 from mllock.lock.python import fetch_wheels, resolver_of
 from mllock.lock.target import Target
@@ -61,9 +62,16 @@ class Bench:
             self.resolve(*requirements, **changes)
         return str(caught.value)
 
-    def fetch(self, packages: tuple[PythonPackage, ...]) -> dict[str, Path]:
+    def fetch(
+        self, packages: tuple[PythonPackage, ...], indexes: Sequence[PackageIndex] = ()
+    ) -> dict[str, Path]:
         return fetch_wheels(
-            packages, self.cache, target=TARGET, environ=self.environ, reporter=self.reporter
+            packages,
+            self.cache,
+            target=TARGET,
+            environ=self.environ,
+            reporter=self.reporter,
+            indexes=indexes,
         )
 
 

@@ -12,14 +12,16 @@ import csv
 import hashlib
 import html
 import io
+import json
 import os
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -112,9 +114,18 @@ def make_sdist(name: str, version: str) -> bytes:
 
 @dataclass(slots=True)
 class SimpleIndex:
-    """Files by project. `requests` lists the paths that were asked for."""
+    """Files by project. `requests` lists the paths that were asked for. With `times`, by file name,
+    the index is one of PEP 691 that says when its files came (PEP 700), those that are in it.
+    With a `login` ("user:password"), it is for who has that; `commands` are the command lines of
+    all processes of the machine while it was asked, `written` what stood in the files of `watched`
+    then (but for a .netrc)."""
 
     url: str
+    times: dict[str, str] = field(default_factory=dict)
+    login: str | None = None
+    commands: set[bytes] = field(default_factory=set)
+    watched: Path | None = None
+    written: set[bytes] = field(default_factory=set)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
@@ -128,9 +139,24 @@ class SimpleIndex:
     def add_sdist(self, name: str, version: str) -> None:
         self.files.setdefault(name, {})[f"{name}-{version}.tar.gz"] = make_sdist(name, version)
 
+    def _listing(self, project: str) -> dict[str, object]:
+        files = [
+            {
+                "filename": name,
+                "url": f"/files/{project}/{name}",
+                "hashes": {"sha256": hashlib.sha256(data).hexdigest()},
+                "size": len(data),
+            }
+            | ({"upload-time": self.times[name]} if name in self.times else {})
+            for name, data in sorted(self.files[project].items())
+        ]
+        return {"meta": {"api-version": "1.1"}, "name": project, "versions": [], "files": files}
+
     def answer(self, path: str) -> bytes | None:
         parts = [part for part in path.split("/") if part]
         match parts:
+            case ["simple", project] if project in self.files and self.times:
+                return json.dumps(self._listing(project)).encode()
             case ["simple", project] if project in self.files:
                 links = "".join(
                     f'<a href="/files/{project}/{name}#sha256={hashlib.sha256(data).hexdigest()}">'
@@ -157,14 +183,33 @@ def simple_index() -> Iterator[SimpleIndex]:
             self._answer(with_body=True)
 
         def _answer(self, *, with_body: bool) -> None:
-            body = index.answer(self.path)
+            if index.login is not None and not self._logged_in(index.login):
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="index"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            body = index.answer(unquote(self.path))
             self.send_response(404 if body is None else 200)
-            kind = "text/html" if self.path.startswith("/simple") else "application/octet-stream"
+            kind = "application/octet-stream"
+            if self.path.startswith("/simple"):
+                kind = "application/vnd.pypi.simple.v1+json" if index.times else "text/html"
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body or b"")))
             self.end_headers()
             if with_body:
                 self.wfile.write(body or b"")
+
+        def _logged_in(self, login: str) -> bool:
+            for process in Path("/proc").glob("[0-9]*"):
+                with suppress(OSError):
+                    index.commands.add((process / "cmdline").read_bytes())
+            for path in () if index.watched is None else index.watched.rglob("*"):
+                with suppress(OSError):
+                    if path.is_file() and path.name != ".netrc":
+                        index.written.add(path.read_bytes())
+            expected = "Basic " + base64.b64encode(login.encode()).decode()
+            return self.headers.get("Authorization") == expected
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its signature
             pass
