@@ -135,7 +135,7 @@ def changed_manifest(made, **changes):
     return f"blobs/sha256/{made.entries[0]['digest'][7:]}"
 
 
-TAR = "application/vnd.oci.image.layer.v1.tar"
+PLAIN = "application/vnd.oci.image.layer.v1.tar"
 LAYERS = [{"mediaType": f"{LAYER}+zstd", "digest": sha(b""), "size": 0}]
 
 
@@ -149,7 +149,7 @@ LAYERS = [{"mediaType": f"{LAYER}+zstd", "digest": sha(b""), "size": 0}]
         ({"layers": {}}, "layers: not as expected\nexpected: a list\nfound: {}"),
         (
             {"layers": LAYERS},
-            f"layers[0].mediaType: not as expected\nexpected: {LAYER} or {TAR} or {TAR}+zstd\n"
+            f"layers[0].mediaType: not as expected\nexpected: {LAYER} or {PLAIN} or {PLAIN}+zstd\n"
             f"found: {LAYER}+zstd",
         ),
         ({"config": None}, "config: not as expected\nexpected: an object\nfound: None"),
