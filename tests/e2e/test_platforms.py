@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -174,7 +175,7 @@ def test_both_compile_to_the_same_bytecode(arm: Path, amd: Path) -> None:
         here, there = (
             subprocess.run(
                 ["chroot", str(root), *words, "/usr/bin/python3.11", "-I", "-S", "-c", COMPILE],
-                env={"PYTHONHASHSEED": "0"},
+                env=os.environ | {"PYTHONHASHSEED": "0"},
                 capture_output=True,
                 text=True,
                 timeout=500,

@@ -178,7 +178,7 @@ def test_bytecode_is_made_of_what_stays(world: World) -> None:
     keys = []
     for gone in ({}, left_out):
         groups = [group.without(gone) for group in python_groups(lock)]
-        maker = _Maker(lock, groups, lambda _: {}, [], made.ctx.cache)
+        maker = _Maker(lock, groups, lambda _: {}, [], made.ctx.cache, tuple)
         keys.append([(group.key, group.parts) for group in maker.groups()])
     (library, one, two), (same_library, same_one, other_two) = keys
     assert (library, one) == (same_library, same_one)

@@ -6,7 +6,7 @@ import copy
 import json
 
 import pytest
-from support.layers import MANIFEST, compact, sha
+from support.layers import BUNDLE, MANIFEST, compact, sha
 from support.oci_push import opened
 from support.reporter import Recorder
 from support.tamper import flip
@@ -15,7 +15,7 @@ from support.world import RUN
 from mllock.errors import ArchiveError, IntegrityError, MllockError, RunError
 from mllock.store.oci_json import MEDIA_INDEX
 from mllock.store.registry.reference import parse_reference
-from mllock.store.registry.share import FILE, MODEL, SHARE
+from mllock.store.registry.share import FILE, MODEL, SBOM, SHARE
 from mllock.workflows.context import make_context
 from mllock.workflows.pull import pull_run
 
@@ -134,6 +134,13 @@ def test_a_layer_of_an_image(chain, tmp_path, whole):
 
 
 @pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (BUNDLE, "not a statement about one of the images"),
+        (SBOM, "not a bill of materials about one of the images"),
+    ],
+)
+@pytest.mark.parametrize(
     "change",
     [
         lambda s: s.update(artifactType="application/x"),
@@ -141,8 +148,8 @@ def test_a_layer_of_an_image(chain, tmp_path, whole):
         lambda s: s["subject"].update(digest=sha(b"x")),
     ],
 )
-def test_statements_that_are_none(chain, tmp_path, whole, change):
-    entry = chain.index["manifests"][-1]
+def test_statements_that_are_none(chain, tmp_path, whole, change, kind, message):
+    entry = [e for e in chain.index["manifests"] if e.get("artifactType") == kind][-1]
     statement = chain.read(entry["digest"])
     change(statement)
     chain._put(statement, entry)
@@ -151,7 +158,7 @@ def test_statements_that_are_none(chain, tmp_path, whole, change):
     ctx = make_context(tmp_path, Recorder(), environ)
     with pytest.raises(ArchiveError) as caught:
         pull_run(ctx, parse_reference(f"{chain.server.host}/wine:v1"))
-    assert caught.value.message == "not a statement about one of the images"
+    assert caught.value.message == message
     assert not (ctx.state / "oci").exists()
 
 

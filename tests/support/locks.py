@@ -7,7 +7,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from mllock.core.canonical import digest_of
-from mllock.image.types import BUILDER_FORMAT
 from mllock.lock.format import seal
 from mllock.lock.types import (
     Base,
@@ -127,7 +126,7 @@ def make_lock(**changes: Any) -> Lock:
         ),
         data={"train": PIN},
         layers=Layers(
-            builder_format=BUILDER_FORMAT,
+            builder_format=0,  # of the time when version 1 of the lock was fixed
             python=(LayerGroup(packages=tuple(sorted(item.name for item in packages))),)
             if packages
             else (),
