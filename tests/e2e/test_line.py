@@ -11,7 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 from support.e2e import MLLOCK, must, no_network
+
+from mllock.lock.format import read_lock
 
 pytestmark = pytest.mark.e2e
 
@@ -136,9 +139,24 @@ def test_two_builds_at_once_on_one_cache(
     assert [image["manifest"] for image in built[0]] == [image["manifest"] for image in built[1]]
 
 
+def locked_python(project: Path, venvs: Path) -> Path:
+    """That of the environment which holds what the project's lock names, and nothing else."""
+    wanted = {
+        (package.name, package.version)
+        for package in read_lock(project / "mlproject.lock").python.packages
+    }
+    found = []
+    for python in venvs.glob("*/venv/bin/python"):
+        infos = python.parents[1].glob("lib/python3.*/site-packages/*.dist-info")
+        there = (info.name.removesuffix(".dist-info").split("-", 1) for info in infos)
+        if {(canonicalize_name(name), version) for name, version in there} == wanted:
+            found.append(python)
+    return found[0]
+
+
 def test_the_starter_s_own_tests_pass(starter: Path, e2e_environ: dict[str, str]) -> None:
     """In the locked environment that training uses, with pytest beside it."""
-    (venv,) = (Path(e2e_environ["MLLOCK_CACHE"]) / "venvs").glob("*/venv/bin/python")
+    venv = locked_python(starter, Path(e2e_environ["MLLOCK_CACHE"]) / "venvs")
     packages = Path(pytest.__file__).parents[1]
     done = subprocess.run(
         [str(venv), "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
