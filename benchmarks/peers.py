@@ -83,7 +83,7 @@ def compare(
     ok = True
     with tempfile.TemporaryDirectory() as name:
         for pigz in (True, False):
-            work = Path(name) / f"pigz-{pigz}"
+            work = Path(name) / ("pigz" if pigz else "plain")
             with engine(work / "engine", pigz=pigz) as host:
                 times = _measure(work, start, host, runs)
             results["pigz" if pigz else "no pigz"] = times

@@ -276,9 +276,9 @@ def test_another_mllock(world: World, monkeypatch) -> None:
 
 
 def test_another_builder_format(world: World, monkeypatch) -> None:
-    monkeypatch.setattr(mllock.workflows.sbom, "BUILDER_FORMAT", 2)
+    monkeypatch.setattr(mllock.workflows.sbom, "BUILDER_FORMAT", 1)
     found = explained(build(world))
-    assert (found.changes, changes(found)) == (("builder format 1 -> 2",), {})
+    assert (found.changes, changes(found)) == (("builder format 0 -> 1",), {})
 
 
 @pytest.mark.parametrize("what", ["index.json", "statement", "sbom", "no sbom"])
