@@ -75,11 +75,12 @@ def command(
         patience=patience,
     ) as served:
         try:
-            # Who has read the URL may stop it.
-            app.print(str(served.server.address))
             if isinstance(served.server, DockerServer) and served.detached:
+                app.print(str(served.server.address))
                 return _leave(app, served.server.name)
+            # Before the URL: who has read that may stop it.
             app.reporter.note("ready; Ctrl-C stops it")
+            app.print(str(served.server.address))
             code = served.server.wait()
         except KeyboardInterrupt:
             app.reporter.note("stopping")
