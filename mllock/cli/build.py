@@ -8,8 +8,8 @@ import click
 
 from mllock.cli.app import App, json_option
 from mllock.cli.explained import explanation_document, explanation_lines, size_text, total_line
+from mllock.cli.options import platform_option
 from mllock.core.digest import sha256_of
-from mllock.core.platform import KNOWN
 from mllock.errors import InputError
 
 if TYPE_CHECKING:  # the workflow imports cryptography; --help does not need it
@@ -46,12 +46,7 @@ _KINDS: dict[str, tuple[ImageKind, ...]] = {"train": ("train",), "serve": ("serv
     is_flag=True,
     help="Say of each layer whether it is new, and what changed since the last build.",
 )
-@click.option(
-    "--platform",
-    metavar="PLATFORM",
-    type=click.Choice(tuple(KNOWN)),
-    help="Only for this platform of the lock, e.g. linux/arm64; default: for all of them.",
-)
+@platform_option("Only for this platform of the lock, e.g. linux/arm64; default: for all of them.")
 @json_option
 @click.pass_obj
 def command(

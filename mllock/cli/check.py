@@ -8,7 +8,7 @@ import click
 
 from mllock.check.types import CLAIMS, Claim
 from mllock.cli.app import App, json_option
-from mllock.core.platform import KNOWN
+from mllock.cli.options import platform_option
 
 __all__ = ["command"]
 
@@ -56,12 +56,7 @@ Examples:
     metavar="URL",
     help="Ask this endpoint the recorded probes as well: where the target is served.",
 )
-@click.option(
-    "--platform",
-    metavar="PLATFORM",
-    type=click.Choice(tuple(KNOWN)),
-    help="Which image of an index for several platforms; default: that for this machine.",
-)
+@platform_option("Which image of an index for several platforms; default: that for this machine.")
 @click.option(
     "--allow-unproven",
     "accepted",

@@ -11,7 +11,7 @@ import click
 
 from mllock.cli.app import App, say
 from mllock.cli.explained import size_text
-from mllock.core.platform import KNOWN
+from mllock.cli.options import platform_option
 from mllock.errors import InputError
 
 if TYPE_CHECKING:  # the workflow imports cryptography; --help does not need it
@@ -46,12 +46,7 @@ output_option = click.option(
     help="The image that it is of.",
 )
 @click.option("--run", "run_id", metavar="ID", help="The run to serve; default: the newest good.")
-@click.option(
-    "--platform",
-    metavar="PLATFORM",
-    type=click.Choice(tuple(KNOWN)),
-    help="Which image of a lock for several platforms; default: that for this machine.",
-)
+@platform_option("Which image of a lock for several platforms; default: that for this machine.")
 @output_option
 @click.pass_obj
 def sbom(
@@ -83,12 +78,7 @@ def sbom(
     default=True,
     help="Put the wheels into the context (default), or let pip ask an index for them, by hash.",
 )
-@click.option(
-    "--platform",
-    metavar="PLATFORM",
-    type=click.Choice(tuple(KNOWN)),
-    help="Which platform of a lock for several; default: that of this machine.",
-)
+@platform_option("Which platform of a lock for several; default: that of this machine.")
 @click.pass_obj
 def dockerfile(
     app: App, *, output: Path | None, run_id: str | None, wheels: bool, platform: str | None
@@ -110,12 +100,7 @@ def dockerfile(
 
 
 @command.command("pylock", epilog="Example: mllock export pylock --wheels -o deploy/pylock.toml")
-@click.option(
-    "--platform",
-    metavar="PLATFORM",
-    type=click.Choice(tuple(KNOWN)),
-    help="Only for this one; default: for all that the lock is for.",
-)
+@platform_option("Only for this one; default: for all that the lock is for.")
 @click.option("--wheels", is_flag=True, help="Put the wheels into wheels/, beside FILE.")
 @output_option
 @click.pass_obj
@@ -138,12 +123,7 @@ def pylock(app: App, *, platform: str | None, wheels: bool, output: Path | None)
 
 
 @command.command("requirements", epilog="Example: mllock export requirements -o requirements.txt")
-@click.option(
-    "--platform",
-    metavar="PLATFORM",
-    type=click.Choice(tuple(KNOWN)),
-    help="Which one of a lock for several; default: that of this machine.",
-)
+@platform_option("Which one of a lock for several; default: that of this machine.")
 @output_option
 @click.pass_obj
 def requirements(app: App, *, platform: str | None, output: Path | None) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mllock.core.platform import KNOWN
 from mllock.errors import ResolutionError
 from mllock.image.base_tree import BaseTree
+from mllock.image.elf import machine_of
 from mllock.image.environment import ENGINE_PATH
 
 __all__ = ["Interpreter", "find_glibc", "find_pythons"]
@@ -29,7 +29,6 @@ _HEADER = re.compile(rb'#define\s+PY_VERSION\s+"(3\.[0-9]{1,3}\.[0-9]{1,3}[abrc0
 _GLIBC = re.compile(
     rb"GNU C Library \([^()\n]{1,200}\) (?:stable|development) release version (2\.[0-9]{1,3})"
 )
-_MACHINES = {62: "amd64", 183: "arm64"}
 _MAX_BINARY = 64 * 1024 * 1024
 _MAX_FOUND = 16
 
@@ -69,14 +68,14 @@ def find_pythons(
     answer = []
     for real, path in chosen.items():
         binary = data.get(real)
-        machine = None if binary is None else _machine(binary)
+        machine = None if binary is None else machine_of(binary)
         if binary is None or machine is None:
             continue  # a script: what it starts is not known without running it
-        if machine != KNOWN[platform].architecture:
+        if machine != KNOWN[platform].machine:
             raise ResolutionError(
                 f"{path} of the base is for another machine",
                 expected=platform,
-                found=f"linux/{machine}",
+                found=next(name for name, known in KNOWN.items() if known.machine == machine),
             )
         version = _version(path, [binary, *(data[p] for p in beside[real] if p in data)])
         if version is not None:
@@ -126,13 +125,6 @@ def _version(path: str, files: list[bytes]) -> str | None:
         if said:
             break
     return next(iter(said)) if len(said) == 1 else None
-
-
-def _machine(data: bytes) -> str | None:
-    """The architecture that an ELF file is for; None if it is none that is known."""
-    if data[:6] != b"\x7fELF\x02\x01" or len(data) < 20:
-        return None
-    return _MACHINES.get(struct.unpack_from("<H", data, 18)[0])
 
 
 def find_glibc(tree: BaseTree, platform: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mllock.errors import ArchiveError
 
-__all__ = ["Elf", "read_elf"]
+__all__ = ["Elf", "machine_of", "read_elf"]
 
 # e_machine, in the words of `os.uname().machine`.
 _MACHINES = {62: "x86_64", 183: "aarch64"}
@@ -44,6 +44,14 @@ class _Segment:
     offset: int
     address: int
     size: int
+
+
+def machine_of(data: bytes) -> str | None:
+    """What the beginning of a file says: the machine it is for, in the words of `_MACHINES`; None
+    if it is no 64-bit little-endian ELF file, or for none of these."""
+    if data[:6] != b"\x7fELF\x02\x01" or len(data) < 20:
+        return None
+    return _MACHINES.get(struct.unpack_from("<H", data, 18)[0])
 
 
 def read_elf(data: bytes) -> Elf:

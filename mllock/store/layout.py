@@ -30,19 +30,19 @@ from mllock.store.image_index import ImageBlobs, image_entry, image_index, plain
 from mllock.store.layout_reader import INDEX, MAX_DOCUMENT, Layout, LayoutImage, open_layout
 from mllock.store.layout_undo import nothing_half, remove_folders
 from mllock.store.oci_json import (
+    MEDIA_BUNDLE,
     MEDIA_EMPTY,
     MEDIA_INDEX,
     MEDIA_MANIFEST,
+    MEDIA_SBOM,
     REF_NAME,
     Descriptor,
     read_manifest,
 )
 from mllock.store.turns import turn
 
-__all__ = ["ARTIFACT_TYPE", "SBOM_TYPE", "refuse_loss", "refuse_other_folders", "write_layout"]
+__all__ = ["refuse_loss", "refuse_other_folders", "write_layout"]
 
-ARTIFACT_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-SBOM_TYPE = "application/vnd.cyclonedx+json"
 _MARKER = canonical.dumps({"imageLayoutVersion": "1.0.0"})
 _EMPTY = b"{}"
 _REPLACED = "replaced"
@@ -83,8 +83,8 @@ def write_layout(
             entries = list(there.entries)
             for ref, image in images.items():
                 about = {
-                    ARTIFACT_TYPE: statements.get(ref, ()),
-                    SBOM_TYPE: (sboms or {}).get(ref, ()),
+                    MEDIA_BUNDLE: statements.get(ref, ()),
+                    MEDIA_SBOM: (sboms or {}).get(ref, ()),
                 }
                 entries += _put_named(folder, ref, image, about, blobs)
             entries.sort(key=_order)

@@ -26,6 +26,9 @@ MEDIA_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 MEDIA_TAR = "application/vnd.oci.image.layer.v1.tar"
 MEDIA_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 MEDIA_EMPTY = "application/vnd.oci.empty.v1+json"
+# What artifacts about images and models hold: a signed statement, a bill of materials.
+MEDIA_BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+MEDIA_SBOM = "application/vnd.cyclonedx+json"
 REF_NAME = "org.opencontainers.image.ref.name"
 
 MAX_SIZE = 2**62

@@ -23,6 +23,7 @@ from mllock.check.targets import Target
 from mllock.core.digest import Digest
 from mllock.errors import ArchiveError, InputError, RunError
 from mllock.probes.address import Address
+from mllock.store.oci_json import MEDIA_BUNDLE
 from mllock.train.runs import RunFolder, list_runs, newest_good, open_run
 from mllock.workflows.context import Context
 
@@ -40,8 +41,6 @@ __all__ = [
     "statements_in",
     "statements_of",
 ]
-
-BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,7 +161,7 @@ def statements_in(
 ) -> tuple[Signed[ImageStatement], ...]:
     """Statements in the layout about this image, and about serving images that it was made of."""
     try:
-        bundles = [("image statement", data) for data in layout.referrers(None, BUNDLE)]
+        bundles = [("image statement", data) for data in layout.referrers(None, MEDIA_BUNDLE)]
     except ArchiveError:
         # Anyone can put a damaged artifact beside an image: it is as good as none.
         return ()

@@ -15,10 +15,10 @@ from mllock.check.expected import Source
 from mllock.engine.ports import Engine
 from mllock.errors import InputError
 from mllock.store.layout_reader import open_layout
+from mllock.store.oci_json import MEDIA_BUNDLE
 from mllock.workflows import check_engine
 from mllock.workflows.check import image_evidence
 from mllock.workflows.check_against import (
-    BUNDLE,
     Asked,
     best_statement,
     is_about,
@@ -107,7 +107,7 @@ def _kept_statements(asked: Asked) -> tuple[Signed[ImageStatement], ...]:
     ]
     try:
         layout = open_layout(asked.ctx.state / "oci")
-        kept += [("image statement", data) for data in layout.referrers(None, BUNDLE)]
+        kept += [("image statement", data) for data in layout.referrers(None, MEDIA_BUNDLE)]
     except InputError:
         # There is none, or it cannot be read: then it says nothing.
         pass

@@ -21,8 +21,8 @@ from mllock.core import canonical
 from mllock.errors import MllockError
 from mllock.image.types import Image, Layer
 from mllock.store.cache import Cache
-from mllock.store.layout import ARTIFACT_TYPE, SBOM_TYPE
 from mllock.store.layout_reader import INDEX, Layout, LayoutImage, open_layout
+from mllock.store.oci_json import MEDIA_BUNDLE, MEDIA_SBOM
 from mllock.workflows.changes import Facts, Package, image_changes, layer_changes
 
 __all__ = ["Explanation", "LayerExplained", "Past", "explain", "look_back"]
@@ -116,7 +116,7 @@ def _from_layout(folder: Path, kind: str) -> Iterator[tuple[str, Facts]]:
 def _facts_of(layout: Layout, image: LayoutImage) -> Facts | None:
     try:
         statement = _statement(layout, image.manifest_digest)
-        bills = layout.referrers(image.manifest_digest, SBOM_TYPE)
+        bills = layout.referrers(image.manifest_digest, MEDIA_SBOM)
         diff_ids = tuple(image.config_value["rootfs"]["diff_ids"])
         for bill in bills:
             value = canonical.loads(bill)
@@ -129,7 +129,7 @@ def _facts_of(layout: Layout, image: LayoutImage) -> Facts | None:
 
 
 def _statement(layout: Layout, digest: Any) -> ImageStatement:
-    (bundle,) = layout.referrers(digest, ARTIFACT_TYPE)
+    (bundle,) = layout.referrers(digest, MEDIA_BUNDLE)
     return read_image_statement(read_bundle(bundle).payload)
 
 

@@ -25,8 +25,10 @@ from mllock.store import atomic
 from mllock.store.layout import refuse_other_folders, write_layout
 from mllock.store.layout_reader import MAX_DOCUMENT, LayoutImage
 from mllock.store.oci_json import (
+    MEDIA_BUNDLE,
     MEDIA_INDEX,
     MEDIA_MANIFEST,
+    MEDIA_SBOM,
     Descriptor,
     Manifest,
     read_config,
@@ -36,8 +38,6 @@ from mllock.store.registry.client import Document, Registry
 from mllock.store.registry.parallel import run_all
 from mllock.store.registry.reference import Reference
 from mllock.store.registry.share import (
-    BUNDLE,
-    SBOM,
     Entry,
     Shared,
     read_model,
@@ -277,8 +277,8 @@ def _images(ctx: Context, registry: Registry, shared: Shared) -> tuple[str, ...]
         return ()
     images = {ref: _image(registry, ref, entry) for ref, entry in shared.images.items()}
     about = {ref: image.manifest_digest for ref, image in images.items()}
-    statements = _beside(registry, shared.statements, BUNDLE, about)
-    sboms = _beside(registry, shared.sboms, SBOM, about)
+    statements = _beside(registry, shared.statements, MEDIA_BUNDLE, about)
+    sboms = _beside(registry, shared.sboms, MEDIA_SBOM, about)
     _layers(ctx, registry, {d.digest: d for image in images.values() for d in image.layers})
     labels = {environment_label(image) for image in images.values()}
     write_layout(
@@ -303,7 +303,7 @@ def _beside(
         named = [ref for ref, digest in about.items() if digest == subject]
         right = manifest.artifact_type == artifact_type and len(manifest.layers) == 1
         if not right or len(named) != 1 or named[0] in found:
-            what = "statement" if artifact_type == BUNDLE else "bill of materials"
+            what = "statement" if artifact_type == MEDIA_BUNDLE else "bill of materials"
             raise ArchiveError(f"not a {what} about one of the images", file=entry.digest)
         found[named[0]] = registry.read(manifest.layers[0], max_bytes=MAX_DOCUMENT)
     return found

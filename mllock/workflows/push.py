@@ -24,14 +24,17 @@ from mllock.image.folder import tree_nodes
 from mllock.image.layers import make_layer
 from mllock.image.resolve import with_parents
 from mllock.store.layout_reader import Layout, LayoutImage, open_layout
-from mllock.store.oci_json import MEDIA_INDEX, read_manifest
+from mllock.store.oci_json import (
+    MEDIA_BUNDLE,
+    MEDIA_INDEX,
+    MEDIA_SBOM,
+    read_manifest,
+)
 from mllock.store.registry.client import Registry
 from mllock.store.registry.images import Graph, graph_of, push_graphs
 from mllock.store.registry.reference import Reference
 from mllock.store.registry.share import (
-    BUNDLE,
     RUN_FILES,
-    SBOM,
     Entry,
     Shared,
     artifact,
@@ -168,7 +171,7 @@ def _images(ctx: Context, record: Record) -> tuple[Layout | None, list[LayoutIma
 
 
 def _statements(layout: Layout, image: LayoutImage) -> Iterator[ImageStatement]:
-    for data in layout.referrers(image.manifest_digest, BUNDLE):
+    for data in layout.referrers(image.manifest_digest, MEDIA_BUNDLE):
         try:
             yield read_image_statement(read_bundle(data).payload)
         except RunError:
@@ -219,8 +222,8 @@ def _run_artifacts(run: RunFolder, subject: Entry) -> tuple[Graph, ...]:
     entries = {name: Entry(digest=s.digest, size=s.size) for name, s in files.items()}
     whole = run_artifact(subject, entries)
     bundle = entries["record.sigstore.json"]
-    layer = {"mediaType": BUNDLE, "digest": bundle.digest, "size": bundle.size}
-    record = artifact(BUNDLE, subject, [layer])
+    layer = {"mediaType": MEDIA_BUNDLE, "digest": bundle.digest, "size": bundle.size}
+    record = artifact(MEDIA_BUNDLE, subject, [layer])
     return (
         Graph(manifest=whole, digest=sha256_of(whole), blobs=(empty, *files.values())),
         Graph(manifest=record, digest=sha256_of(record), blobs=(empty,)),
@@ -261,8 +264,8 @@ def _index(images: Sequence[LayoutImage], graphs: Sequence[Graph], model: Graph)
             image.ref: Entry(digest=image.manifest_digest, size=len(image.manifest))
             for image in images
         },
-        statements=tuple(_about(graphs, BUNDLE)),
-        sboms=tuple(_about(graphs, SBOM)),
+        statements=tuple(_about(graphs, MEDIA_BUNDLE)),
+        sboms=tuple(_about(graphs, MEDIA_SBOM)),
         releases=tuple(
             Entry(digest=release.digest, size=len(release.manifest)) for release in releases
         ),

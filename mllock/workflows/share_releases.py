@@ -19,9 +19,10 @@ from mllock.core import canonical
 from mllock.core.digest import Digest, hex_of, sha256_of
 from mllock.errors import AnswerNoError, ArchiveError
 from mllock.store import atomic
+from mllock.store.oci_json import MEDIA_BUNDLE
 from mllock.store.registry.client import Registry
 from mllock.store.registry.images import Graph
-from mllock.store.registry.share import BUNDLE, MAX_RELEASES, Entry, artifact, read_bundle_artifact
+from mllock.store.registry.share import MAX_RELEASES, Entry, artifact, read_bundle_artifact
 from mllock.store.registry.upload import BlobSource
 from mllock.store.regular import open_regular
 from mllock.train.record import Record
@@ -40,8 +41,8 @@ def release_graphs(ctx: Context, record: Record, model: Entry) -> tuple[Graph, .
         if read_bundle(data, name=stated.name).payload_digest != stated.digest:
             raise ArchiveError("the statement changed while it was read", file=stated.name)
         bundle = BlobSource.of_bytes(data)
-        layer = {"mediaType": BUNDLE, "digest": bundle.digest, "size": bundle.size}
-        manifest = artifact(BUNDLE, model, [layer])
+        layer = {"mediaType": MEDIA_BUNDLE, "digest": bundle.digest, "size": bundle.size}
+        manifest = artifact(MEDIA_BUNDLE, model, [layer])
         graphs.append(
             Graph(
                 manifest=manifest,

@@ -21,8 +21,8 @@ from support.e2e import must
 
 from mllock.engine.docker import DockerEngine
 from mllock.lock.format import read_lock
-from mllock.store.layout import SBOM_TYPE
 from mllock.store.layout_reader import open_layout
+from mllock.store.oci_json import MEDIA_SBOM
 
 pytestmark = pytest.mark.e2e
 
@@ -84,7 +84,7 @@ def wait(question: Callable[[], Any], answer: Any) -> None:
 
 def bill(folder: Path, kind: str) -> dict[str, Any]:
     layout = open_layout(folder / ".mllock" / "oci")
-    (data,) = layout.referrers(layout.image(kind).manifest_digest, SBOM_TYPE)
+    (data,) = layout.referrers(layout.image(kind).manifest_digest, MEDIA_SBOM)
     found: dict[str, Any] = json.loads(data)
     return found
 

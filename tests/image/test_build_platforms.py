@@ -21,8 +21,8 @@ from mllock.image.environment import document_of_config
 from mllock.lock.format import read_lock
 from mllock.lock.platforms import narrowed
 from mllock.spec.reader import load_spec
-from mllock.store.layout import ARTIFACT_TYPE, SBOM_TYPE
 from mllock.store.layout_reader import open_layout
+from mllock.store.oci_json import MEDIA_BUNDLE, MEDIA_SBOM
 from mllock.train.runs import open_run
 from mllock.workflows.build import build_images
 from mllock.workflows.environment import environment_of
@@ -69,7 +69,7 @@ def test_the_layout_and_its_statements(two: World) -> None:
         assert layout.refs == ("serve", "train")
         for kind in result.kinds:
             image = layout.image(kind)
-            (statement,) = layout.referrers(image.manifest_digest, ARTIFACT_TYPE)
+            (statement,) = layout.referrers(image.manifest_digest, MEDIA_BUNDLE)
             said = read_image_statement(read_bundle(statement).payload)
             assert (said.platform, said.kind) == (platform, kind)
             assert said.environment == result.environments[platform].digest
@@ -194,7 +194,7 @@ def test_each_image_has_its_own_bill_of_materials(two: World, monkeypatch, capfd
     for platform in BOTH:
         layout = open_layout(two.oci, platform)
         image = layout.image("serve")
-        assert layout.referrers(image.manifest_digest, SBOM_TYPE) == (bills[platform],)
+        assert layout.referrers(image.manifest_digest, MEDIA_SBOM) == (bills[platform],)
         for name, value in two.context().environ.items():
             monkeypatch.setenv(name, value)
         command = ["--project", str(two.project), "export", "sbom", "--platform", platform]

@@ -12,8 +12,8 @@ from support.world import OTHER, RUN, World, verdicts
 
 from mllock.cli.main import run
 from mllock.lock.format import parse_lock
-from mllock.store.layout import SBOM_TYPE
 from mllock.store.layout_reader import open_layout
+from mllock.store.oci_json import MEDIA_SBOM
 from mllock.workflows.build import build_images
 
 KINDS = ("train", "serve")
@@ -21,7 +21,7 @@ KINDS = ("train", "serve")
 
 def beside(world: World, kind: str) -> bytes:
     layout = open_layout(world.oci)
-    (data,) = layout.referrers(layout.image(kind).manifest_digest, SBOM_TYPE)
+    (data,) = layout.referrers(layout.image(kind).manifest_digest, MEDIA_SBOM)
     return data
 
 
@@ -81,7 +81,7 @@ def test_check_is_not_disturbed(world: World) -> None:
     expected = verdicts(world.check(target))
     assert expected["configuration"] == expected["lineage"] == "proven"
     index = json.loads((world.oci / "index.json").read_bytes())
-    entries = [e for e in index["manifests"] if e.get("artifactType") == SBOM_TYPE]
+    entries = [e for e in index["manifests"] if e.get("artifactType") == MEDIA_SBOM]
     assert len(entries) == 2
     index["manifests"] = [e for e in index["manifests"] if e not in entries]
     (world.oci / "index.json").write_text(json.dumps(index))

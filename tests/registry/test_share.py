@@ -16,9 +16,10 @@ from mllock.core.digest import sha256_of
 from mllock.errors import SurroundingsError
 from mllock.lock.format import read_lock
 from mllock.store.layout_reader import open_layout
+from mllock.store.oci_json import MEDIA_SBOM
 from mllock.store.registry.reference import parse_reference
 from mllock.store.registry.referrers import find_referrers
-from mllock.store.registry.share import SBOM, Entry, artifact, read_share
+from mllock.store.registry.share import Entry, artifact, read_share
 from mllock.train.runs import open_run
 from mllock.workflows.build import build_images
 from mllock.workflows.check import check_target
@@ -40,8 +41,8 @@ def test_to_another_machine(rich, registry, elsewhere):
         assert after.image(ref).manifest == before.image(ref).manifest
         digest = after.image(ref).manifest_digest
         assert after.referrers(digest, BUNDLE) == before.referrers(digest, BUNDLE)
-        assert len(after.referrers(digest, SBOM)) == 1
-        assert after.referrers(digest, SBOM) == before.referrers(digest, SBOM)
+        assert len(after.referrers(digest, MEDIA_SBOM)) == 1
+        assert after.referrers(digest, MEDIA_SBOM) == before.referrers(digest, MEDIA_SBOM)
     assert sorted(path.name for path in there.state.iterdir()) == ["oci", "runs"]
     assert sorted(path.name for path in there.project.iterdir()) == [".mllock"]
 
@@ -249,7 +250,7 @@ def test_what_others_attached_goes_along_and_is_no_part_of_the_run(rich, registr
     subject = Entry(digest=serve.manifest_digest, size=len(serve.manifest))
     index = json.loads((rich.oci / "index.json").read_bytes())
     for kind, data in (
-        (SBOM, b'{"bomFormat":"CycloneDX"}'),
+        (MEDIA_SBOM, b'{"bomFormat":"CycloneDX"}'),
         ("application/x", b"x"),
         (BUNDLE, b"y"),
     ):
@@ -271,10 +272,12 @@ def test_what_others_attached_goes_along_and_is_no_part_of_the_run(rich, registr
     pushed = push(rich, registry.host, run=RICH)
     assert pushed.digest == alone.digest
     with opened(f"{registry.host}/wine") as client:
-        found = [find_referrers(client, serve.manifest_digest, t) for t in (SBOM, "application/x")]
+        found = [
+            find_referrers(client, serve.manifest_digest, t) for t in (MEDIA_SBOM, "application/x")
+        ]
     assert [len(artifacts) for artifacts in found] == [2, 1]
     there = elsewhere(rich)
     assert pull(there, registry.host).images == ("serve", "train")
     digest = serve.manifest_digest
     after = open_layout(there.state / "oci")
-    assert after.referrers(digest, SBOM) == (layout.referrers(digest, SBOM)[0],)
+    assert after.referrers(digest, MEDIA_SBOM) == (layout.referrers(digest, MEDIA_SBOM)[0],)

@@ -13,9 +13,12 @@ from support.tamper import flip
 from support.world import RUN
 
 from mllock.errors import ArchiveError, IntegrityError, MllockError, RunError
-from mllock.store.oci_json import MEDIA_INDEX
+from mllock.store.oci_json import (
+    MEDIA_INDEX,
+    MEDIA_SBOM,
+)
 from mllock.store.registry.reference import parse_reference
-from mllock.store.registry.share import FILE, MODEL, SBOM, SHARE
+from mllock.store.registry.share import FILE, MODEL, SHARE
 from mllock.workflows.context import make_context
 from mllock.workflows.pull import pull_run
 
@@ -137,7 +140,7 @@ def test_a_layer_of_an_image(chain, tmp_path, whole):
     ("kind", "message"),
     [
         (BUNDLE, "not a statement about one of the images"),
-        (SBOM, "not a bill of materials about one of the images"),
+        (MEDIA_SBOM, "not a bill of materials about one of the images"),
     ],
 )
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from mllock.image.config import assemble
 from mllock.image.types import Image, ImageConfig, ImagePlan, Layer
 from mllock.store import atomic
 from mllock.store.cache import Cache
-from mllock.store.layout import ARTIFACT_TYPE, write_layout
+from mllock.store.layout import write_layout
 from mllock.store.layout_reader import LayoutImage, open_layout
+from mllock.store.oci_json import MEDIA_BUNDLE
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_both_images_and_their_statements(tmp_path: Path, cache: Cache) -> None:
         assert (found.config, found.manifest) == (expected.config, expected.manifest)
         assert [layer.digest for layer in found.layers] == [x.digest for x in expected.layers]
         assert all(b"".join(layout.stream(layer)) for layer in found.layers)
-        statements = layout.referrers(expected.manifest_digest, ARTIFACT_TYPE)
+        statements = layout.referrers(expected.manifest_digest, MEDIA_BUNDLE)
         assert statements == (f"about {kind}\n".encode(),)
     named = {
         *(hex_of(layer.digest) for x in images.values() for layer in x.layers),
@@ -111,7 +112,7 @@ def test_other_images_stay_if_they_are_kept(tmp_path: Path, cache: Cache) -> Non
     )
     layout = open_layout(folder)
     assert layout.refs == ("serve", "train")
-    assert layout.referrers(old.manifest_digest, ARTIFACT_TYPE) == (b"s",)
+    assert layout.referrers(old.manifest_digest, MEDIA_BUNDLE) == (b"s",)
     write_layout(folder, {"train": image(cache, "train")}, {}, cache)
     assert open_layout(folder).refs == ("train",)
     assert len(files(folder)) == 2 + 4

@@ -17,8 +17,9 @@ from mllock.image.config import assemble
 from mllock.image.types import Image, ImageConfig, ImagePlan, Layer
 from mllock.store.cache import Cache
 from mllock.store.image_index import image_index
-from mllock.store.layout import ARTIFACT_TYPE, write_layout
+from mllock.store.layout import write_layout
 from mllock.store.layout_reader import Layout, open_layout
+from mllock.store.oci_json import MEDIA_BUNDLE
 
 AMD, ARM = "linux/amd64", "linux/arm64"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -74,7 +75,7 @@ def test_a_name_is_an_index_of_both(tmp_path: Path, cache: Cache, validate_oci) 
     for platform, image in zip((AMD, ARM), both, strict=True):
         layout = open_layout(folder, platform)
         assert layout.image("train").manifest == image.manifest
-        about = layout.referrers(image.manifest_digest, ARTIFACT_TYPE)
+        about = layout.referrers(image.manifest_digest, MEDIA_BUNDLE)
         assert about == (f"about {platform.partition('/')[2]}".encode(),)
     assert [x.manifest for x in layout.images("train")] == [x.manifest for x in both]
     own = {AMD: both[0], ARM: both[1]}[image_platform()]
@@ -109,14 +110,14 @@ def test_what_stays_and_what_goes_goes_whole(tmp_path: Path, cache: Cache) -> No
     layout = open_layout(folder)
     assert layout.refs == ("serve", "train")
     assert len(layout.images("train")) == 2
-    assert layout.referrers(both[1].manifest_digest, ARTIFACT_TYPE) == (b"about arm64",)
+    assert layout.referrers(both[1].manifest_digest, MEDIA_BUNDLE) == (b"about arm64",)
     wanted = {image.manifest_digest for image in both[:1]}
     removed = write_layout(
         folder, {"serve": serve}, {}, cache, keep=lambda i: i.manifest_digest in wanted
     )
     assert removed == {"train": "made in another environment"}
     layout = open_layout(folder)
-    assert (layout.refs, layout.referrers(None, ARTIFACT_TYPE)) == (("serve",), ())
+    assert (layout.refs, layout.referrers(None, MEDIA_BUNDLE)) == (("serve",), ())
     # Of train nothing is left: an index, two manifests, configs and layers.
     assert len(list((folder / "blobs" / "sha256").iterdir())) == 1 + 2 * 3
 

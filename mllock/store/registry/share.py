@@ -15,10 +15,12 @@ from mllock.core.digest import Digest, sha256_of
 from mllock.core.platform import KNOWN
 from mllock.errors import ArchiveError
 from mllock.store.oci_json import (
+    MEDIA_BUNDLE,
     MEDIA_EMPTY,
     MEDIA_INDEX,
     MEDIA_LAYER,
     MEDIA_MANIFEST,
+    MEDIA_SBOM,
     REF_NAME,
     Descriptor,
     Manifest,
@@ -27,13 +29,11 @@ from mllock.store.oci_json import (
 )
 
 __all__ = [
-    "BUNDLE",
     "FILE",
     "MAX_RELEASES",
     "MODEL",
     "RUN",
     "RUN_FILES",
-    "SBOM",
     "SHARE",
     "TREE",
     "Entry",
@@ -53,8 +53,6 @@ MODEL = "application/vnd.mllock.model.v1"
 RUN = "application/vnd.mllock.run.v1"
 TREE = "application/vnd.mllock.tree-manifest.v1"
 FILE = "application/vnd.mllock.file.v1"
-BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-SBOM = "application/vnd.cyclonedx+json"
 TITLE = "org.opencontainers.image.title"
 
 RUN_FILES = (
@@ -112,9 +110,9 @@ def share_index(shared: Shared, platform: str) -> bytes:
     ]
     entries.append(_entry(shared.model, MODEL, _UNKNOWN, "model"))
     entries.append(_entry(shared.run, RUN, _UNKNOWN, "run"))
-    entries += [_entry(statement, BUNDLE, _UNKNOWN, None) for statement in shared.statements]
-    entries += [_entry(sbom, SBOM, _UNKNOWN, None) for sbom in shared.sboms]
-    entries += [_entry(release, BUNDLE, _UNKNOWN, _RELEASE) for release in shared.releases]
+    entries += [_entry(statement, MEDIA_BUNDLE, _UNKNOWN, None) for statement in shared.statements]
+    entries += [_entry(sbom, MEDIA_SBOM, _UNKNOWN, None) for sbom in shared.sboms]
+    entries += [_entry(release, MEDIA_BUNDLE, _UNKNOWN, _RELEASE) for release in shared.releases]
     return canonical.dumps(
         {
             "schemaVersion": 2,
@@ -157,9 +155,9 @@ def read_share(data: bytes, name: str) -> Shared:
     for entry in entries:
         kind = (entry.artifact_type, entry.ref)
         named.setdefault(kind, []).append(Entry(digest=entry.digest, size=entry.size))
-    statements = named.pop((BUNDLE, None), [])
-    sboms = named.pop((SBOM, None), [])
-    releases = named.pop((BUNDLE, _RELEASE), [])
+    statements = named.pop((MEDIA_BUNDLE, None), [])
+    sboms = named.pop((MEDIA_SBOM, None), [])
+    releases = named.pop((MEDIA_BUNDLE, _RELEASE), [])
     images = {}
     for ref in ("serve", "train"):
         if (None, ref) in named:
@@ -263,10 +261,14 @@ def read_run(data: bytes, name: str, model: Digest) -> dict[str, Descriptor]:
 def read_bundle_artifact(data: bytes, name: str) -> Descriptor:
     """The one bundle of an artifact about a model. Raises ArchiveError."""
     manifest = read_manifest(data, name)
-    _layer_types(manifest, (BUNDLE,), name)
-    if manifest.artifact_type != BUNDLE or manifest.subject is None or len(manifest.layers) != 1:
+    _layer_types(manifest, (MEDIA_BUNDLE,), name)
+    if (
+        manifest.artifact_type != MEDIA_BUNDLE
+        or manifest.subject is None
+        or len(manifest.layers) != 1
+    ):
         raise ArchiveError(
-            "not a statement", file=name, expected=f"an artifact of the type {BUNDLE}"
+            "not a statement", file=name, expected=f"an artifact of the type {MEDIA_BUNDLE}"
         )
     return manifest.layers[0]
 
