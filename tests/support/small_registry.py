@@ -16,6 +16,7 @@ import re
 import sys
 import threading
 import urllib.parse
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -203,7 +204,8 @@ class Request(BaseHTTPRequestHandler):
                 registry.blobs[repo, source[1]] = registry.blobs[source]
                 self.answer(201, Docker_Content_Digest=source[1], Location="/")
                 return
-            name = str(len(registry.asked))
+            # Not how many requests there were: two at a time would share an upload.
+            name = uuid.uuid4().hex
             registry.uploads[name] = bytearray()
             self.answer(202, Location=f"/v2/{repo}/blobs/uploads/{name}")
             return
