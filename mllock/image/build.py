@@ -2,7 +2,7 @@
 
 Order: every layer is looked up by its key first; only what is missing is made, and only then are
 packages asked for. Python layers are resolved all together (paths of two owners, `check_conflicts`)
-before the first is written, and that is noted: layers that were made for other locks are not put
+before the first is used, and that is noted: layers that were made for other locks are not put
 together unseen. Several layers are made at a time; what was written when one fails, or at Ctrl-C,
 is whole or gone.
 """
@@ -10,18 +10,18 @@ is whole or gone.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from mllock.core.ports import Reporter
-from mllock.image.layers import cached_layer, find_layer, recall, remember
+from mllock.image.layers import cached_layer, find_layer, keep_layer, recall, remember
+from mllock.image.making import LayerTask, make_layers
 from mllock.image.overlaps import LeftOut, check_conflicts
 from mllock.image.python import PythonGroup, group_nodes, merge, python_groups
 from mllock.image.resolve import refuse_reserved
-from mllock.image.tree import Node
 from mllock.image.types import Layer
 from mllock.lock.overlaps import is_narrowed, overlaps_of
 from mllock.lock.types import DebianPackage, Lock, PythonPackage
@@ -29,8 +29,6 @@ from mllock.store.cache import Cache
 from mllock.store.oci_json import Descriptor
 
 __all__ = ["Packages", "build_environment", "layer_pool", "layers_below_python"]
-
-_T = TypeVar("_T")
 
 NO_CONFLICTS = "no conflicts"
 
@@ -152,16 +150,27 @@ def _python_layers(
         if missing:
             reporter.step(f"making {len(missing)} Python layers from {count} wheels")
         wheels = packages.wheels(lock.python.packages)
-        owned = [group_nodes(group, wheels) for group in groups]
-        check_conflicts([owner for owners in owned for owner in owners])
-        if left_out is None:
-            remember(cache, NO_CONFLICTS, together, {})
         # The largest first: begun last, it would keep one core busy while the others have none.
         missing.sort(key=lambda position: -groups[position].size)
-        made = _in_parallel(
-            [_layer_maker(cache, groups[position], merge(owned[position])) for position in missing]
-        )
+
+        def tasks() -> Iterator[LayerTask]:
+            owned = {}
+            for position in missing:
+                owned[position] = group_nodes(groups[position], wheels)
+                nodes = merge(owned[position])
+                yield LayerTask(kind="python", title=groups[position].title, nodes=nodes)
+            every = [
+                owned.get(position) or group_nodes(group, wheels)
+                for position, group in enumerate(groups)
+            ]
+            check_conflicts([owner for owners in every for owner in owners])
+
+        size = sum(groups[position].size for position in missing)
+        made = make_layers(tasks(), cache, reporter, count=len(missing), size=size)
+        if left_out is None:
+            remember(cache, NO_CONFLICTS, together, {})
         for position, layer in zip(missing, made, strict=True):
+            keep_layer(cache, groups[position].key, layer)
             found[position] = layer
     return groups, tuple(layer for layer in found if layer is not None)
 
@@ -172,20 +181,6 @@ def _left_out(value: Mapping[str, Any] | None) -> LeftOut | None:
         return None
     lists = all(isinstance(paths, list) for paths in value.values())
     return {name: tuple(paths) for name, paths in value.items()} if lists else None
-
-
-def _layer_maker(cache: Cache, group: PythonGroup, nodes: tuple[Node, ...]) -> Callable[[], Layer]:
-    return lambda: cached_layer(cache, "python", group.title, group.key, lambda: nodes)
-
-
-def _in_parallel(tasks: Sequence[Callable[[], _T]]) -> list[_T]:
-    """All answers in order. The first failure stops what has not begun."""
-    pool = layer_pool()
-    try:
-        running: list[Future[_T]] = [pool.submit(task) for task in tasks]
-        return [future.result() for future in running]
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def layer_pool() -> ThreadPoolExecutor:

@@ -59,7 +59,7 @@ class Sources:
             os.close(descriptor)
         self._open.clear()
 
-    def read(self, node: Node) -> Iterator[bytes | memoryview]:
+    def read(self, node: Node) -> Iterator[bytes | bytearray | memoryview]:
         """The uncompressed content of a file node. Raises ArchiveError or IntegrityError."""
         match node.content:
             case Stored(memoryview() as data):
@@ -67,9 +67,9 @@ class Sources:
             case Stored(data):
                 return iter((data,))
             case Deflated() as content:
-                whole = self._small(content)
-                if whole is not None:
-                    return iter((whole,))
+                at_once = self.member(content) if content.size <= CHUNK else None
+                if at_once is not None:
+                    return iter((at_once[1],))
                 return (plain for _, plain in self.inflate(node, content))
             case Packed() as content:
                 return self._packed(node, content)
@@ -105,27 +105,6 @@ class Sources:
             raise check.error("its deflate stream does not end where the archive says")
         check.finish()
 
-    def _small(self, content: Deflated) -> bytes | None:
-        """What a small stream inflates to; None if it is large, or if anything is wrong with it:
-        `inflate` says what."""
-        if content.size > CHUNK or content.compressed > CHUNK:
-            return None
-        stream = zlib.decompressobj(-zlib.MAX_WBITS)
-        try:
-            plain = stream.decompress(
-                b"".join(self._slice(content.archive, content.offset, content.compressed)),
-                content.size + 1,
-            )
-        except zlib.error:
-            return None
-        if not stream.eof or stream.unused_data or len(plain) != content.size:
-            return None
-        if zlib.crc32(plain) != content.crc:
-            return None
-        if content.digest is not None and sha256_of(plain) != content.digest:
-            return None
-        return plain
-
     def member(self, content: Deflated) -> tuple[bytearray, bytearray] | None:
         """(gzip member, inflated content) of a stream, inflated at once by libdeflate.
 
@@ -136,11 +115,13 @@ class Sources:
         if content.size + content.compressed > AT_ONCE // (os.cpu_count() or 1):
             return None
         trailer = gzip_trailer(content.crc, content.size)
-        member = bytearray(GZIP_HEADER)
-        for data in self._slice(content.archive, content.offset, content.compressed):
-            member += data
-        member += trailer
-        if member.find(trailer, len(GZIP_HEADER)) != len(member) - len(trailer):
+        begin, end = len(GZIP_HEADER), len(GZIP_HEADER) + content.compressed
+        member = bytearray(end + len(trailer))
+        member[:begin] = GZIP_HEADER
+        member[end:] = trailer
+        if not self._fill(memoryview(member)[begin:end], content.archive, content.offset):
+            return None
+        if member.find(trailer, begin) != end:
             return None
         try:
             plain = deflate.gzip_decompress(member)
@@ -191,11 +172,26 @@ class Sources:
                 hint="bring it back as it was; if it is still being written, wait and try again",
             )
 
-    def _slice(self, path: Path, offset: int, size: int) -> Iterator[bytes]:
+    def _descriptor(self, path: Path) -> int:
         descriptor = self._open.get(path)
         if descriptor is None:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             self._open[path] = descriptor
+        return descriptor
+
+    def _fill(self, place: memoryview, path: Path, offset: int) -> bool:
+        """Whether the file had as many bytes from `offset` on as `place` takes."""
+        descriptor = self._descriptor(path)
+        taken = 0
+        while taken < len(place):
+            count = os.preadv(descriptor, [place[taken:]], offset + taken)
+            if not count:
+                return False
+            taken += count
+        return True
+
+    def _slice(self, path: Path, offset: int, size: int) -> Iterator[bytes]:
+        descriptor = self._descriptor(path)
         end = offset + size
         while offset < end:
             data = os.pread(descriptor, min(CHUNK, end - offset), offset)

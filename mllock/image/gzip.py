@@ -2,7 +2,7 @@
 
 RFC 1952 lets a gzip file be many members. The uncompressed tar is divided into runs of bytes and,
 between them, large deflate streams that a wheel already holds. A run is cut into pieces of `PIECE`
-bytes, each a member compressed by libdeflate at `LEVEL`; a deflate stream is a member that wraps
+bytes, each a member compressed by libdeflate at a level; a deflate stream is a member that wraps
 the wheel's own bytes, with the CRC and size that were verified while it was inflated. The diff_id
 is taken on the way; whoever writes the blob takes its digest. See
 docs/reference/builder-format.md; a change here is a new builder format.
@@ -48,8 +48,11 @@ class GzipSink:
     With a `pool` pieces are compressed in parallel; the bytes are the same.
     """
 
-    def __init__(self, file: Output, pool: Executor | None = None, ahead: int = 8) -> None:
+    def __init__(
+        self, file: Output, pool: Executor | None = None, ahead: int = 8, level: int = LEVEL
+    ) -> None:
         self._file = file
+        self._level = level
         self._pool = pool
         self._ahead = ahead
         self._waiting: deque[Future[bytes]] = deque()
@@ -110,9 +113,9 @@ class GzipSink:
 
     def _piece(self, data: bytes) -> None:
         if self._pool is None:
-            self._emit(_member(data))
+            self._emit(_member(data, self._level))
         else:
-            self._waiting.append(self._pool.submit(_member, data))
+            self._waiting.append(self._pool.submit(_member, data, self._level))
         self._diff.update(data)
         self._unpacked += len(data)
         self._settle(self._ahead)
@@ -126,6 +129,6 @@ class GzipSink:
         self._size += len(data)
 
 
-def _member(data: bytes) -> bytes:
-    body = deflate.deflate_compress(data, LEVEL)
+def _member(data: bytes, level: int) -> bytes:
+    body = deflate.deflate_compress(data, level)
     return b"".join((GZIP_HEADER, body, gzip_trailer(zlib.crc32(data), len(data))))

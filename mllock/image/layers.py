@@ -18,7 +18,7 @@ from typing import Any
 from mllock import __version__
 from mllock.core import canonical
 from mllock.core.digest import hex_of, parse_digest, sha256_of
-from mllock.image.gzip import GzipSink
+from mllock.image.gzip import LEVEL, GzipSink
 from mllock.image.tar import write_tar
 from mllock.image.tree import Node
 from mllock.image.types import BUILDER_FORMAT, Layer, LayerKind
@@ -29,6 +29,8 @@ from mllock.store.own import read_own
 __all__ = ["cached_layer", "find_layer", "keep_layer", "make_layer", "recall", "remember"]
 
 MAX_ENTRY = 1024 * 1024
+# Of a Python layer nearly all bytes are a wheel's own; what is left is quick rather than small.
+_LEVELS: Mapping[LayerKind, int] = {"python": 1}
 
 
 def make_layer(
@@ -40,7 +42,7 @@ def make_layer(
 ) -> Layer:
     """Write one layer to the blob store. Raises ArchiveError, IntegrityError, SurroundingsError."""
     with cache.writer() as blob:
-        sink = GzipSink(blob, pool)
+        sink = GzipSink(blob, pool, level=_LEVELS.get(kind, LEVEL))
         write_tar(nodes, sink)
         written = sink.finish()
         digest = blob.commit()

@@ -13,7 +13,8 @@ import binascii
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from mllock.core.digest import Digest, from_hex, hex_of
 from mllock.errors import ArchiveError
@@ -25,8 +26,7 @@ __all__ = ["Row", "read_record", "write_record"]
 _UNLISTED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     path: str
     digest: Digest
     size: int

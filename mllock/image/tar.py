@@ -8,13 +8,15 @@ docs/reference/builder-format.md; a change here is a new builder format.
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterable
 
 from mllock.core import safepath
 from mllock.errors import ArchiveError
 from mllock.image.content import Sources
 from mllock.image.gzip import GzipSink
-from mllock.image.tree import Deflated, Node, OnDisk, Packed, Stored
+from mllock.image.tree import Deflated, Node
 
 __all__ = ["PASS_THROUGH", "header", "sort_nodes", "write_tar"]
 
@@ -23,6 +25,8 @@ PASS_THROUGH = 16 * 1024
 
 BLOCK = 512
 _TYPES = {"file": b"0", "hardlink": b"1", "symlink": b"2", "folder": b"5"}
+# POSIX ustar: name, numbers and type, target, magic, (no names of owners), device, prefix.
+_USTAR = struct.Struct("100s57s100s8s64x16s155s12x")
 _OCTAL_7 = 0o7777777
 _OCTAL_11 = 0o77777777777
 
@@ -49,8 +53,8 @@ def write_tar(nodes: Iterable[Node], sink: GzipSink) -> None:
             sink.write(header(node))
             if node.kind != "file":
                 continue
-            size = _size(node)
             content = node.content
+            size = 0 if content is None else content.size
             if isinstance(content, Deflated) and size >= PASS_THROUGH:
                 _pass_through(node, content, sources, sink)
             else:
@@ -73,39 +77,33 @@ def header(node: Node) -> bytes:
     """The header blocks of one node: a PAX header first where ustar is not enough."""
     path = node.path + "/" if node.kind == "folder" else node.path
     target = node.target or ""
-    size = _size(node)
+    size = 0 if node.content is None else node.content.size
+    uid, gid = node.uid, node.gid
     prefix, name = _split(path)
     records: dict[str, str] = {}
     if name is None:
         records["path"] = path
-    if not target.isascii() or len(target) > 100:
+        name = _ascii(path)
+    if target and (len(target) > 100 or not target.isascii()):
         records["linkpath"] = target
-    for key, value, limit in (
-        ("size", size, _OCTAL_11),
-        ("uid", node.uid, _OCTAL_7),
-        ("gid", node.gid, _OCTAL_7),
-    ):
-        if value > limit:
-            records[key] = str(value)
+    # Numbers that a record says are 0 in the block.
+    if size > _OCTAL_11:
+        records["size"], size = str(size), 0
+    if uid > _OCTAL_7:
+        records["uid"], uid = str(uid), 0
+    if gid > _OCTAL_7:
+        records["gid"], gid = str(gid), 0
     block = _block(
-        name=_ascii(path) if name is None else name,
+        name=name,
         prefix=prefix,
         mode=node.mode & 0o7777,
-        uid=0 if "uid" in records else node.uid,
-        gid=0 if "gid" in records else node.gid,
-        size=0 if "size" in records else size,
+        uid=uid,
+        gid=gid,
+        size=size,
         kind=_TYPES[node.kind],
         target=_ascii(target) if "linkpath" in records else target.encode(),
     )
     return _pax(records) + block if records else block
-
-
-def _size(node: Node) -> int:
-    match node.content:
-        case Stored() | Deflated() | Packed() | OnDisk() as content:
-            return content.size
-        case None:
-            return 0
 
 
 def _split(path: str) -> tuple[bytes, bytes | None]:
@@ -161,18 +159,14 @@ def _block(
     kind: bytes,
     target: bytes,
 ) -> bytes:
-    parts = b"".join(
-        (
-            name.ljust(100, b"\0"),
-            b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, uid, gid, size, 0),
-            b"        ",
-            kind,
-            target.ljust(100, b"\0"),
-            b"ustar\x0000",
-            bytes(64),
-            b"0000000\x000000000\0",
-            prefix.ljust(155, b"\0"),
-            bytes(12),
-        )
+    block = _USTAR.pack(
+        name,
+        b"%07o\0%07o\0%07o\0%011o\0%011o\0        %b" % (mode, uid, gid, size, 0, kind),
+        target,
+        b"ustar\x0000",
+        b"0000000\x000000000\0",
+        prefix,
     )
-    return parts[:148] + b"%06o\0 " % sum(parts) + parts[156:]
+    # POSIX: the sum of the bytes, with spaces in its own place. All are ASCII, so the sum is less
+    # than 65,521, and Adler-32 (RFC 1950) holds it, plus 1, in its lower half.
+    return b"%b%06o\0 %b" % (block[:148], (zlib.adler32(block) & 0xFFFF) - 1, block[156:])

@@ -2,20 +2,21 @@
 
 Makers (`mllock.image.wheel`, `mllock.image.debian`, `mllock.image.folder`) produce nodes;
 `mllock.image.tar` writes them. Metadata is data here, never taken from stat: mode, uid and gid are
-given, the time is always 0. Paths are relative, without leading "./" or slash.
+given, the time is always 0. Paths are relative, without leading "./" or slash. Structs, not
+dataclasses: an image has tens of thousands, and these are made five times as fast.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 __all__ = ["Content", "Deflated", "Node", "OnDisk", "Packed", "Stored"]
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """Bytes that are at hand."""
 
     data: bytes | memoryview
@@ -25,8 +26,7 @@ class Stored:
         return len(self.data)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Deflated:
+class Deflated(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A raw deflate stream inside of a zip: copied into the layer's gzip as it is.
 
     `offset` and `compressed` locate the stream in `archive` (bytes); `size` and `crc` are of the
@@ -42,8 +42,7 @@ class Deflated:
     digest: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Packed:
+class Packed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Bytes that lie in a zip uncompressed; `crc` and `digest` are verified while reading."""
 
     archive: Path
@@ -53,8 +52,7 @@ class Packed:
     digest: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OnDisk:
+class OnDisk(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A file of the project's or of a run's, whose digest is known and verified while reading."""
 
     path: Path
@@ -65,8 +63,7 @@ class OnDisk:
 Content = Stored | Deflated | Packed | OnDisk
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One member of a layer. `target` is for symbolic and hard links, `content` for files."""
 
     path: str

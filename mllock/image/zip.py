@@ -13,9 +13,10 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+
+import msgspec
 
 from mllock.core import safepath
 from mllock.errors import ArchiveError
@@ -47,8 +48,7 @@ _EXTRA_UNICODE_PATH = 0x7075
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ZipEntry:
+class ZipEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One file. `offset` is of its data; `mode` is what Unix says, 0 where it says nothing."""
 
     name: str
@@ -60,8 +60,7 @@ class ZipEntry:
     mode: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Central:
+class _Central(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     name: str
     raw: bytes
     flags: int

@@ -81,9 +81,11 @@ class BlobWriter:
 class Cache:
     """Implements `mllock.core.ports.Blobs`. Making one touches nothing on disk."""
 
-    def __init__(self, root: Path, reporter: Reporter) -> None:
+    def __init__(self, root: Path, reporter: Reporter, aside: Path | None = None) -> None:
+        """`aside` is for what is not finished: a folder on the same file system, `tmp` else."""
         self.root = root
         self._reporter = reporter
+        self._aside = aside
 
     def blob_path(self, digest: Digest) -> Path:
         """Where a blob is, if it is there. Only `get` says that it is, and that it is right."""
@@ -231,7 +233,7 @@ class Cache:
         self._reporter.warn(f"removed a damaged entry of the cache: sha256:{path.name}")
 
     def _temporary_folder(self) -> Path:
-        folder = self.root / "tmp"
+        folder = self._aside or self.root / "tmp"
         if not folder.is_dir():
             self._make(folder)
         return folder

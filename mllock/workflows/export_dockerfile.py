@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
 from mllock.errors import InputError, IntegrityError, NotAvailableError
 from mllock.image.build import layers_below_python
 from mllock.image.content import Sources
@@ -193,7 +195,7 @@ def _below(folder: str, nodes: Sequence[Node]) -> list[Node]:
     moved = [Node(path=folder, kind="folder", mode=0o755)]
     for node in nodes:
         mode = 0o755 if node.mode == _OPEN else node.mode
-        moved.append(replace(node, path=f"{folder}/{node.path}", mode=mode))
+        moved.append(msgspec.structs.replace(node, path=f"{folder}/{node.path}", mode=mode))
     return moved
 
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from support import format_world
 from support import second_builder as second
@@ -151,7 +152,9 @@ def test_a_tree_that_is_one_file() -> None:
     entry = Entry(kind="f", path=".", size=8, digest=sha256_of(b"one file"))
     nodes = model_nodes(Path("model.bin"), TreeManifest.of([entry]), "model.bin")
     held = [
-        replace(n, content=Stored(b"one file")) if isinstance(n.content, OnDisk) else n
+        msgspec.structs.replace(n, content=Stored(b"one file"))
+        if isinstance(n.content, OnDisk)
+        else n
         for n in nodes
     ]
     assert blob(held) == layer.blob

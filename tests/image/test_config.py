@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 from support.nodes import blob, file, folder, hardlink, symlink
 from support.wheels import make_wheel
@@ -120,7 +121,11 @@ def test_golden_layer(golden, tmp_path: Path) -> None:
     golden(GOLDENS / "layer.tar.gz", layer)
     assert blob(reversed(nodes)) == layer
     for number, node in enumerate(nodes):
-        changed = [*nodes[:number], replace(node, mode=node.mode ^ 1), *nodes[number + 1 :]]
+        changed = [
+            *nodes[:number],
+            msgspec.structs.replace(node, mode=node.mode ^ 1),
+            *nodes[number + 1 :],
+        ]
         assert blob(changed) != layer
     text = (Path(__file__).parents[2] / "docs/reference/builder-format.md").read_text()
     assert sha256_of(layer) in text

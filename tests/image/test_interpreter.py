@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.base_image import BaseImage, link
 from support.elf import elf
@@ -197,7 +198,7 @@ def test_links_out_of_the_image_lead_into_it() -> None:
     base = (
         *without(BASE, "usr/bin/python3.11"),
         symlink("usr/bin/python3.11", "../../../../../opt/own/python"),
-        replace(hardlink("opt/own/python", "opt/first"), mode=0o755),
+        msgspec.structs.replace(hardlink("opt/own/python", "opt/first"), mode=0o755),
         file("opt/first", PYTHON, 0o755),
     )
     with pytest.raises(ArchiveError) as caught:

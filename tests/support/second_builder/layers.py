@@ -114,9 +114,9 @@ def gzip_member(stream: bytes, data: bytes) -> bytes:
     return HEAD + stream + zlib.crc32(data).to_bytes(4, "little") + size.to_bytes(4, "little")
 
 
-def gzip_run(data: bytes) -> bytes:
+def gzip_run(data: bytes, level: int) -> bytes:
     pieces = [data[at : at + 1_048_576] for at in range(0, len(data), 1_048_576)]
-    return b"".join(gzip_member(bytes(deflate.deflate_compress(p, 6)), p) for p in pieces)
+    return b"".join(gzip_member(bytes(deflate.deflate_compress(p, level)), p) for p in pieces)
 
 
 def layer(kind: str, title: str, members: Iterable[Member]) -> Layer:
@@ -128,18 +128,19 @@ def layer(kind: str, title: str, members: Iterable[Member]) -> Layer:
             complete.setdefault(parent, Member(path=parent, kind="5", mode=0o755))
     ordered = sorted(complete.values(), key=lambda m: (m.kind == "1", m.path.encode()))
     tar, run, blob = hashlib.sha256(), b"", b""
+    level = 1 if kind == "python" else 6
     for member in ordered:
         run += tar_header(member)
         if member.stream is not None and len(member.data) >= 16_384:
             tar.update(run + member.data)
-            blob += gzip_run(run) + gzip_member(member.stream, member.data)
+            blob += gzip_run(run, level) + gzip_member(member.stream, member.data)
             run = b""
         else:
             run += member.data
         run += b"\0" * (-len(member.data) % 512)
     run += b"\0" * 1024
     tar.update(run)
-    blob += gzip_run(run)
+    blob += gzip_run(run, level)
     return Layer(
         kind=kind,
         title=title,
