@@ -6,7 +6,7 @@ another. Each says which MllockError its methods raise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,13 @@ class Blobs(Protocol):
     def get(self, digest: Digest) -> Path | None:
         """The file with these bytes, hashed now, or None. A damaged entry is removed (and
         reported) and is None."""
+
+    def unchanged(self, digests: Iterable[Digest]) -> dict[Digest, Path | None]:
+        """The same for many, where a file that was hashed before and is as it was need not be
+        hashed again. Not for what proves anything."""
+
+    def link(self, places: Mapping[Digest, Path]) -> None:
+        """Put what `unchanged` found at these paths, by hard links where that is possible."""
 
     def put_bytes(self, data: bytes) -> Digest:
         """Keep `data`. Atomic; an equal entry that is already there is left alone."""

@@ -4,7 +4,7 @@ A key is everything that the bytes depend on: digests of packages, prefix, Pytho
 format. Nothing else may change the bytes, and nothing else belongs in a key. The entry under
 `layers` says which blob a key gave; it counts only if this user wrote it (`mllock.store.own`), for
 no digest of the lock is behind it. The blob is hashed when it is used, and one that is damaged or
-gone is made again. Titles are for people and are not part of a key.
+gone is made again (`Cache.unchanged`). Titles are for people and are not part of a key.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]
     except (ValueError, KeyError, TypeError):
         # An entry that cannot be read is as good as none: the layer is made again.
         return None
-    blob = cache.get(layer.digest)
+    blob = cache.unchanged([layer.digest])[layer.digest]
     if blob is None or blob.stat().st_size != layer.size:
         return None
     return layer
@@ -104,22 +104,24 @@ def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]
 
 def recall(cache: Cache, what: str, key: Mapping[str, Any]) -> dict[str, Any] | None:
     """What `remember` was given with these before; None if nothing was, or it cannot be read."""
-    data = read_own(cache.folder("layers") / _name(what, key), MAX_ENTRY)
+    full = _full(what, key)
+    data = read_own(cache.folder("layers") / _name(full), MAX_ENTRY)
+    # Canonical JSON: a key is written in one way only.
+    begin = b'{"key":' + full + b',"value":'
+    if data is None or not data.startswith(begin) or not data.endswith(b"}"):
+        return None
     try:
-        entry = None if data is None else canonical.loads(data)
+        value = canonical.loads(data[len(begin) : -1])
     except ValueError:
         return None
-    if not isinstance(entry, dict) or entry.keys() != {"key", "value"}:
-        return None
-    value = entry["value"]
-    right = isinstance(value, dict) and canonical.dumps(entry["key"]) == _full(what, key)
-    return value if right else None
+    return value if isinstance(value, dict) else None
 
 
 def remember(cache: Cache, what: str, key: Mapping[str, Any], value: Mapping[str, Any]) -> None:
     """Keep a small JSON `value` that follows from `key`, for this user."""
-    entry = {"key": canonical.loads(_full(what, key)), "value": value}
-    atomic.write_bytes(cache.folder("layers") / _name(what, key), canonical.dumps(entry))
+    full = _full(what, key)
+    data = b'{"key":' + full + b',"value":' + canonical.dumps(value) + b"}"
+    atomic.write_bytes(cache.folder("layers") / _name(full), data)
 
 
 def _full(what: str, key: Mapping[str, Any]) -> bytes:
@@ -130,6 +132,6 @@ def _full(what: str, key: Mapping[str, Any]) -> bytes:
     return canonical.dumps(full)
 
 
-def _name(what: str, key: Mapping[str, Any]) -> str:
+def _name(full: bytes) -> str:
     # Users of one cache have entries of their own, and do not take turns replacing them.
-    return f"{hex_of(sha256_of(_full(what, key)))}-{os.geteuid()}.json"
+    return f"{hex_of(sha256_of(full))}-{os.geteuid()}.json"

@@ -2,18 +2,21 @@
 
 Layout and rules are in docs/reference/cache.md. Invariants: an entry appears under its name by
 one rename, whole; `get` hashes what it returns, every time, so that neither a name nor a size is
-ever believed; entries are mode 0444. That is why blobs are not fsynced: what a power cut tears is
-found by `get`, removed, and made again. Any number of processes may share one cache, no locks.
-Raises SurroundingsError where the disk refuses, IntegrityError where bytes are not as expected.
+ever believed (`unchanged` says when it does not); entries are mode 0444. That is why blobs are not
+fsynced: what a power cut tears is found by both, removed, and made again. Any number of processes
+may share one cache, no locks. Raises SurroundingsError where the disk refuses, IntegrityError where
+bytes are not as expected.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -22,10 +25,12 @@ from mllock.core.digest import Digest, from_hex, hex_of, parse_digest
 from mllock.core.ports import Reporter
 from mllock.errors import IntegrityError, SurroundingsError
 from mllock.store import atomic
+from mllock.store.unchanged import Unchanged
 
 __all__ = ["BlobWriter", "Cache"]
 
 _CHUNK = 1024 * 1024
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES)
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -134,6 +139,35 @@ class Cache:
             return {digest: self.get(digest) for digest in wanted}
         with ThreadPoolExecutor(workers, thread_name_prefix="mllock-cache") as pool:
             return dict(zip(wanted, pool.map(self.get, wanted), strict=True))
+
+    def unchanged(self, digests: Iterable[Digest]) -> dict[Digest, Path | None]:
+        """`get_all`, but files that were hashed before and are as they were are not hashed again
+        (`mllock.store.unchanged` says when that is as good). For layers of a build."""
+        wanted = tuple(dict.fromkeys(digests))
+        known = Unchanged(self.root / "unchanged")
+        before = {digest: _look_at(self.blob_path(digest)) for digest in wanted}
+        hashed = [d for d, status in before.items() if not status or not known.is_known(d, status)]
+        began = known.now() if hashed else None
+        found = {digest: self.blob_path(digest) for digest in wanted} | self.get_all(hashed)
+        for digest in hashed:
+            path, status = found[digest], before[digest]
+            after = None if path is None else _look_at(path)
+            if status is not None and after is not None:
+                known.remember(digest, status, after, began)
+        known.save()
+        return found
+
+    def link(self, places: Mapping[Digest, Path]) -> None:
+        """Put blobs that `unchanged` just found at these paths: whole, or not at all. Hard links,
+        copies on other file systems."""
+        known = Unchanged(self.root / "unchanged")
+        for digest, path in places.items():
+            source = self.blob_path(digest)
+            before = _look_at(source)
+            _link(source, path)
+            # One more name is a change of the file, and no other one.
+            known.renew(digest, before, _look_at(source))
+        known.save()
 
     def put_bytes(self, data: bytes, *, expected: Digest | None = None) -> Digest:
         digest = from_hex(hashlib.sha256(data).hexdigest())
@@ -253,6 +287,30 @@ def _expect(digest: Digest, expected: Digest | None, path: Path | None = None) -
             expected=expected,
             found=digest,
         )
+
+
+def _link(source: Path, path: Path) -> None:
+    temporary = path.with_name(atomic.temp_name())
+    try:
+        try:
+            os.link(source, temporary)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            shutil.copyfile(source, temporary)
+        os.rename(temporary, path)
+    except OSError as error:
+        raise atomic.cannot_write(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _look_at(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except OSError:
+        return None
 
 
 def _create(path: Path) -> BinaryIO:

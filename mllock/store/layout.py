@@ -10,12 +10,9 @@ Not for reading what others made: `mllock.store.layout_reader`.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +44,6 @@ _MARKER = canonical.dumps({"imageLayoutVersion": "1.0.0"})
 _EMPTY = b"{}"
 _REPLACED = "replaced"
 _HEX = re.compile(r"[0-9a-f]{64}")
-_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES)
 
 
 def write_layout(
@@ -80,13 +76,15 @@ def write_layout(
         with nothing_half(folder, new):
             atomic.remove_old_temporaries(place)
             there = _sort_out(folder, images, keep, ours)
+            several = [image for named in images.values() for image in _several(named)]
+            _put_layers(folder, [layer.digest for i in several for layer in i.layers], blobs)
             entries = list(there.entries)
             for ref, image in images.items():
                 about = {
                     MEDIA_BUNDLE: statements.get(ref, ()),
                     MEDIA_SBOM: (sboms or {}).get(ref, ()),
                 }
-                entries += _put_named(folder, ref, image, about, blobs)
+                entries += _put_named(folder, ref, image, about)
             entries.sort(key=_order)
             index = {"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": entries}
             atomic.write_bytes(folder / "oci-layout", _MARKER)
@@ -100,14 +98,13 @@ def _put_named(
     ref: str,
     images: ImageBlobs | Sequence[ImageBlobs],
     about: Mapping[str, bytes | Sequence[bytes]],
-    blobs: Blobs,
 ) -> list[dict[str, Any]]:
     """The entries of index.json for a name: the image or its index, and what is `about` them."""
-    several = tuple(images) if isinstance(images, Sequence) else (images,)
+    several = _several(images)
     found: list[dict[str, Any]] = []
     for number, image in enumerate(several):
         own = {kind: _nth(data, number) for kind, data in about.items()}
-        found += _put_image(folder, image, own, blobs)
+        found += _put_image(folder, image, own)
     names = {"annotations": {REF_NAME: ref}}
     plain = [entry for entry in found if "artifactType" not in entry]
     if len(plain) == 1:
@@ -117,16 +114,18 @@ def _put_named(
     return [entry | names, *(item for item in found if "artifactType" in item)]
 
 
+def _several(images: ImageBlobs | Sequence[ImageBlobs]) -> tuple[ImageBlobs, ...]:
+    return tuple(images) if isinstance(images, Sequence) else (images,)
+
+
 def _nth(data: bytes | Sequence[bytes], number: int) -> bytes | None:
     several = (data,) if isinstance(data, bytes) else data
     return several[number] if number < len(several) else None
 
 
 def _put_image(
-    folder: Path, image: ImageBlobs, about: Mapping[str, bytes | None], blobs: Blobs
+    folder: Path, image: ImageBlobs, about: Mapping[str, bytes | None]
 ) -> list[dict[str, Any]]:
-    for layer in image.layers:
-        _put_layer(folder, layer.digest, blobs)
     _put(folder, image.config)
     _put(folder, image.manifest)
     entries = [image_entry(image)]
@@ -200,8 +199,7 @@ def _sort_out(
             gone |= _manifests(layout, descriptor)
             if why != _REPLACED:
                 removed[descriptor.ref] = why
-        # What is about an image that goes, goes with it, and nothing else does.
-        gone -= left
+        gone -= left  # what is about an image that goes, goes with it, and nothing else does
         entries += [
             plain_entry(descriptor)
             for descriptor in layout.manifests
@@ -301,31 +299,19 @@ def _put(folder: Path, data: bytes) -> Digest:
     return digest
 
 
-def _put_layer(folder: Path, digest: Digest, blobs: Blobs) -> None:
-    path = _blob(folder, digest)
-    source = blobs.get(digest)
-    if source is None:
-        raise IntegrityError(
-            "a layer is gone from the cache",
-            file=digest,
-            hint="run the same command again: the layer is made anew",
-        )
-    if _holds(path, digest, source):
-        return
-    temporary = path.with_name(atomic.temp_name())
-    try:
-        try:
-            os.link(source, temporary)
-        except OSError as error:
-            if error.errno not in _NO_LINK:
-                raise
-            shutil.copyfile(source, temporary)
-        os.rename(temporary, path)
-    except OSError as error:
-        raise atomic.cannot_write(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+def _put_layers(folder: Path, digests: Iterable[Digest], blobs: Blobs) -> None:
+    missing: dict[Digest, Path] = {}
+    # All at once: hashed with all cores, and each once.
+    for digest, source in blobs.unchanged(digests).items():
+        if source is None:
+            raise IntegrityError(
+                "a layer is gone from the cache",
+                file=digest,
+                hint="run the same command again: the layer is made anew",
+            )
+        if not _holds(_blob(folder, digest), digest, source):
+            missing[digest] = _blob(folder, digest)
+    blobs.link(missing)
 
 
 def _holds(path: Path, digest: Digest, same_as: Path | None = None) -> bool:

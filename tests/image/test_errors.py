@@ -76,7 +76,9 @@ def test_the_disk_of_the_cache_is_full(world: World, typed: Typed, tmp_path: Pat
         assert message.endswith(": cannot write: no space left on device")
         assert err.splitlines()[-1] == "hint: free some space, then run the same command again"
         # Nothing of what was begun is left, and what was there is as it was.
-        assert files(disk / "cache").items() >= cached.items()
+        blobs = {name: data for name, data in cached.items() if not name.startswith("unchanged/")}
+        assert blobs
+        assert files(disk / "cache").items() >= blobs.items()
         assert list((disk / "cache" / "tmp").iterdir()) == []
     assert files(world.oci) == before
     assert typed("train")[0] == 0

@@ -13,6 +13,7 @@ from support.nodes import file, folder, members, symlink
 from support.reporter import Recorder
 from support.wheels import make_wheel, wheel_name
 
+from mllock.core import canonical
 from mllock.core.digest import hex_of, sha256_of
 from mllock.core.tree import Entry, TreeManifest
 from mllock.errors import ArchiveError, LockError
@@ -113,7 +114,7 @@ def test_an_entry_that_others_may_have_written_is_as_good_as_none(
     (mine,) = set(cache.folder("layers").iterdir()) - {entry}
     forged = json.loads(mine.read_bytes())
     forged["value"] = json.loads(entry.read_bytes())["value"]
-    mine.write_text(json.dumps(forged))
+    mine.write_bytes(canonical.dumps(forged))
     # Whoever is this user can say so: there is nothing that this user could not do.
     assert find_layer(cache, "python", "t", key) == evil
     written(mine)
