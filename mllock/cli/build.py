@@ -69,7 +69,6 @@ def command(
         raise InputError("--run is about the serve image", hint='try "mllock build serve --run ID"')
     from mllock.workflows.build import build_images
     from mllock.workflows.outputs import read_outputs, send
-    from mllock.workflows.publish import build_to_registry
 
     wanted = read_outputs(outputs, mount_from)
     ctx = app.context()
@@ -80,6 +79,8 @@ def command(
             ctx, kinds, wanted.layout, run_id, platform=platform, explained=explain
         )
     else:
+        from mllock.workflows.publish import build_to_registry
+
         published = build_to_registry(
             ctx,
             kinds,
