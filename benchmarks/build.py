@@ -79,7 +79,7 @@ def unpack(wheels: list[Path], root: Path) -> None:
     for wheel in wheels:
         name = wheel.name.split("-")[0]
         schemes = {
-            scheme: str(root / str(PREFIX.scheme(scheme, name)))
+            scheme: str(root / str(PREFIX.schemes(name)[scheme]))
             for scheme in ("purelib", "platlib", "scripts", "headers", "data")
         }
         target = SchemeDictionaryDestination(schemes, PREFIX.interpreter, "posix")

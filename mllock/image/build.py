@@ -151,7 +151,7 @@ def _python_layers(
             reporter.step(f"making {len(missing)} Python layers from {count} wheels")
         wheels = packages.wheels(lock.python.packages)
         # The largest first: begun last, it would keep one core busy while the others have none.
-        missing.sort(key=lambda position: -groups[position].size)
+        missing.sort(key=lambda position: -groups[position].work)
 
         def tasks() -> Iterator[LayerTask]:
             owned = {}
@@ -169,6 +169,7 @@ def _python_layers(
         made = make_layers(tasks(), cache, reporter, count=len(missing), size=size)
         if left_out is None:
             remember(cache, NO_CONFLICTS, together, {})
+        cache.made(layer.digest for layer in made)
         for position, layer in zip(missing, made, strict=True):
             keep_layer(cache, groups[position].key, layer)
             found[position] = layer

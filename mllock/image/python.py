@@ -63,6 +63,11 @@ class PythonGroup:
         return sum(package.wheels[0].size for package in self.packages)
 
     @property
+    def work(self) -> int:
+        """About how much there is to do: small wheels have more files for their size."""
+        return self.size + len(self.packages) * (256 << 10)
+
+    @property
     def key(self) -> dict[str, Any]:
         """All that the bytes of the layer depend on."""
         key: dict[str, Any] = {

@@ -16,12 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from mllock.core.digest import Digest, from_hex, hex_of
+from mllock.core.digest import HEX_LENGTH, Digest, hex_of
 from mllock.errors import ArchiveError
 from mllock.image.zip import ZipEntry
 
 __all__ = ["Row", "read_record", "write_record"]
 
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 # Files that cannot be in the list: the list, and signatures of it.
 _UNLISTED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 
@@ -82,7 +83,8 @@ def _digest(text: str, label: str, name: str) -> Digest:
     if algorithm == "sha256":
         try:
             raw = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
-            return from_hex(raw.hex())
+            if len(raw) == HEX_LENGTH // 2:
+                return Digest(f"sha256:{raw.hex()}")
         except (ValueError, binascii.Error):
             pass
     raise ArchiveError(
@@ -101,4 +103,5 @@ def write_record(rows: Iterable[Row], record: str) -> bytes:
 
 
 def _base64(digest: Digest) -> str:
-    return base64.urlsafe_b64encode(bytes.fromhex(hex_of(digest))).decode().rstrip("=")
+    raw = binascii.b2a_base64(bytes.fromhex(hex_of(digest)), newline=False)
+    return raw.rstrip(b"=").translate(_URL_SAFE).decode()

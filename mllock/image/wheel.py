@@ -81,15 +81,15 @@ class Prefix:
             return f"#!{python}"
         return f"#!/bin/sh\n'''exec' {shlex.quote(python)} \"$0\" \"$@\"\n' '''"
 
-    def scheme(self, name: str, distribution: str) -> str | None:
-        """The folder of a `.data` scheme, or None if there is no such scheme."""
+    def schemes(self, distribution: str) -> Mapping[str, str]:
+        """The folders of the `.data` schemes."""
         return {
             "purelib": self.site,
             "platlib": self.site,
             "scripts": f"{self.root}/bin",
             "headers": f"{self.root}/include/site/python{self.python}/{distribution}",
             "data": self.root,
-        }.get(name)
+        }
 
 
 PREFIX = Prefix()
@@ -169,14 +169,15 @@ class _Wheel:
     def _files(self) -> Iterator[tuple[Node, Digest]]:
         ours = {f"{self._dist_info}/{name}" for name in _OURS}
         data = f"{self._stem}.data/"
+        schemes = self._prefix.schemes(self._distribution)
         for name, entry in self._entries.items():
             # `installer`: bytecode in wheels is not installed.
-            if name in ours or "__pycache__" in name.split("/")[:-1]:
+            if name in ours or ("__pycache__/" in name and "__pycache__" in name.split("/")[:-1]):
                 continue
             scheme, target = "purelib", name
             if name.startswith(data):
                 scheme, _, target = name.removeprefix(data).partition("/")
-            folder = self._prefix.scheme(scheme, self._distribution)
+            folder = schemes.get(scheme)
             if folder is None or not target:
                 raise self._error("not in a valid scheme of .data", name)
             if scheme == "scripts":

@@ -180,12 +180,16 @@ class _Reader:
             self._refuse(f"an entry with unknown flags {flags:#06x}", name)
         if method not in (STORED, DEFLATED):
             self._refuse(f"compression method {method}; only stored and deflate are read", name)
-        wide = iter(self._zip64(extra, name))
-        size, compressed, header = (
-            (next(wide, -1) if value == _MAX32 else value)
-            for value in (fields[9], fields[8], fields[16])
-        )
-        if min(size, compressed, header) < 0 or next(wide, None) is not None or disk != 0:
+        compressed, size, header = fields[8], fields[9], fields[16]
+        if extra or _MAX32 in (compressed, size, header):
+            wide = iter(self._zip64(extra, name))
+            size, compressed, header = (
+                (next(wide, -1) if value == _MAX32 else value)
+                for value in (size, compressed, header)
+            )
+            if min(size, compressed, header) < 0 or next(wide, None) is not None:
+                self._refuse("an entry whose zip64 sizes cannot be read", name)
+        if disk != 0:
             self._refuse("an entry whose zip64 sizes cannot be read", name)
         if method == STORED and size != compressed:
             self._refuse("a stored entry of two sizes", name)
@@ -220,14 +224,12 @@ class _Reader:
         reason = safepath.problem(name.removesuffix("/"))
         if reason is not None:
             self._refuse(reason, ascii(name)[1:-1])
-        if safepath.whiteout((name,)) is not None:
-            self._refuse(
-                'a name that begins with ".wh.": in an image it would remove another file', name
-            )
         return name
 
     def _zip64(self, extra: bytes, name: str) -> tuple[int, ...]:
         """The 8-byte values of the zip64 extra field, if there is one."""
+        if not extra:
+            return ()
         values: tuple[int, ...] | None = None
         at = 0
         while at + 4 <= len(extra):
@@ -244,6 +246,16 @@ class _Reader:
         return values or ()
 
     def _check_names(self, directory: list[_Central]) -> None:
+        every = [entry.name for entry in directory]
+        removal = safepath.whiteout(every)
+        if removal is not None:
+            self._refuse(
+                'a name that begins with ".wh.": in an image it would remove another file', removal
+            )
+        if not _are_plain(every):
+            self._refuse_names(directory)
+
+    def _refuse_names(self, directory: list[_Central]) -> None:
         names: dict[str, str] = {}
         files: set[str] = {e.name for e in directory if not e.name.endswith("/")}
         seen: set[str] = set()
@@ -281,9 +293,10 @@ class _Reader:
         )
         after = bool(flags & _BIT_DESCRIPTOR)
         extra_at = entry.header + _LOCAL.size + name_length
-        values = iter(self._zip64(self._read(extra_at, extra_length), entry.name))
-        size = next(values, -1) if size == _MAX32 else size
-        compressed = next(values, -1) if compressed == _MAX32 else compressed
+        if extra_length or _MAX32 in (size, compressed):
+            values = iter(self._zip64(self._read(extra_at, extra_length), entry.name))
+            size = next(values, -1) if size == _MAX32 else size
+            compressed = next(values, -1) if compressed == _MAX32 else compressed
         zeros = after and (crc, compressed, size) == (0, 0, 0)
         if not same or not (
             zeros or (crc, compressed, size) == (entry.crc, entry.compressed, entry.size)
@@ -339,3 +352,22 @@ class _Reader:
 
     def _refuse(self, message: str, entry: str | None = None) -> NoReturn:
         raise ArchiveError(message, file=self._label, key=entry)
+
+
+def _are_plain(names: list[str]) -> bool:
+    """Whether all is well at a glance: ASCII, unique, and no two of the paths and their parents
+    are one another's folder or fold together."""
+    folders: set[str] = set()
+    for name in names:
+        at = name.rfind("/")
+        while at > 0 and (parent := name[:at]) not in folders:
+            folders.add(parent)
+            at = parent.rfind("/")
+    files = {name for name in names if not name.endswith("/")}
+    every = files | folders
+    return (
+        "".join(names).isascii()
+        and len(set(names)) == len(names)
+        and files.isdisjoint(folders)
+        and len({path.lower() for path in every}) == len(every)
+    )

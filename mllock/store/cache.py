@@ -157,6 +157,14 @@ class Cache:
         known.save()
         return found
 
+    def made(self, digests: Iterable[Digest]) -> None:
+        """These blobs were just now written and hashed, by this process or one that it started,
+        and nobody else knew them before: they count as hashed."""
+        known = Unchanged(self.root / "unchanged")
+        for digest in digests:
+            known.add(digest, _look_at(self.blob_path(digest)))
+        known.save()
+
     def link(self, places: Mapping[Digest, Path]) -> None:
         """Put blobs that `unchanged` just found at these paths: whole, or not at all. Hard links,
         copies on other file systems."""

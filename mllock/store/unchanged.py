@@ -5,9 +5,9 @@ for each place that they go to, is most of its time. Here a blob counts as hashe
 it since the machine started, and size, times, inode and device are what they were then. The rules
 that make this as good as hashing: the file is this user's and no other may write it; the kernel
 sets its change time, nobody else can; it was older than the start of the hashing by the file
-system's own clock (git's rule for "racily clean" entries); and another start of the machine, which
-is what a power cut ends in, forgets everything. For builds only: what proves, or comes from
-somewhere, or goes out of the machine, is hashed each time (`Cache.get`).
+system's own clock (git's rule for "racily clean" entries), or we have just made it; and another
+start of the machine, which is what a power cut ends in, forgets everything. For builds only: what
+proves, or comes from somewhere, or goes out of the machine, is hashed each time (`Cache.get`).
 """
 
 from __future__ import annotations
@@ -75,6 +75,12 @@ class Unchanged:
         if began is None or not self._boot or not _is_ours(status) or _look(after) != _look(status):
             return
         if status.st_dev == began[1] and max(status.st_mtime_ns, status.st_ctime_ns) < began[0]:
+            self._known[digest] = _look(status)
+            self._new = True
+
+    def add(self, digest: Digest, status: os.stat_result | None) -> None:
+        """A file that we have just made, and hashed while we wrote it."""
+        if self._boot and status is not None and _is_ours(status):
             self._known[digest] = _look(status)
             self._new = True
 

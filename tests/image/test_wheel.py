@@ -112,7 +112,7 @@ def test_the_same_as_installer(tmp_path: Path) -> None:
     ours = nodes_of(tmp_path, make_wheel("pkg", "1.0", files, entry_points=SCRIPTS))
     prefix = Prefix()
     schemes = {
-        name: str(tmp_path / "root" / str(prefix.scheme(name, "pkg")))
+        name: str(tmp_path / "root" / str(prefix.schemes("pkg")[name]))
         for name in ("purelib", "platlib", "scripts", "headers", "data")
     }
     target = SchemeDictionaryDestination(schemes, prefix.interpreter, "posix")
