@@ -4,8 +4,8 @@
 
 Each case makes wheels or Debian packages in DIR (default: a temporary folder; 2 GB are needed),
 builds their layers in a process of its own from a lock with an empty cache, as `mllock build` does,
-prints the largest resident set of that process, and removes them. Ends with 1 if a case is beyond
-its limit.
+prints the largest resident set of that process and of those that help it, as if all were at their
+largest at once, and removes them. Ends with 1 if a case is beyond its limit.
 Compiling to bytecode happens in other processes and is not measured here.
 """
 
@@ -20,6 +20,7 @@ import lzma
 import os
 import random
 import re
+import resource
 import subprocess
 import sys
 import tarfile
@@ -237,7 +238,10 @@ def build(wheels: Path, scratch: Path) -> None:
         cache,
         Silent(),
     )
-    print(json.dumps({"before": before, "peak": peak()}))
+    # Of the helpers, one for each further core, the largest is known.
+    helpers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    others = helpers * min(len(packages) - 1, (os.cpu_count() or 1) - 1)
+    print(json.dumps({"before": before, "peak": peak() + others}))
 
 
 def peak() -> int:
