@@ -13,6 +13,7 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from debian.debian_support import Version
 
@@ -21,6 +22,7 @@ from mllock.errors import IntegrityError
 __all__ = [
     "Available",
     "Index",
+    "Offers",
     "Provided",
     "Relation",
     "Universe",
@@ -211,13 +213,27 @@ def described(fields: Mapping[str, str], place: str) -> Available:
     )
 
 
+class Offers(Protocol):
+    """Packages by their own name and by what they provide."""
+
+    def named(self, name: str) -> list[Available]: ...
+
+    def providing(self, name: str) -> list[Available]: ...
+
+    def names(self) -> Iterable[str]: ...
+
+
 class Universe:
     """All indexes of a suite: the suite, its updates and its security fixes."""
 
-    def __init__(self, indexes: Iterable[Index], architecture: str) -> None:
+    def __init__(self, indexes: Iterable[Offers], architecture: str) -> None:
         self._indexes = tuple(indexes)
         self.architecture = architecture
         self._known: dict[str, tuple[Available, ...]] = {}
+
+    def with_more(self, offers: Offers) -> Universe:
+        """The same, and `offers` where no index has the version."""
+        return Universe((*self._indexes, offers), self.architecture)
 
     def versions(self, name: str) -> tuple[Available, ...]:
         """Every offer of `name` for this architecture, highest version first."""
