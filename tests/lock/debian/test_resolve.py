@@ -234,7 +234,7 @@ def test_a_python_that_the_suite_does_not_have(tmp_path: Path) -> None:
 
 def test_a_package_whose_script_cannot_be_replaced(tmp_path: Path) -> None:
     made = archive()
-    made.add("server", scripts={"postinst": "#!/bin/sh\nadduser --system server\n"})
+    made.add("server", scripts={"postinst": "#!/bin/sh\nuseradd server\n"})
     with machine(tmp_path, made) as (place, _), pytest.raises(ResolutionError) as caught:
         place.resolve("server")
     assert caught.value.message == (
