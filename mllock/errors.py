@@ -15,6 +15,7 @@
     │   └── VoidRunError          an input changed while the program ran
     └── SurroundingsError     exit 4: network, index, archive, registry, engine, disk
         ├── OfflineError          something has to be fetched and cannot be
+        │   └── GoneError             all who were asked answered that they do not have it
         ├── EngineError           the container engine is not there, refuses, or went away
         └── IntegrityError        what was fetched or cached is not what its digest says
 
@@ -33,6 +34,7 @@ __all__ = [
     "ArchiveError",
     "DataError",
     "EngineError",
+    "GoneError",
     "InputError",
     "IntegrityError",
     "LockError",
@@ -159,6 +161,10 @@ class SurroundingsError(MllockError):
 
 class OfflineError(SurroundingsError):
     """Something has to be fetched, and cannot be."""
+
+
+class GoneError(OfflineError):
+    """Everybody who was asked answered, and nobody has it."""
 
 
 class EngineError(SurroundingsError):

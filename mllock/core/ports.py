@@ -63,12 +63,14 @@ class Blobs(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Want:
-    """One file to fetch: any of `urls` will do, if the bytes are right."""
+    """One file to fetch: any of `urls` will do, if the bytes are right. `gone` is the next step if
+    all of them answer that they do not have it."""
 
     name: str
     urls: tuple[str, ...]
     size: int
     digest: Digest
+    gone: str | None = None
 
 
 class Fetcher(Protocol):

@@ -24,7 +24,7 @@ from mllock.image.debian_effects import CACHE, after_unpacking
 from mllock.image.debian_tree import MERGED, MERGED_FOR, DebianTree
 from mllock.image.tree import Node, Stored
 from mllock.lock.debian.deb import Deb, Entry, identify, open_deb
-from mllock.lock.debian.scripts import Alternative, examine
+from mllock.lock.debian.scripts import Account, Alternative, examine
 from mllock.lock.types import DebianPackage
 
 __all__ = ["above_image", "base_nodes", "is_left_out", "system_nodes"]
@@ -92,13 +92,15 @@ def _nodes(
     ordered = sorted(debs, key=lambda item: (item[0].name != "base-files", item[0].name))
     opened = _open_all(ordered, aside)
     tree.accounts(_masters(opened))
-    alternatives: list[Alternative] = []
+    found: list[Alternative | Account] = []
     for (package, _), (deb, entries) in zip(ordered, opened, strict=True):
         tree.replaces(package.name, deb.control["control"].decode("utf-8", "replace"))
         _unpack(tree, package.name, entries)
-        alternatives += examine(deb, package.name, package.version)
+        found += examine(deb, package.name, package.version)
     names = frozenset(package.name for package, _ in ordered)
-    after_unpacking(tree, names, alternatives, lower_cache)
+    alternatives = [item for item in found if isinstance(item, Alternative)]
+    accounts = [item for item in found if isinstance(item, Account)]
+    after_unpacking(tree, names, alternatives, accounts, lower_cache)
     pairs = zip(ordered, opened, strict=True)
     record_packages(tree, [(item[0].name, deb, entries) for item, (deb, entries) in pairs])
     return tree.nodes()

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from mllock.image.debian_accounts import apply_accounts
 from mllock.image.debian_alternatives import apply_alternatives
 from mllock.image.debian_ldcache import cache_above, ld_so_cache
 from mllock.image.debian_tree import DebianTree
-from mllock.lock.debian.scripts import Alternative
+from mllock.lock.debian.scripts import Account, Alternative
 
 __all__ = ["CACHE", "EFFECTS", "after_unpacking"]
 
@@ -24,13 +25,15 @@ def after_unpacking(
     tree: DebianTree,
     packages: frozenset[str],
     alternatives: Iterable[Alternative],
+    accounts: Iterable[Account] = (),
     lower_cache: bytes | None = None,
 ) -> None:
-    """Apply the effects of `packages`, then `alternatives`. `lower_cache` is the linker's cache of
-    a base whose libraries are not at hand: what it lists stays listed."""
+    """Apply the effects of `packages`, then `accounts` and `alternatives`. `lower_cache` is the
+    linker's cache of a base whose libraries are not at hand: what it lists stays listed."""
     for name, effect in EFFECTS.items():
         if name in packages:
             effect(tree)
+    apply_accounts(tree, accounts)
     apply_alternatives(tree, alternatives)
     # libc-bin's trigger: ldconfig, after all libraries and alternatives are there.
     if lower_cache is not None:

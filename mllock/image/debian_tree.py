@@ -93,12 +93,12 @@ class DebianTree:
             groups = parse_relations(text, package)
             self._replaces[package] = tuple(group[0] for group in groups)
 
-    def folder(self, path: str, mode: int = 0o755, gid: int = 0) -> None:
+    def folder(self, path: str, mode: int = 0o755, gid: int = 0, uid: int = 0) -> None:
         """A folder, and its parents, unless something is there."""
         path = self.real(path)
         if path and self._at(path) is None:
             self._parents_of(path)
-            self._put(Node(path=path, kind="folder", mode=mode, gid=gid))
+            self._put(Node(path=path, kind="folder", mode=mode, uid=uid, gid=gid))
 
     def link(self, path: str, target: str) -> None:
         """A symbolic link; replaces a link that is there."""

@@ -16,7 +16,7 @@ from mllock.errors import IntegrityError
 from mllock.lock.format import seal
 from mllock.lock.layers import assign, python_budget
 from mllock.lock.platforms import debs_for, is_for, narrowed, targets_of
-from mllock.lock.ports import SystemResolution, Upgrade
+from mllock.lock.ports import LockedDebian, SystemResolution, Upgrade
 from mllock.lock.target import Target
 from mllock.lock.types import (
     DataPin,
@@ -29,7 +29,15 @@ from mllock.lock.types import (
 )
 from mllock.spec.meaning import Meaning
 
-__all__ = ["assemble", "keep_wheels", "kept_python", "kept_system", "pins_of", "same_sources"]
+__all__ = [
+    "assemble",
+    "keep_wheels",
+    "kept_python",
+    "kept_system",
+    "locked_debian",
+    "pins_of",
+    "same_sources",
+]
 
 # The inputs of each part, by their keys in [inputs.environment].
 _SYSTEM_INPUTS = ("python", "base", "system-packages", "platforms")
@@ -119,6 +127,14 @@ def pins_of(
         {item.name: item.version for item in python},
         {item.name: item.version for item in system},
     )
+
+
+def locked_debian(old: Lock | None, platform: str) -> LockedDebian | None:
+    """What `old`, a lock that was not edited, has of Debian for `platform`."""
+    if old is None or old.base.suite is None:
+        return None
+    packages = debs_for(old.system, platform)
+    return LockedDebian(suite=old.base.suite, indexes=old.base.indexes, packages=packages)
 
 
 def assemble(

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mllock.lock.indexes import PackageIndex
-from mllock.lock.types import Base, DataPin, DebianPackage, PythonPackage
+from mllock.lock.types import Base, DataPin, DebianPackage, PythonPackage, ReleaseIndex
 from mllock.spec.types import DataSource
 
 __all__ = [
     "DataPinner",
+    "LockedDebian",
     "PythonRequest",
     "PythonResolver",
     "SystemRequest",
@@ -66,6 +67,16 @@ class PythonResolver(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LockedDebian:
+    """What the previous lock has of Debian for one platform: a pin may stay that the archive has no
+    more, and an archive that is older than `indexes` is not believed."""
+
+    suite: str
+    indexes: tuple[ReleaseIndex, ...]
+    packages: tuple[DebianPackage, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SystemRequest:
     """`base` is what the spec names; `packages` are what it asks beyond the base. `previous` is the
     base of the previous lock: a pin that may stay."""
@@ -78,6 +89,7 @@ class SystemRequest:
     pins: Mapping[str, str]
     upgrade: Upgrade
     previous: Base | None = None
+    locked: LockedDebian | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

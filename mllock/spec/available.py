@@ -11,9 +11,7 @@ from mllock.errors import NotAvailableError
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.places import Part
 
-__all__ = ["AVAILABLE_BASE", "is_remote", "refuse_unavailable"]
-
-AVAILABLE_BASE = "debian:bookworm"
+__all__ = ["is_remote", "refuse_unavailable"]
 
 _MESSAGE = "not available in this version"
 
@@ -34,10 +32,7 @@ _Asked = tuple[tuple[Part, ...], str | None, str | None]
 
 
 def _asked_for(loaded: LoadedSpec) -> Iterator[_Asked]:
-    spec, environment = loaded.spec, loaded.spec.environment
-    if environment.base.startswith("debian:") and environment.base != AVAILABLE_BASE:
-        hint = f'write base = "{AVAILABLE_BASE}"'
-        yield ("environment", "base"), f'"{environment.base}"', hint
+    spec = loaded.spec
     for name, source in spec.data.items():
         if is_remote(source.source):
             hint = "copy the data into the project, and name its path"

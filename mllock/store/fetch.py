@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from mllock.core.ports import Reporter, Want
-from mllock.errors import IntegrityError, OfflineError
+from mllock.errors import GoneError, IntegrityError, OfflineError
 from mllock.store.cache import Cache
 from mllock.store.transport import (
     PermanentError,
@@ -30,6 +30,7 @@ __all__ = ["HttpFetcher"]
 _CHUNK = 256 * 1024
 _RETRIES = 3
 _THREADS = 8
+_NOT_FOUND = "not found"
 
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ class HttpFetcher:
                 self._again(_Download(self._blobs, transport, want, url, stop).run, stop)
                 return
             except FileNotFoundError:
-                problems.append((url, "not found"))
+                problems.append((url, _NOT_FOUND))
             except (TransientError, PermanentError) as error:
                 problems.append((url, str(error)))
             except IntegrityError as error:
@@ -104,7 +105,7 @@ class HttpFetcher:
                 self._reporter.warn(f"{host_of(url)} has wrong bytes for {want.name}")
         if wrong is not None:
             raise wrong
-        raise _offline(want.name, problems)
+        raise _offline(want.name, problems, want.gone)
 
     def _again(self, attempt: Callable[[], T], stop: threading.Event) -> T:
         """Call `attempt` until it does not fail, or fails for good, or was tried enough."""
@@ -160,14 +161,17 @@ class _Download:
         )
 
 
-def _offline(name: str, problems: Sequence[tuple[str, str]]) -> OfflineError:
+def _offline(
+    name: str, problems: Sequence[tuple[str, str]], gone: str | None = None
+) -> OfflineError:
     if not problems:
         return OfflineError(
             f"cannot fetch {name}: there is nowhere to ask for it",
             hint="configure a mirror or an index that has it",
         )
     reasons = dict.fromkeys(f"{host_of(url)}: {reason}" for url, reason in problems)
-    return OfflineError(
-        f"cannot fetch {name}: {'; '.join(reasons)}",
-        hint="check the network, the proxy and the mirror, then run the same command again",
-    )
+    message = f"cannot fetch {name}: {'; '.join(reasons)}"
+    hint = "check the network, the proxy and the mirror, then run the same command again"
+    if all(reason == _NOT_FOUND for _, reason in problems):
+        return GoneError(message, hint=gone or hint)
+    return OfflineError(message, hint=hint)

@@ -20,7 +20,15 @@ from mllock.lock.compare import Change, changes, stale_reasons
 from mllock.lock.format import LOCK_NAME, NEWER, dump_lock, parse_lock, read_bytes
 from mllock.lock.imported import moved_pins, read_pins
 from mllock.lock.indexes import indexes_of
-from mllock.lock.make import assemble, keep_wheels, kept_python, kept_system, pins_of, same_sources
+from mllock.lock.make import (
+    assemble,
+    keep_wheels,
+    kept_python,
+    kept_system,
+    locked_debian,
+    pins_of,
+    same_sources,
+)
 from mllock.lock.overlaps import refuse_unknown_packages
 from mllock.lock.platforms import debs_for, merge_python, merge_system
 from mllock.lock.ports import (
@@ -250,6 +258,7 @@ def _resolve_system(
                     pins=pins_of(previous.pins, platform)[1],
                     upgrade=upgrade,
                     previous=pinned,
+                    locked=locked_debian(previous.parts, platform),
                 )
             )
             for platform in sorted(set(environment.platforms))

@@ -72,6 +72,11 @@ def test_only_the_part_that_changed_is_resolved(project: LockProject) -> None:
     assert project.changes() == ["Added zlib1g 1.0-1"]
     assert project.asked() == (2, 2)
     assert project.system.requests[1].pins == {"libc6": "2.36-9+deb12u14", "libgomp1": "1.0-1"}
+    first, second = (request.locked for request in project.system.requests)
+    assert first is None
+    assert second is not None
+    assert (second.suite, second.indexes) == (BASE.suite, BASE.indexes)
+    assert [package.name for package in second.packages] == ["libc6", "libgomp1"]
     (project.folder / "train.csv").write_text("a,b\n1,2\n3,4\n")
     (line,) = project.changes()
     assert line.startswith("Updated data.train (8 bytes, sha256:")
@@ -184,6 +189,8 @@ def test_an_edited_lock_is_written_again_with_its_pins(project: LockProject) -> 
         "warn: mlproject.lock: edited by hand or badly merged: everything is resolved again"
     ) in project.reporter.lines
     assert project.asked() == (2, 2)
+    # What an edited lock says of files is not believed.
+    assert project.system.requests[1].locked is None
 
 
 @pytest.mark.parametrize("fresh", [False, True])

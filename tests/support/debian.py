@@ -33,6 +33,19 @@ class Key:
         self._key = pysequoia.Tsk.generate("Archive <archive@example.org>")
         self.public = str(self._key.extract_certificate()).encode()
         self.fingerprint = self._key.extract_certificate().fingerprint.upper()
+        # What signs is a subkey, as in Debian's own keys.
+        signature = pysequoia.sign(self._key.signer(), b"", mode=pysequoia.SignatureMode.DETACHED)
+        self.signing = str(pysequoia.Sig.from_bytes(signature).issuer_fingerprint).upper()
+
+    def revoked(self) -> bytes:
+        """The certificate with a revocation of it."""
+        certificate = self._key.extract_certificate()
+        return bytes(certificate) + bytes(certificate.revoke(self._key.certifier()))
+
+    def until(self, end: dt.datetime) -> bytes:
+        """The certificate with an end."""
+        certificate = self._key.extract_certificate()
+        return bytes(certificate.set_expiration(end, self._key.certifier()))
 
     def sign(self, text: str) -> bytes:
         return bytes(

@@ -68,7 +68,11 @@ def serving(answers: Mapping[str, Answer | Sequence[Answer]]) -> Iterator[Server
         def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Listening(ThreadingHTTPServer):
+        # With five, which is the default, a sixth connection waits for a second and asks again.
+        request_queue_size = 64
+
+    server = Listening(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

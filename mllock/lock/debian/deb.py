@@ -9,16 +9,15 @@ bounded all the same.
 
 from __future__ import annotations
 
-import lzma
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from mllock.core import safepath
-from mllock.errors import ArchiveError, NotAvailableError
+from mllock.errors import ArchiveError
+from mllock.lock.debian.streams import unpacked
 
 __all__ = ["Deb", "Entry", "identify", "open_deb", "read_tar"]
 
@@ -28,9 +27,6 @@ _BLOCK = 512
 MAX_UNPACKED = 8 << 30
 MAX_CONTROL = 64 << 20
 MAX_MEMBERS = 1_000_000
-# xz -9 needs 65 MiB.
-_MAX_XZ_MEMORY = 256 << 20
-_PIECE = 1 << 20
 _MAX_PATH, _MAX_NAME = 4096, 255
 _MAX_EXTENSION = 64 << 10
 _OCTAL = re.compile(rb" *([0-7]+)[ \0]*| *\0*[ \0]*")
@@ -78,7 +74,7 @@ class Deb:
     ) -> Iterator[Entry]:
         """The files of the package, in the order of the archive. Decompresses them: in memory, or
         to where `hold` puts the pieces."""
-        pieces = _decompress(self.data, self.data_name, self.name, MAX_UNPACKED)
+        pieces = unpacked(self.data, self.data_name, self.name, MAX_UNPACKED)
         return read_tar((hold or _joined)(pieces), self.name)
 
 
@@ -97,9 +93,7 @@ def open_deb(path: Path, name: str) -> Deb:
         raise ArchiveError("not a Debian package of format 2.0", file=name)
     control = {
         entry.path: bytes(entry.data)
-        for entry in read_tar(
-            _joined(_decompress(members[1][1], names[1], name, MAX_CONTROL)), name
-        )
+        for entry in read_tar(_joined(unpacked(members[1][1], names[1], name, MAX_CONTROL)), name)
         if entry.kind == "file"
     }
     if "control" not in control:
@@ -155,43 +149,6 @@ def _joined(pieces: Iterable[bytes]) -> memoryview:
     for piece in pieces:
         whole += piece
     return memoryview(whole)
-
-
-def _decompress(data: memoryview, member: str, name: str, limit: int) -> Iterator[bytes]:
-    """In pieces, so that nobody needs the whole in memory. Raises ArchiveError at its end as well:
-    what came before counts only then."""
-    suffix = member.partition(".tar")[2]
-    total = 0
-    ended = False
-    try:
-        if suffix == ".xz":
-            xz = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY)
-            piece = xz.decompress(data, _PIECE)
-            while piece and total <= limit:
-                total += len(piece)
-                yield piece
-                piece = b"" if xz.eof else xz.decompress(b"", _PIECE)
-            ended = xz.eof and not xz.unused_data
-        elif suffix == ".gz":
-            gz = zlib.decompressobj(wbits=31)
-            whole = gz.decompress(data, limit + 1)
-            total = len(whole)
-            yield whole
-            ended = gz.eof and not gz.unused_data
-        elif suffix == "":
-            yield bytes(data)
-            return
-        else:
-            raise NotAvailableError(
-                f"packages compressed with {suffix.lstrip('.')} are not available in this version",
-                file=name,
-            )
-    except (lzma.LZMAError, zlib.error) as error:
-        raise ArchiveError(f"damaged {member}: {error}", file=name) from error
-    if total > limit:
-        raise ArchiveError(f"{member} unpacks to more than {limit} bytes", file=name)
-    if not ended:
-        raise ArchiveError(f"damaged {member}: not one whole stream", file=name)
 
 
 def read_tar(data: memoryview, name: str) -> Iterator[Entry]:

@@ -1,8 +1,10 @@
-"""Getting .debs into the blob store: from the cache if they are there, else from the mirrors.
+"""Getting .debs into the blob store: from the cache if they are there, else from the mirrors, else
+from a snapshot archive.
 
 A cached .deb is hashed when it is asked for (`Blobs.get`), so a damaged one is fetched again. The
-lock has no URL: a package is found by its file name under every mirror that is configured, and
-believed by its sha256. With everything in the cache no mirror has to be configured at all.
+lock has no URL: a package is found by its file name under every mirror that is configured, then
+under every snapshot archive, and believed by its sha256. With everything in the cache, or with a
+snapshot archive, no mirror has to be configured at all.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from pathlib import Path
 from mllock.core.digest import from_hex
 from mllock.core.ports import Blobs, Fetcher, Want
 from mllock.errors import IntegrityError
-from mllock.lock.debian.mirror import APT, Archive, find_archives
+from mllock.lock.debian.mirror import APT, SNAPSHOT, Archive, find_archives, find_snapshots
 from mllock.lock.types import DebianPackage
 
 __all__ = ["fetch_debs"]
@@ -36,8 +38,9 @@ def fetch_debs(
     found = {package.filename: blobs.get(from_hex(package.sha256)) for package in packages}
     missing = [package for package in packages if found[package.filename] is None]
     if missing:
-        archives = find_archives(suite, mirror, environ, apt)
-        fetcher.fetch([_want(package, archives) for package in missing])
+        snapshots = find_snapshots(environ)
+        archives = find_archives(suite, mirror, environ, apt, needed=not snapshots)
+        fetcher.fetch([_want(package, archives, snapshots) for package in missing])
         for package in missing:
             found[package.filename] = blobs.get(from_hex(package.sha256))
     result: dict[str, Path] = {}
@@ -49,13 +52,17 @@ def fetch_debs(
     return result
 
 
-def _want(package: DebianPackage, archives: Sequence[Archive]) -> Want:
-    urls = dict.fromkeys(archive.at(package.filename) for archive in _likely(package, archives))
+def _want(package: DebianPackage, archives: Sequence[Archive], snapshots: Sequence[str]) -> Want:
+    urls = [archive.at(package.filename) for archive in _likely(package, archives)]
+    urls += [f"{url}/{package.filename}" for url in snapshots]
     return Want(
         name=f"{package.name} {package.version}",
-        urls=tuple(urls),
+        urls=tuple(dict.fromkeys(urls)),
         size=package.size,
         digest=from_hex(package.sha256),
+        gone=f"mirrors drop what has a successor: set {SNAPSHOT} to"
+        + (" another archive" if snapshots else " an archive")
+        + f' that still has it, or take the successor with "mllock lock --upgrade {package.name}"',
     )
 
 

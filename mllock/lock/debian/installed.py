@@ -11,13 +11,15 @@ import re
 from collections.abc import Iterator, Mapping
 
 from mllock.errors import IntegrityError, ResolutionError
-from mllock.lock.debian.index import Available, Provided, parse_relations
+from mllock.lock.debian.index import Available, described
 from mllock.lock.debian.suites import SUITES
 
 __all__ = ["installed_packages", "suite_of"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _VERSION = re.compile(r"[A-Za-z0-9.+:~-]+")
+# What the base's own packages depend on is its own affair.
+_NOT_READ = ("Pre-Depends", "Depends")
 _LINE = re.compile(r"""(?P<key>[A-Z_]+)=(?P<quote>["']?)(?P<value>[^"']*)(?P=quote)""")
 
 
@@ -35,23 +37,8 @@ def installed_packages(status: bytes, place: str) -> dict[str, Available]:
         if _NAME.fullmatch(name) is None or _VERSION.fullmatch(version) is None:
             raise IntegrityError("a package without name or version", file=place, found=name[:80])
         here = f"{place}: {name}"
-        against = (fields.get("Conflicts", ""), fields.get("Breaks", ""))
-        provides = parse_relations(fields.get("Provides", ""), here)
-        found[name] = Available(
-            name=name,
-            version=version,
-            architecture=fields.get("Architecture", ""),
-            filename="",
-            size=0,
-            sha256="",
-            against=tuple(
-                relation
-                for text in against
-                for group in parse_relations(text, here)
-                for relation in group
-            ),
-            provides=tuple(Provided(group[0].name, group[0].version) for group in provides),
-        )
+        own = {key: value for key, value in fields.items() if key not in _NOT_READ}
+        found[name] = described({"Architecture": "", **own}, here)
     return found
 
 

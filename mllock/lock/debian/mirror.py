@@ -16,10 +16,11 @@ from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 from mllock.errors import InputError
 from mllock.lock.debian.suites import SUITES
 
-__all__ = ["APT", "Archive", "find_archives", "without_credentials"]
+__all__ = ["APT", "SNAPSHOT", "Archive", "find_archives", "find_snapshots", "without_credentials"]
 
 APT = Path("/etc/apt")
 VARIABLE = "MLLOCK_DEBIAN_MIRROR"
+SNAPSHOT = "MLLOCK_DEBIAN_SNAPSHOT"
 _POCKETS = ("", "-updates", "-security")
 
 
@@ -55,15 +56,21 @@ def _split(url: str) -> SplitResult | None:
 
 
 def find_archives(
-    suite: str, mirror: str | None, environ: Mapping[str, str], apt: Path = APT
+    suite: str,
+    mirror: str | None,
+    environ: Mapping[str, str],
+    apt: Path = APT,
+    *,
+    needed: bool = True,
 ) -> tuple[Archive, ...]:
-    """The archives for `suite`, the suite itself first. Raises InputError if there are none."""
+    """The archives for `suite`, the suite itself first. Raises InputError if there are none, and
+    one is `needed`."""
     if mirror:
         return _declared(suite, mirror, "environment.debian-mirror", environ)
     if environ.get(VARIABLE, "").strip():
         return _declared(suite, environ[VARIABLE], VARIABLE, environ)
     found = tuple(_from_apt(suite, apt))
-    if not any(archive.suite == suite for archive in found):
+    if needed and not any(archive.suite == suite for archive in found):
         raise InputError(
             f"no Debian mirror for {suite}: neither debian-mirror, {VARIABLE} nor this machine's"
             " apt sources name one",
@@ -85,19 +92,30 @@ def _resolved(url: str, environ: Mapping[str, str], key: str) -> str:
     return re.sub(r"\$\{(\w+)\}", value, head) + at + tail if at else url
 
 
-def _declared(suite: str, value: str, key: str, environ: Mapping[str, str]) -> tuple[Archive, ...]:
-    found: list[Archive] = []
+def find_snapshots(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The URLs of archives that keep what mirrors drop: folders that hold pool/. No index of theirs
+    is ever read."""
+    return tuple(url for url, _ in _urls(environ.get(SNAPSHOT, ""), SNAPSHOT, environ))
+
+
+def _urls(value: str, key: str, environ: Mapping[str, str]) -> Iterator[tuple[str, SplitResult]]:
     for word in value.split():
         url = _resolved(word.rstrip("/"), environ, key)
         parts = _split(url)
         known = parts is not None and parts.scheme in ("http", "https", "file")
         if parts is None or not known or not (parts.netloc or parts.path):
             raise InputError(
-                "not the URL of a Debian mirror",
+                f"not the URL of a Debian {'snapshot archive' if key == SNAPSHOT else 'mirror'}",
                 key=key,
                 expected="http, https or file URLs, separated by spaces",
                 found=without_credentials(word),
             )
+        yield url, parts
+
+
+def _declared(suite: str, value: str, key: str, environ: Mapping[str, str]) -> tuple[Archive, ...]:
+    found: list[Archive] = []
+    for url, parts in _urls(value, key, environ):
         if parts.path.endswith("debian-security"):
             found.append(Archive(url=url, suite=f"{suite}-security"))
         else:

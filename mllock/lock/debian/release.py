@@ -1,8 +1,9 @@
 """InRelease: the signed list of an archive's indexes.
 
 Order of trust, enforced here without IO: nothing stands outside of the signature; a key of our
-wheel for this suite made a valid signature; only the bytes that were verified are read; they are
-of the suite that was asked for; they are not expired. Only then is a hash of theirs believed.
+wheel for this suite, neither revoked nor expired, made a valid signature; only the bytes that were
+verified are read; they are of the suite that was asked for; they are not expired, and not older
+than what was seen before. Only then is a hash of theirs believed.
 """
 
 from __future__ import annotations
@@ -47,17 +48,30 @@ class Release:
 
 
 def read_release(
-    data: bytes, *, suite: str, place: str, keys: Sequence[bytes], now: dt.datetime
+    data: bytes,
+    *,
+    suite: str,
+    place: str,
+    keys: Sequence[bytes],
+    now: dt.datetime,
+    seen: str | None = None,
 ) -> Release:
-    """Verify and read an InRelease. `place` is how messages name it. Raises IntegrityError."""
+    """Verify and read an InRelease. `place` is how messages name it, `seen` the date (as in
+    `Release.date`) of one that was believed before. Raises IntegrityError."""
     text = data.strip()
+    if text.startswith(_BEGIN) and _END not in text:
+        raise IntegrityError(
+            "the signed index is cut off",
+            file=place,
+            hint="run the same command again, or use another mirror",
+        )
     if not (text.startswith(_BEGIN) and text.endswith(_END) and text.count(_BEGIN) == 1):
         raise IntegrityError(
             "not one clear-signed document",
             file=place,
             hint="is this the URL of a Debian archive, or of a page in front of it?",
         )
-    signed, signers = _verify(text, keys, place)
+    signed, signers = _verify(text, keys, place, now)
     fields = _fields(signed)
     if fields.get("codename") != suite:
         raise IntegrityError(
@@ -82,17 +96,28 @@ def read_release(
             file=place,
             hint="use a mirror that is up to date; is the clock of this machine right?",
         )
+    stamp = date.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if seen is not None and stamp < seen:
+        raise IntegrityError(
+            "the archive is older than the one that the lock was made from",
+            file=place,
+            expected=f"{seen} or later",
+            found=stamp,
+            hint='use a mirror that is up to date; "mllock lock --fresh" takes this one',
+        )
     return Release(
         suite=suite,
         digest=sha256_of(data),
-        date=date.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        date=stamp,
         signed_by=signers,
         by_hash=fields.get("acquire-by-hash", "no") == "yes",
         files=_files(fields.get("sha256", ""), place),
     )
 
 
-def _verify(data: bytes, keys: Sequence[bytes], place: str) -> tuple[bytes, tuple[str, ...]]:
+def _verify(
+    data: bytes, keys: Sequence[bytes], place: str, now: dt.datetime
+) -> tuple[bytes, tuple[str, ...]]:
     import pysequoia
 
     certs = [pysequoia.Cert.from_bytes(key) for key in keys]
@@ -102,28 +127,51 @@ def _verify(data: bytes, keys: Sequence[bytes], place: str) -> tuple[bytes, tupl
         asked.extend(ids)
         return certs
 
+    # A signature by a key that has expired since is valid in OpenPGP. Whoever has an old key could
+    # date it back, so here it is not, as in apt.
+    problems = {}
+    for cert in certs:
+        if cert.is_revoked:
+            problems[cert.fingerprint] = "was revoked"
+        elif cert.expiration is not None and cert.expiration <= now:
+            problems[cert.fingerprint] = f"expired on {cert.expiration:%Y-%m-%d}"
     try:
         verified = pysequoia.verify(data, store=store)
     # pysequoia raises only RuntimeError, for a bad signature and for a malformed document.
     except RuntimeError as error:
-        if asked and not _key_ids(keys) & {name.lower() for name in asked}:
+        names = {name.lower() for name in asked}
+        known = [c for c, key in zip(certs, keys, strict=True) if names & _key_ids(key)]
+        if asked and not known:
             raise IntegrityError(
                 "signed by keys that are not the archive keys of this suite",
                 file=place,
                 found=", ".join(name.upper() for name in asked),
             ) from error
+        if known and all(cert.fingerprint in problems for cert in known):
+            raise _unusable(known[0].fingerprint, problems, place) from error
         raise IntegrityError("the signature does not hold", file=place) from error
-    signers = tuple(sorted({sig.certificate.upper() for sig in verified.valid_sigs}))
+    signers = sorted({sig.certificate for sig in verified.valid_sigs})
     if not signers or verified.bytes is None:
         raise IntegrityError("the signature does not hold", file=place)
-    return verified.bytes, signers
+    good = tuple(name.upper() for name in signers if name not in problems)
+    if not good:
+        raise _unusable(signers[0], problems, place)
+    return verified.bytes, good
 
 
-def _key_ids(keys: Sequence[bytes]) -> set[str]:
+def _unusable(fingerprint: str, problems: Mapping[str, str], place: str) -> IntegrityError:
+    return IntegrityError(
+        f"signed by an archive key that {problems[fingerprint]}",
+        file=place,
+        found=fingerprint.upper(),
+        hint="use a mirror that is up to date, and a newer mllock, which has newer keys",
+    )
+
+
+def _key_ids(key: bytes) -> set[str]:
     from pysequoia.packet import PacketPile
 
-    packets = (packet for key in keys for packet in PacketPile.from_bytes(key))
-    names = {packet.fingerprint.lower() for packet in packets if packet.fingerprint}
+    names = {p.fingerprint.lower() for p in PacketPile.from_bytes(key) if p.fingerprint}
     # Old signatures name their issuer by key id, the last 16 digits of the fingerprint.
     return names | {name[-16:] for name in names}
 

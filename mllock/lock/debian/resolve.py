@@ -11,7 +11,7 @@ import datetime as dt
 import hashlib
 import lzma
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from mllock.errors import IntegrityError, OfflineError, ResolutionError
 from mllock.lock.debian.deb import identify, open_deb
 from mllock.lock.debian.fetch import fetch_debs
 from mllock.lock.debian.index import Available, Index, Universe
+from mllock.lock.debian.kept import keep, refuse_other_bytes
 from mllock.lock.debian.mirror import APT, Archive, find_archives
 from mllock.lock.debian.release import MAX_INRELEASE, Listed, Release, read_release
 from mllock.lock.debian.script_table import notes
@@ -100,20 +101,26 @@ class DebianResolver:
     ) -> tuple[tuple[ReleaseIndex, ...], Solution]:
         archives = find_archives(suite, request.mirror, self._environ, self._apt)
         self._reporter.step(f"reading the indexes of debian {suite}")
-        releases, universe = self._open(suite, archives, architecture)
+        before = request.locked if request.locked and request.locked.suite == suite else None
+        seen = _seen(before.indexes if before else ())
+        releases, universe = self._open(suite, archives, architecture, seen)
         pins = {
             name: version
             for name, version in request.pins.items()
             if not request.upgrade.all and name not in request.upgrade.names
         }
+        locked = before.packages if before else ()
+        kept = keep(locked, pins, universe, lambda wanted: self._fetched(request, suite, wanted))
         solution = solve(
-            universe,
+            universe.with_more(kept),
             seeds=needed,
             asked=request.packages,
             pins=pins,
             left_out=LEFT_OUT,
             installed=installed,
         )
+        refuse_other_bytes(locked, pins, solution)
+        kept.tell(solution, universe, self._reporter)
         indexes = tuple(
             ReleaseIndex(
                 suite=release.suite,
@@ -130,7 +137,18 @@ class DebianResolver:
     ) -> None:
         """Fetch the packages; refuse those whose scripts do what nobody will do."""
         self._reporter.step(f"fetching and examining {len(packages)} debian packages")
-        debs = fetch_debs(
+        debs = self._fetched(request, suite, packages)
+        for package in packages:
+            deb = open_deb(debs[package.filename], package.filename)
+            identify(deb, package.name, package.version, package.architecture)
+            examine(deb, package.name, package.version)
+        for note in notes(package.name for package in packages):
+            self._reporter.note(f"{note}, because no maintainer script is run")
+
+    def _fetched(
+        self, request: SystemRequest, suite: str, packages: Sequence[DebianPackage]
+    ) -> Mapping[str, Path]:
+        return fetch_debs(
             packages,
             suite=suite,
             mirror=request.mirror,
@@ -139,19 +157,17 @@ class DebianResolver:
             blobs=self._blobs,
             apt=self._apt,
         )
-        for package in packages:
-            deb = open_deb(debs[package.filename], package.filename)
-            identify(deb, package.name, package.version, package.architecture)
-            examine(deb, package.name, package.version)
-        for note in notes(package.name for package in packages):
-            self._reporter.note(f"{note}, because no maintainer script is run")
 
     def _open(
-        self, suite: str, archives: tuple[Archive, ...], architecture: str
+        self,
+        suite: str,
+        archives: tuple[Archive, ...],
+        architecture: str,
+        seen: Mapping[str, str],
     ) -> tuple[tuple[Release, ...], Universe]:
         keys = self._keyring(suite)
         with ThreadPoolExecutor(max_workers=len(archives)) as pool:
-            opened = list(pool.map(lambda archive: self._release(archive, keys), archives))
+            opened = list(pool.map(lambda archive: self._release(archive, keys, seen), archives))
             listed = [
                 (archive, release)
                 for archive, release in zip(archives, opened, strict=True)
@@ -167,7 +183,9 @@ class DebianResolver:
         order = sorted(releases.values(), key=lambda release: (release.suite, release.digest))
         return tuple(order), Universe(indexes, architecture)
 
-    def _release(self, archive: Archive, keys: tuple[bytes, ...]) -> Release | None:
+    def _release(
+        self, archive: Archive, keys: tuple[bytes, ...], seen: Mapping[str, str]
+    ) -> Release | None:
         path = f"dists/{archive.suite}/InRelease"
         place = f"{archive.shown}/{path}"
         try:
@@ -180,7 +198,14 @@ class DebianResolver:
                 file=place,
                 hint="is the URL right? it is the folder that holds dists/ and pool/",
             ) from error
-        return read_release(data, suite=archive.suite, place=place, keys=keys, now=self._now())
+        return read_release(
+            data,
+            suite=archive.suite,
+            place=place,
+            keys=keys,
+            now=self._now(),
+            seen=seen.get(archive.suite),
+        )
 
     def _listed(self, archive: Archive, release: Release, architecture: str) -> Listed:
         path = f"main/binary-{architecture}/Packages"
@@ -220,6 +245,14 @@ class DebianResolver:
         data = _unpack(path.read_bytes(), plain, place)
         self._blobs.put_bytes(data)
         return Index(data, place)
+
+
+def _seen(indexes: Sequence[ReleaseIndex]) -> dict[str, str]:
+    """Suite -> date; of several mirrors that do not go with each other, the one that is behind."""
+    seen: dict[str, str] = {}
+    for index in indexes:
+        seen[index.suite] = min(index.date, seen.get(index.suite, index.date))
+    return seen
 
 
 def _unpack(packed: bytes, plain: Listed, place: str) -> bytes:

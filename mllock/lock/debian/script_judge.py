@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 
 from debian.debian_support import Version
 
+from mllock.lock.debian.script_accounts import Account, accounts
 from mllock.lock.debian.script_table import HARMLESS
 from mllock.lock.debian.shell import (
     Case,
@@ -53,7 +54,7 @@ class _ReturnError(Exception):
     """The function ends here."""
 
 
-def judge(text: str, action: str, accepted: Sequence[str] = ()) -> list[Alternative]:
+def judge(text: str, action: str, accepted: Sequence[str] = ()) -> list[Alternative | Account]:
     """Follow a script. Raises UnknownShellError at the first command that is not known."""
     state = _State(arguments=(action, ""), accepted=frozenset(accepted))
     with contextlib.suppress(_ExitError, _ReturnError):
@@ -67,7 +68,7 @@ class _State:
     accepted: frozenset[str]
     variables: dict[str, str | None] = field(default_factory=dict)
     functions: dict[str, tuple[Node, ...]] = field(default_factory=dict)
-    found: list[Alternative] = field(default_factory=list)
+    found: list[Alternative | Account] = field(default_factory=list)
     maybe: int = 0
     depth: int = 0
 
@@ -174,6 +175,13 @@ class _State:
             return self._call(name, values, node.line)
         if name == "update-alternatives":
             return self._alternatives(values, node.line)
+        if name in ("adduser", "addgroup") and name not in self.accepted:
+            made = accounts(name, values)
+            if made is None:
+                raise UnknownShellError(" ".join(word.text for word in words)[:200], node.line)
+            # Also where it is not sure that this is reached: who asks, asks whether it is there.
+            self.found += made
+            return True
         if name == "dpkg" and values[:1] == ["--compare-versions"] and len(values) == 4:
             return _compare(values[1], values[2], values[3])
         if name in self.accepted or self._is_harmless(name, values):
@@ -204,6 +212,8 @@ class _State:
 
     def _value(self, word: Word) -> str | None:
         """The text of a word, or None if it depends on the machine."""
+        if word.text in ("$(uname -s)", '"$(uname -s)"'):
+            return "Linux"
         text, out, at = word.text, "", 0
         quote = ""
         while at < len(text):

@@ -107,6 +107,10 @@ TABLE: dict[tuple[str, str], Accepted] = {
     ("gcc", "postinst"): Accepted(("rm",), _NOT, "a stale alternative of older versions"),
     ("gzip", "postinst"): Accepted(("dpkg-divert",), _NOT, "diversions for zutils"),
     ("gzip", "preinst"): Accepted(("dpkg-divert",), _NOT, "diversions for zutils"),
+    ("iproute2", "postinst"): Accepted(
+        ("setcap",), _MISSING, "ip has no capabilities: only root may change networks"
+    ),
+    ("libasound2-dev", "preinst"): Accepted(("rm",), _NOT, "a link of older versions"),
     ("hicolor-icon-theme", "postinst"): Accepted(("*",), _NOT, "icons of desktops"),
     ("libgdk-pixbuf-2.0-0", "postinst"): Accepted(
         ("*",), _MISSING, "gdk-pixbuf finds only the image formats that are built in"
@@ -117,11 +121,19 @@ TABLE: dict[tuple[str, str], Accepted] = {
     ("libglib2.0-0t64", "postinst"): Accepted(
         ("*",), _MISSING, "GSettings schemas of desktop programs are not compiled"
     ),
+    ("libglib2.0-0t64", "preinst"): Accepted(("*",), _NOT, "a script of an older package"),
     ("libgstreamer1.0-0", "postinst"): Accepted(
-        ("setcap",), _MISSING, "gst-ptp-helper has no capabilities"
+        ("chmod", "setcap"), _MISSING, "gst-ptp-helper has no capabilities"
     ),
     ("libibverbs1", "postinst"): Accepted(
         ("addgroup",), _MISSING, "the group rdma, which may use InfiniBand devices, is not made"
+    ),
+    ("libopenblas-openmp-dev", "postinst"): Accepted(("mkdir",), _NOT, "an empty folder"),
+    ("libopenblas-pthread-dev", "postinst"): Accepted(("mkdir",), _NOT, "an empty folder"),
+    ("libopenblas-serial-dev", "postinst"): Accepted(("mkdir",), _NOT, "an empty folder"),
+    ("libpam0g", "postinst"): Accepted(("*",), _NOT, "restarts services after an upgrade"),
+    ("libpam-modules", "postinst"): Accepted(
+        ("touch",), _NOT, "an empty list of old passwords; nobody logs in"
     ),
     ("libpaper1", "postinst"): Accepted(
         ("*",), _MISSING, "no default paper size is set: programs use A4"
@@ -130,16 +142,37 @@ TABLE: dict[tuple[str, str], Accepted] = {
         ("dpkg-divert",), _NOT, "protects files of an older version"
     ),
     ("libselinux1", "postinst"): Accepted(("rm",), _NOT, "files of older versions"),
+    ("libtirpc3t64", "preinst"): Accepted(
+        ("dpkg-divert",), _NOT, "protects files of an older version"
+    ),
     ("libsensors5", "preinst"): Accepted(("rm", "ucf"), _NOT, "a file of older versions"),
+    ("locales", "postinst"): Accepted(
+        ("*",), _MISSING, "no locale is made: there are C, C.UTF-8 and POSIX"
+    ),
+    ("login.defs", "postinst"): Accepted(("*",), _NOT, "a file of older versions"),
     ("libssl1.1", "postinst"): Accepted(("*",), _NOT, "restarts services after an upgrade"),
     ("mariadb-common", "postinst"): Accepted(
         ("*",), _MISSING, "/etc/mysql/my.cnf does not lead to mariadb.cnf"
     ),
+    ("openssh-client", "postinst"): Accepted(
+        ("chgrp", "chmod", "dpkg-statoverride"),
+        _NOT,
+        "ssh-agent is setgid: such bits are dropped from every file",
+    ),
+    ("passwd", "postinst"): Accepted(
+        ("*",), _NOT, "the group shadow, which base-passwd has; /etc/shadow: nobody logs in"
+    ),
+    ("pkgconf-bin", "postinst"): Accepted(("install",), _NOT, "an empty folder"),
     ("postgresql-client-15", "postinst"): Accepted(("*",), _NOT, "links of manual pages"),
+    ("python3", "postinst"): Accepted(("*",), _NOT, "compiles modules again after an upgrade"),
+    ("python3", "preinst"): Accepted(("rm",), _NOT, "documentation of older versions"),
+    ("python3-distutils", "postinst"): Accepted(("*",), _NOT, _BYTECODE),
+    ("python3-lib2to3", "postinst"): Accepted(("*",), _NOT, _BYTECODE),
     ("procps", "postinst"): Accepted(("*",), _NOT, "files and alternatives of older versions"),
     ("shared-mime-info", "postinst"): Accepted(
         ("*",), _MISSING, "desktop programs do not know the types of files"
     ),
+    ("tmux", "postinst"): Accepted(("add-shell",), _NOT, "/etc/shells is for logins"),
     ("unixodbc-common", "postinst"): Accepted(("touch",), _DONE, "an empty /etc/odbcinst.ini"),
     ("xz-utils", "postinst"): Accepted(
         ("*",), _MISSING, "the names of the older lzma tools, e.g. unlzma, are not linked"
@@ -155,6 +188,7 @@ TABLE: dict[tuple[str, str], Accepted] = {
 for _minor in ("3.9", "3.11", "3.13"):
     TABLE[(f"libpython{_minor}-minimal", "postinst")] = Accepted(("*",), _NOT, "prints a line")
     TABLE[(f"python{_minor}", "postinst")] = Accepted(("*",), _NOT, _BYTECODE)
+    TABLE[(f"python{_minor}-venv", "postinst")] = Accepted(("*",), _NOT, _BYTECODE)
     TABLE[(f"python{_minor}-minimal", "postinst")] = Accepted(("*",), _NOT, _BYTECODE)
     TABLE[(f"python{_minor}-minimal", "preinst")] = Accepted(
         ("*",), _NOT, "a mark for the postinst"

@@ -3,8 +3,9 @@
 A preinst ("install") and a postinst ("configure", no old version) are read and followed: branches
 for upgrades and removals are not taken, branches that depend on the machine are looked at on both
 sides. Every command that is reached must be known to leave nothing in an image, or be a literal
-`update-alternatives --install`, which is answered, or be listed for this package in
-`mllock.lock.debian.script_table`. Anything else is a ResolutionError at lock time. Pure.
+`update-alternatives --install`, `adduser --system` or `addgroup --system`, which are done later, or
+be listed for this package in `mllock.lock.debian.script_table`. Anything else is a ResolutionError
+at lock time. Pure.
 """
 
 from __future__ import annotations
@@ -13,21 +14,22 @@ import re
 
 from mllock.errors import ResolutionError
 from mllock.lock.debian.deb import Deb
+from mllock.lock.debian.script_accounts import Account
 from mllock.lock.debian.script_judge import Alternative, judge
 from mllock.lock.debian.script_table import TABLE
 from mllock.lock.debian.shell_words import UnknownShellError
 
-__all__ = ["Alternative", "examine"]
+__all__ = ["Account", "Alternative", "examine"]
 
 _SHELLS = re.compile(rb"#!\s*(?:/usr)?/bin/(?:sh|bash|dash)\b")
 
 
-def examine(deb: Deb, name: str, version: str) -> tuple[Alternative, ...]:
-    """The alternatives that the scripts install, in their order.
+def examine(deb: Deb, name: str, version: str) -> tuple[Alternative | Account, ...]:
+    """The alternatives and accounts that the scripts make, in their order.
 
     Raises ResolutionError: a script would do something else that an image would miss.
     """
-    found: list[Alternative] = []
+    found: list[Alternative | Account] = []
     for script, action in (("preinst", "install"), ("postinst", "configure")):
         text = deb.control.get(script)
         if text is None:

@@ -3,11 +3,14 @@
 Recommends are not followed. A version that the previous lock pins is kept while an index still
 has it; otherwise the highest version of all pockets is taken. The walk is in a fixed order, so
 equal inputs give equal answers: dependencies in the order of the package, alternatives in the
-order of the field, a package already chosen before a new one, the package of a name before its
-providers, providers by name.
+order of the field, a package already chosen before a new one, the package of a name before the one
+that provides it. Of several that provide it, one that another alternative names; else it is the
+user's choice: if none of them is chosen when all else is, that is an error with their names
+(ADR 0095).
 
 When a choice turns out wrong (a dependency wants another version, or a chosen package conflicts),
 that one version is ruled out and the walk begins again; each round rules out one more, so it ends.
+If nothing is left of what was asked for, the first reason is the error.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from mllock.errors import ResolutionError
 from mllock.lock.debian.index import Available, Relation, Universe
 
 __all__ = ["Solution", "solve"]
+
+ASKED = "environment.system-packages"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,15 +44,23 @@ class _RuledOutError(Exception):
         self.error = error
 
 
+# A relation group that more than one package could meet, and whose it is.
+_Open = tuple[Available, Sequence[Relation], tuple[str, ...]]
+_SHOWN = 12
+
+
 @dataclass
 class _Walk:
     universe: Universe
     pins: Mapping[str, str]
-    out: set[tuple[str, str]]
+    out: Mapping[tuple[str, str], ResolutionError]
+    roots: frozenset[str]
     left_out: Collection[str]
     chosen: dict[str, Available] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
     installed: Mapping[str, Available] = field(default_factory=dict)
+    open: list[_Open] = field(default_factory=list)
+    soft: set[str] = field(default_factory=set)
 
     def candidate(self, name: str) -> Available | None:
         """The version of `name` to use: the pinned one, else the highest that is not ruled out."""
@@ -66,48 +79,86 @@ class _Walk:
             package = queue.pop(0)
             for group in package.depends:
                 queue.extend(self._satisfy(package, group))
+        for package, wanted, providers in self.open:
+            if not self._met(wanted):
+                raise self._ambiguous(package, wanted, providers)
+        self.open.clear()
 
     def _choose(self, name: str) -> Available:
         available = self.candidate(name)
         if available is None:
-            raise ResolutionError(f"no usable version of {name}")
+            raise next(error for (other, _), error in self.out.items() if other == name)
         self.chosen[name] = available
         return available
 
+    def _met(self, group: Sequence[Relation]) -> bool:
+        return any(self._meets(there, relation) for relation in group for there in self._all())
+
     def _satisfy(self, package: Available, group: Sequence[Relation]) -> list[Available]:
-        if any(self._meets(available, relation) for relation in group for available in self._all()):
-            return []
         # What is needed only by scripts that are never run: see LEFT_OUT.
-        if any(relation.name in self.left_out for relation in group):
+        if self._met(group) or any(relation.name in self.left_out for relation in group):
             return []
         for relation in group:
-            offers = [self.candidate(relation.name)]
-            offers += [
-                self.candidate(name)
-                for name in dict.fromkeys(
-                    available.name for available in self.universe.providers(relation.name)
-                )
-            ]
+            offers = self._offers(relation)
+            if len(offers) > 1:
+                names = tuple(offer.name for offer in offers)
+                # "virtual | real": the maintainer says which one, if nobody else does.
+                named = [other.name for other in group if other.name in names]
+                if not named:
+                    self.open.append((package, group, names))
+                    return []
+                offers = [offer for offer in offers if offer.name == named[0]]
             for offer in offers:
-                if offer is None or offer.name in self.chosen:
-                    continue
-                if self._meets(offer, relation):
-                    self.chosen[offer.name] = offer
-                    self.why[offer.name] = package.name
-                    return [offer]
+                self.chosen[offer.name] = offer
+                self.why[offer.name] = package.name
+                if len(group) > 1:
+                    self.soft.add(offer.name)
+                return [offer]
         raise self._unmet(package, group)
+
+    def _offers(self, relation: Relation) -> list[Available]:
+        """What could be chosen for `relation`: the package of this name, else its providers."""
+        real = self._offer(relation.name, relation)
+        if real is not None:
+            return [real]
+        names = dict.fromkeys(item.name for item in self.universe.providers(relation.name))
+        found = [self._offer(name, relation) for name in names if name != relation.name]
+        return [offer for offer in found if offer is not None]
+
+    def _offer(self, name: str, relation: Relation) -> Available | None:
+        offer = None if name in self.chosen else self.candidate(name)
+        return offer if offer is not None and self._meets(offer, relation) else None
+
+    def _shown(self, package: Available) -> str:
+        """The package, and who wanted it: "b 1 (asked -> a -> b)"."""
+        names = [package.name]
+        while names[0] in self.why:
+            names.insert(0, self.why[names[0]])
+        chain = f" ({' -> '.join(names)})" if len(names) > 1 else ""
+        return f"{package.name} {package.version}{chain}"
+
+    def _ambiguous(
+        self, package: Available, group: Sequence[Relation], providers: tuple[str, ...]
+    ) -> ResolutionError:
+        wanted = " | ".join(str(relation) for relation in group)
+        return ResolutionError(
+            f"{self._shown(package)} depends on {wanted}, which {len(providers)} packages provide",
+            key=ASKED,
+            expected=f"one of {_listed(providers)}",
+            hint="add the one that you want to system-packages",
+        )
 
     def _unmet(self, package: Available, group: Sequence[Relation]) -> _RuledOutError:
         wanted = " | ".join(str(relation) for relation in group)
         error = ResolutionError(
-            f"{package.name} {package.version} depends on {wanted}, which no archive offers",
-            hint="are all pockets of the suite (updates, security) in the mirror that is set?",
+            f"{self._shown(package)} depends on {wanted}, which no archive offers",
+            hint=self._why_not(group),
         )
         for relation in group:
             there = self.installed.get(relation.name)
             if there is not None:
                 error = ResolutionError(
-                    f"{package.name} {package.version} depends on {wanted},"
+                    f"{self._shown(package)} depends on {wanted},"
                     f" and the base has {there.name} {there.version}",
                     hint="what a base has is not upgraded: take a newer base, or leave out"
                     f" {package.name}",
@@ -120,7 +171,30 @@ class _Walk:
                 usable = (other.name, other.version) not in self.out
                 if usable and current and other != current and self._meets(other, relation):
                     return _RuledOutError(current, error)
-        return _RuledOutError(package, error)
+        return _RuledOutError(package, self._cause(group) or error)
+
+    def _why_not(self, group: Sequence[Relation]) -> str:
+        native = self.universe.architecture
+        for relation in group:
+            if relation.arch == "any":
+                if self.universe.versions(relation.name):
+                    return f"{relation.name} is not Multi-Arch: allowed, which :any asks for"
+            elif relation.arch not in (None, native):
+                return f"an image has packages of one architecture, here {native}"
+        return "are all pockets of the suite (updates, security) in the mirror that is set?"
+
+    def _cause(self, group: Sequence[Relation]) -> ResolutionError | None:
+        """Why what would meet `group` was ruled out, if something was."""
+        for relation in group:
+            offers = (
+                *self.universe.versions(relation.name),
+                *self.universe.providers(relation.name),
+            )
+            for offer in offers:
+                cause = self.out.get((offer.name, offer.version))
+                if cause is not None and self._meets(offer, relation):
+                    return cause
+        return None
 
     def conflict(self) -> _RuledOutError | None:
         """The first chosen package that another one conflicts with or breaks."""
@@ -133,22 +207,42 @@ class _Walk:
                     if {other.name, package.name} <= self.installed.keys():
                         continue
                     error = ResolutionError(
-                        f"{package.name} {package.version} cannot be installed together with"
-                        f" {other.name} {other.version} ({relation})",
+                        f"{self._shown(package)} cannot be installed together with"
+                        f" {self._shown(other)}",
+                        found=f"Conflicts or Breaks of {package.name}: {relation}",
                         hint="ask for only one of them in system-packages",
                     )
-                    pinned = self.pins.get(other.name) == other.version
-                    culprit = other if pinned or relation.op else package
-                    if culprit.name in self.installed:
-                        culprit = package if culprit is other else other
-                    return _RuledOutError(culprit, error)
+                    return _RuledOutError(self._culprit(package, other, relation), error)
         return None
+
+    def _culprit(self, package: Available, other: Available, relation: Relation) -> Available:
+        """Which of two that do not go together to do without: one that has another version which
+        would do; else not what a base has, rather not what was asked for, rather one that was the
+        first of several alternatives; else the one that has something against the other."""
+
+        def rank(one: Available) -> int:
+            if one.name in self.installed:
+                return 3
+            return 2 if one.name in self.roots else int(one.name not in self.soft)
+
+        others = [
+            item
+            for item in self.universe.versions(other.name)
+            if (item.name, item.version) not in self.out and not self._meets(item, relation)
+        ]
+        if others and other.name not in self.installed:
+            return other
+        return min(package, other, key=rank)
 
     def _all(self) -> Iterable[Available]:
         return self.chosen.values()
 
     def _meets(self, available: Available, relation: Relation) -> bool:
-        if relation.arch not in (None, "any", self.universe.architecture):
+        if relation.arch == "any":
+            # Multi-Arch: any architecture will do only if the package says so itself.
+            if not available.allowed:
+                return False
+        elif relation.arch not in (None, self.universe.architecture):
             return False
         if available.name == relation.name:
             return relation.allows(available.version)
@@ -183,7 +277,7 @@ def solve(
         if name in there:
             continue
         _exists(universe, name, None)
-    out: set[tuple[str, str]] = set()
+    out: dict[tuple[str, str], ResolutionError] = {}
     # A name that was asked for is not left out, whoever depends on it.
     dropped = frozenset(left_out) - frozenset(asked)
     while True:
@@ -191,6 +285,7 @@ def solve(
             universe=universe,
             pins=pins,
             out=out,
+            roots=frozenset((*seeds, *asked)),
             left_out=dropped,
             chosen=dict(there),
             installed=there,
@@ -203,15 +298,10 @@ def solve(
             if problem is not None:
                 raise problem
         except _RuledOutError as ruled_out:
-            available = ruled_out.available
-            others = [
-                other
-                for other in universe.versions(available.name)
-                if other.version != available.version and (other.name, other.version) not in out
-            ]
-            if not others:
+            key = (ruled_out.available.name, ruled_out.available.version)
+            if key in out:  # what a base has cannot be ruled out
                 raise ruled_out.error from None
-            out.add((available.name, available.version))
+            out[key] = ruled_out.error
             continue
         packages = [walk.chosen[name] for name in sorted(walk.chosen)]
         return Solution(
@@ -223,15 +313,26 @@ def solve(
 def _exists(universe: Universe, name: str, reason: str | None) -> None:
     if universe.versions(name):
         return
-    key = None if reason else "environment.system-packages"
+    key = None if reason else ASKED
     providers = sorted({available.name for available in universe.providers(name)})
     if providers:
         raise ResolutionError(
-            f'"{name}" is a virtual package', key=key, hint="name one of " + ", ".join(providers)
+            f'"{name}" is a virtual package', key=key, hint=f"name one of {_listed(providers)}"
         )
-    close = difflib.get_close_matches(name, sorted(universe.names()), n=1, cutoff=0.8)
+    near = " or ".join(f'"{close}"' for close in _near(universe, name))
     raise ResolutionError(
         f'no package "{name}" in the archive' + (f" ({reason})" if reason else ""),
         key=key,
-        hint=f'did you mean "{close[0]}"?' if close else "is it in the component main?",
+        hint=f"did you mean {near}?" if near else "is it in the component main?",
     )
+
+
+def _near(universe: Universe, name: str) -> list[str]:
+    # Names that begin otherwise are not near, and there are 60,000 names.
+    names = [other for other in universe.names() if other[:2] == name[:2]]
+    return difflib.get_close_matches(name, sorted(names), n=3, cutoff=0.8)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -66,6 +66,7 @@ _SEEDS = (
 # Packages that others depend on for their maintainer scripts only, which are never run. Asking
 # for one of them by name in system-packages installs it.
 LEFT_OUT = {
+    "adduser": "makes accounts in maintainer scripts: they are made without it",
     "cdebconf": "an implementation of debconf-2.0",
     "debconf": "asks questions in maintainer scripts",
     "debconf-2.0": "asks questions in maintainer scripts",
@@ -73,6 +74,7 @@ LEFT_OUT = {
     "init-system-helpers": "starts services in maintainer scripts",
     "install-info": "indexes info pages in maintainer scripts",
     "libdebconfclient0": "used by update-passwd, which asks debconf",
+    "passwd": "makes accounts in maintainer scripts: they are made without it",
     "ucf": "asks about changed configuration files in maintainer scripts",
 }
 

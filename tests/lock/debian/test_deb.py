@@ -3,10 +3,12 @@ from __future__ import annotations
 import contextlib
 import gzip
 import lzma
+import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.debian import ar, make_deb, member, tar_of
@@ -55,14 +57,60 @@ def test_a_package_is_read(tmp_path: Path) -> None:
     assert {(entry.user, entry.group) for entry in deb.entries()} == {("root", "root")}
 
 
-@pytest.mark.parametrize(
-    ("name", "pack"),
-    [("data.tar", bytes), ("data.tar.gz", gzip.compress), ("data.tar.xz", lzma.compress)],
-)
-def test_compressions(tmp_path: Path, name: str, pack) -> None:
-    data = tar_of([(member("./a"), b"1")])
-    (entry,) = entries(tmp_path / "x", make_deb("hello", data=(name, pack(data))))
+PACKINGS = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".xz": lzma.compress,
+    ".zst": zstandard.ZstdCompressor(write_checksum=True).compress,
+}
+
+
+@pytest.mark.parametrize("suffix", PACKINGS)
+@pytest.mark.parametrize("part", ["control", "data"])
+def test_compressions(tmp_path: Path, part: str, suffix: str) -> None:
+    parts = {
+        "control": tar_of([(member("./control"), b"Package: hello\n")]),
+        "data": tar_of([(member("./a"), b"1")]),
+    }
+    names = {name: f"{name}.tar{suffix if name == part else ''}" for name in parts}
+    packed = {names[name]: PACKINGS[suffix if name == part else ""](parts[name]) for name in parts}
+    (entry,) = entries(tmp_path / "x", ar([("debian-binary", b"2.0\n"), *packed.items()]))
     assert bytes(entry.data) == b"1"
+    name = f"{part}.tar{suffix}"
+    if suffix:
+        # Each is exactly one whole stream.
+        whole = packed[name]
+        for wrong in (whole[:-1], whole[: len(whole) // 2], whole + b"x", whole * 2, b""):
+            damaged = ar([("debian-binary", b"2.0\n"), *(packed | {name: wrong}).items()])
+            assert refused(tmp_path, damaged) == f"hello.deb: damaged {name}: not one whole stream"
+
+
+@pytest.mark.tools
+@pytest.mark.parametrize("packing", ["none", "gzip", "xz", "zstd"])
+@pytest.mark.parametrize("uniform", [True, False])
+def test_packages_that_dpkg_deb_made(tmp_path: Path, packing: str, *, uniform: bool) -> None:
+    tree = tmp_path / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN").chmod(0o755)
+    (tree / "DEBIAN/control").write_text(
+        "Package: hello\nVersion: 1.0\nArchitecture: amd64\nMaintainer: A <a@example.org>\n"
+        "Description: a package\n"
+    )
+    (tree / "usr/bin").mkdir(parents=True)
+    body = bytes(range(256)) * 5000
+    (tree / "usr/bin/hello").write_bytes(body)
+    (tree / "usr/bin/hi").symlink_to("hello")
+    built = tmp_path / "hello.deb"
+    command = ["dpkg-deb", "--root-owner-group", f"-Z{packing}"]
+    command += [f"--{'' if uniform else 'no-'}uniform-compression", "--build", str(tree)]
+    subprocess.run([*command, str(built)], check=True, capture_output=True)
+    deb = open_deb(built, "hello.deb")
+    identify(deb, "hello", "1.0", "amd64")
+    suffix = {"none": "", "gzip": ".gz", "xz": ".xz", "zstd": ".zst"}[packing]
+    assert deb.data_name == f"data.tar{suffix}"
+    found = {entry.path: (entry.kind, bytes(entry.data)) for entry in deb.entries()}
+    assert found["usr/bin/hello"] == ("file", body)
+    assert found["usr/bin/hi"] == ("symlink", b"")
 
 
 @pytest.mark.parametrize("style", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
@@ -78,9 +126,11 @@ def test_long_names_in_every_format(tmp_path: Path, style: int) -> None:
     assert [entry.target for entry in found[1:]] == ["t" * 150] * (len(members) - 1)
 
 
-def test_zstd_is_not_available(tmp_path: Path) -> None:
-    assert refused(tmp_path, make_deb("hello", data=("data.tar.zst", b""))) == (
-        "hello.deb: packages compressed with zst are not available in this version"
+def test_a_compression_that_is_not_known(tmp_path: Path) -> None:
+    assert refused(tmp_path, make_deb("hello", data=("data.tar.bz2", b""))) == (
+        "hello.deb: data.tar.bz2 is compressed in a way that is not known\n"
+        "expected: none, gz, xz or zst\n"
+        "found: bz2"
     )
 
 

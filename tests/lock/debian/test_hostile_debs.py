@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+import zstandard
 from support.debian import ar, make_deb, member, tar_of
 
 from mllock.errors import MllockError
@@ -239,7 +240,8 @@ HOSTILE_ARS: dict[str, tuple[bytes, str]] = {
     ),
     "another compression": (
         HEAD + CONTROL + ar_member(b"data.tar.lzma", b""),
-        "packages compressed with lzma are not available in this version",
+        "data.tar.lzma is compressed in a way that is not known\n"
+        "expected: none, gz, xz or zst\nfound: lzma",
     ),
     "large control": (
         ar(
@@ -267,7 +269,9 @@ def test_the_ar_that_the_hostile_ones_are_made_of_is_good(tmp_path: Path) -> Non
 def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mllock.lock.debian.deb.MAX_UNPACKED", 1 << 20)
     bomb = bytes(64 << 20)
-    for name, pack in (("data.tar.xz", lzma.compress), ("data.tar.gz", gzip.compress)):
+    zstd = zstandard.ZstdCompressor().compress
+    packings = ((".xz", lzma.compress), (".gz", gzip.compress), (".zst", zstd))
+    for name, pack in ((f"data.tar{suffix}", pack) for suffix, pack in packings):
         deb = make_deb("hello", data=(name, pack(bomb)))
         assert refused(tmp_path, deb) == f"hello.deb: {name} unpacks to more than 1048576 bytes"
     monkeypatch.setattr("mllock.lock.debian.deb.MAX_MEMBERS", 2)
@@ -288,3 +292,11 @@ def test_a_dictionary_that_needs_much_memory(tmp_path: Path) -> None:
     ).to_bytes(4, "little")
     deb = make_deb("hello", data=("data.tar.xz", bytes(packed)))
     assert refused(tmp_path, deb) == ("hello.deb: damaged data.tar.xz: Memory usage limit exceeded")
+    # RFC 8878 3.1.1.1.2: the window of a frame without a size of content is one byte.
+    frame = bytearray(zstandard.ZstdCompressor(write_content_size=False).compress(FIRST * 9))
+    assert frame[4] & 0x20 == 0
+    frame[5] = 18 << 3  # 256 MiB
+    assert refused(tmp_path, make_deb("hello", data=("data.tar.zst", bytes(frame)))) == (
+        "hello.deb: damaged data.tar.zst: zstd decompressor error: Frame requires too much memory"
+        " for decoding"
+    )

@@ -118,7 +118,8 @@ def test_a_package_that_the_base_breaks() -> None:
     with pytest.raises(ResolutionError) as caught:
         above(universe(OFFERS), "old")
     assert str(caught.value) == (
-        "libc6 2.36-9 cannot be installed together with old 1 (old (<< 2))\n"
+        "libc6 2.36-9 cannot be installed together with old 1\n"
+        "found: Conflicts or Breaks of libc6: old (<< 2)\n"
         "hint: ask for only one of them in system-packages"
     )
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
+from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,15 +19,26 @@ KEY = Key()
 ARCHIVE = Archive(KEY)
 ARCHIVE.add("hello")
 SIGNED = ARCHIVE.inrelease()
+TEXT = "Codename: bookworm\nDate: Sat, 21 Nov 2026 00:53:02 UTC\nSHA256:\n"
 
 
-def read(data: bytes, *, suite: str = "bookworm", key: Key = KEY) -> Release:
-    return read_release(data, suite=suite, place="mirror/InRelease", keys=[key.public], now=NOW)
+def read(
+    data: bytes,
+    *,
+    suite: str = "bookworm",
+    key: Key = KEY,
+    keys: Sequence[bytes] = (),
+    now: dt.datetime = NOW,
+    seen: str | None = None,
+) -> Release:
+    place = "mirror/InRelease"
+    keys = keys or [key.public]
+    return read_release(data, suite=suite, place=place, keys=keys, now=now, seen=seen)
 
 
-def refused(data: bytes, *, suite: str = "bookworm", key: Key = KEY) -> str:
+def refused(data: bytes, **options: Any) -> str:
     with pytest.raises(IntegrityError) as caught:
-        read(data, suite=suite, key=key)
+        read(data, **options)
     return str(caught.value)
 
 
@@ -46,15 +60,67 @@ def test_a_signed_release_is_read() -> None:
 
 def test_another_key() -> None:
     other = Key()
-    message = refused(SIGNED, key=other)
-    assert message.startswith(
-        "mirror/InRelease: signed by keys that are not the archive keys of this suite\nfound: "
+    assert refused(SIGNED, key=other) == (
+        "mirror/InRelease: signed by keys that are not the archive keys of this suite\n"
+        f"found: {KEY.signing}"
+    )
+
+
+def test_one_of_several_keys_is_enough() -> None:
+    other = Key()
+    assert read(SIGNED, keys=[other.public, KEY.public]).signed_by == (KEY.fingerprint,)
+
+
+def test_a_key_that_was_revoked() -> None:
+    key = Key()
+    signed = key.sign(TEXT)
+    assert read(signed, key=key).signed_by == (key.fingerprint,)
+    assert refused(signed, keys=[KEY.public, key.revoked()]) == (
+        "mirror/InRelease: signed by an archive key that was revoked\n"
+        f"found: {key.fingerprint}\n"
+        "hint: use a mirror that is up to date, and a newer mllock, which has newer keys"
+    )
+
+
+def test_a_key_that_has_expired() -> None:
+    # The signature was made while the key was valid; by now it could as well be dated back.
+    key = Key()
+    end = dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(days=2)
+    until = key.until(end)
+    signed = key.sign(TEXT.replace("Sat, 21 Nov 2026 00:53:02 UTC", format_datetime(end)))
+    before, after = end - dt.timedelta(seconds=1), end
+    assert read(signed, keys=[until], now=before).signed_by == (key.fingerprint,)
+    assert refused(signed, keys=[until], now=after) == (
+        f"mirror/InRelease: signed by an archive key that expired on {end:%Y-%m-%d}\n"
+        f"found: {key.fingerprint}\n"
+        "hint: use a mirror that is up to date, and a newer mllock, which has newer keys"
     )
 
 
 def test_one_changed_byte() -> None:
     changed = SIGNED.replace(b"Codename: bookworm", b"Codename: bookwarm")
     assert refused(changed) == "mirror/InRelease: the signature does not hold"
+
+
+def test_cut_off() -> None:
+    for end in (len(SIGNED) // 2, -40, -30):
+        assert refused(SIGNED[:end]) == (
+            "mirror/InRelease: the signed index is cut off\n"
+            "hint: run the same command again, or use another mirror"
+        )
+
+
+def test_an_older_one_put_back() -> None:
+    assert read(SIGNED, seen="2026-11-21T00:53:02Z").date == "2026-11-21T00:53:02Z"
+    assert refused(SIGNED, seen="2026-11-21T00:53:03Z") == (
+        "mirror/InRelease: the archive is older than the one that the lock was made from\n"
+        "expected: 2026-11-21T00:53:03Z or later\n"
+        "found: 2026-11-21T00:53:02Z\n"
+        'hint: use a mirror that is up to date; "mllock lock --fresh" takes this one'
+    )
+    # Dates are compared as times, whatever zone they are written in.
+    east = ARCHIVE.inrelease(Date="Sat, 21 Nov 2026 02:53:02 +0200")
+    assert read(east).date == "2026-11-21T00:53:02Z"
 
 
 def test_not_signed_at_all() -> None:

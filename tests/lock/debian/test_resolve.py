@@ -1,104 +1,19 @@
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
-from support.debian import NOW, Archive, Key
-from support.reporter import Recorder
-from support.webserver import Answer, Server, serving
+from support.debian import Archive, Key
+from support.debian_machine import KEY, Place, archive, machine, message_of
+from support.webserver import Answer
 
 from mllock.core.digest import from_hex
 from mllock.errors import InputError, IntegrityError, MllockError, OfflineError, ResolutionError
-from mllock.lock.debian import DebianResolver, fetch_debs
 from mllock.lock.debian.suites import seeds
-from mllock.lock.ports import SystemRequest, SystemResolution, Upgrade
-from mllock.store.cache import Cache
-from mllock.store.fetch import HttpFetcher
-
-KEY = Key()
-
-
-def archive() -> Archive:
-    """A suite that has the seeds of the base, with no dependencies but libc6."""
-    made = Archive(KEY)
-    for name in seeds("3.11"):
-        version = "3.11.2-6+deb12u9" if name == "python3.11" else "1.0"
-        made.add(name, version, fields={"Depends": "libc6"} if name == "bash" else None)
-    made.add("libc6", "2.36-9")
-    made.add("libgomp1", fields={"Depends": "gcc-12-base"})
-    made.add("gcc-12-base")
-    made.add("openssl", "1.0+deb12u1", pocket="-security")
-    return made
-
-
-class Place:
-    """A machine: its cache, its environment, what it was told."""
-
-    def __init__(self, root: Path, url: str = "") -> None:
-        self.reporter = Recorder()
-        self.cache = Cache(root / "cache", self.reporter)
-        self.fetcher = HttpFetcher(self.cache, self.reporter, backoff=0.001)
-        self.apt = root / "apt"
-        self.environ = (
-            {"MLLOCK_DEBIAN_MIRROR": f"{url}/debian {url}/debian-security"} if url else {}
-        )
-
-    def resolve(
-        self,
-        *packages: str,
-        python: str = "3.11",
-        base: str = "debian:bookworm",
-        pins: Mapping[str, str] | None = None,
-        upgrade: Upgrade | None = None,
-        key: Key = KEY,
-    ) -> SystemResolution:
-        resolver = DebianResolver(
-            self.fetcher,
-            self.cache,
-            self.environ,
-            self.reporter,
-            keyring=lambda suite: (key.public,),
-            now=lambda: NOW,
-            apt=self.apt,
-        )
-        request = SystemRequest(
-            base=base,
-            python=python,
-            packages=packages,
-            platform="linux/amd64",
-            mirror=None,
-            pins=pins or {},
-            upgrade=upgrade or Upgrade(),
-        )
-        return resolver.resolve(request)
-
-    def fetch(self, resolution: SystemResolution) -> dict[str, Path]:
-        return fetch_debs(
-            resolution.packages,
-            suite="bookworm",
-            mirror=None,
-            environ=self.environ,
-            fetcher=self.fetcher,
-            blobs=self.cache,
-            apt=self.apt,
-        )
-
-
-@contextlib.contextmanager
-def machine(
-    root: Path, made: Archive, changes: Mapping[str, Answer] | None = None
-) -> Iterator[tuple[Place, Server]]:
-    with serving(made.answers() | dict(changes or {})) as server:
-        yield Place(root, server.url), server
-
-
-def message_of(error: MllockError) -> str:
-    """The message with the server's port, which varies, left out."""
-    return re.sub(r"127\.0\.0\.1:[0-9]+", "HOST", str(error))
+from mllock.lock.ports import Upgrade
 
 
 def refused(root: Path, made: Archive, changes: Mapping[str, Answer] | None = None) -> MllockError:
@@ -319,7 +234,7 @@ def test_a_python_that_the_suite_does_not_have(tmp_path: Path) -> None:
 
 def test_a_package_whose_script_cannot_be_replaced(tmp_path: Path) -> None:
     made = archive()
-    made.add("server", scripts={"postinst": "#!/bin/sh\nadduser --system server\n"})
+    made.add("server", scripts={"postinst": "#!/bin/sh\nuseradd server\n"})
     with machine(tmp_path, made) as (place, _), pytest.raises(ResolutionError) as caught:
         place.resolve("server")
     assert caught.value.message == (

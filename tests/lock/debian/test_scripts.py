@@ -10,7 +10,7 @@ from mllock.errors import ResolutionError
 from mllock.lock.debian.deb import open_deb
 from mllock.lock.debian.script_judge import Alternative, judge
 from mllock.lock.debian.script_table import HARMLESS, TABLE, notes
-from mllock.lock.debian.scripts import examine
+from mllock.lock.debian.scripts import Account, examine
 from mllock.lock.debian.shell import parse_script
 from mllock.lock.debian.shell_words import UnknownShellError
 
@@ -19,7 +19,9 @@ BAD = "frobnicate --now"
 
 
 def found(text: str, action: str = "configure") -> list[str]:
-    return [f"{a.name} {a.link} {a.path} {a.priority}" for a in judge(text, action)]
+    made = judge(text, action)
+    assert all(isinstance(a, Alternative) for a in made)
+    return [f"{a.name} {a.link} {a.path} {a.priority}" for a in made]
 
 
 def refused(text: str, action: str = "configure") -> str:
@@ -110,7 +112,22 @@ def test_what_may_be_reached_is_refused(text: str) -> None:
         (". /usr/lib/x", ". /usr/lib/x"),
         ("eval x", "eval x"),
         ("$cmd x", "$cmd x"),
-        ("adduser --system x", "adduser --system x"),
+        ("adduser x", "adduser x"),
+        ("adduser --system --uid 0 x", "adduser --system --uid 0 x"),
+        ("adduser --system $(id -un)", "adduser --system $(id -un)"),
+        ("adduser --system 'x:0:0:'", "adduser --system 'x:0:0:'"),
+        ("adduser --system --home /a/../b x", "adduser --system --home /a/../b x"),
+        ("adduser --system --gecos 'a:b' x", "adduser --system --gecos 'a:b' x"),
+        ("adduser --system --shell x", "adduser --system --shell x"),
+        ("adduser --system --group --ingroup a x", "adduser --system --group --ingroup a x"),
+        ("adduser --system --ingroup a,b x", "adduser --system --ingroup a,b x"),
+        ("adduser --system a b c", "adduser --system a b c"),
+        ("adduser --system --home", "adduser --system --home"),
+        ("addgroup x", "addgroup x"),
+        ("addgroup --system --gid 0 x", "addgroup --system --gid 0 x"),
+        ("addgroup --system --home /x y", "addgroup --system --home /x y"),
+        ("useradd -r x", "useradd -r x"),
+        ("groupadd --system x", "groupadd --system x"),
         ("systemd-sysusers x.conf", "systemd-sysusers x.conf"),
         ("if true; then echo", "unexpected end"),
         ("fi", "unexpected 'fi'"),
@@ -138,6 +155,34 @@ def test_what_may_be_reached_is_refused(text: str) -> None:
 )
 def test_what_is_not_known_is_refused(text: str, message: str) -> None:
     assert refused(text) == message
+
+
+def test_accounts_are_found() -> None:
+    text = """#!/bin/sh
+user=redis
+if ! getent passwd redis >/dev/null; then
+    adduser --system --home /var/lib/redis --quiet --group ${user} --gecos 'a server'
+fi
+addgroup --system --quiet --force-badname _ssh
+adduser --system --no-create-home --home=/var/lib/x --ingroup _ssh --shell /bin/sh x || true
+adduser --quiet x redis
+adduser --system y
+"""
+    assert judge(text, "configure") == [
+        Account(kind="group", name="redis"),
+        Account(
+            kind="user",
+            name="redis",
+            group="redis",
+            gecos="a server",
+            home="/var/lib/redis",
+            make_home=True,
+        ),
+        Account(kind="group", name="_ssh"),
+        Account(kind="user", name="x", group="_ssh", home="/var/lib/x", shell="/bin/sh"),
+        Account(kind="member", name="x", member_of="redis"),
+        Account(kind="user", name="y"),
+    ]
 
 
 def test_literal_alternatives_are_found() -> None:

@@ -68,35 +68,119 @@ def test_alternatives_and_virtual_packages() -> None:
             stanza("b"),
             stanza("c"),
             stanza("mail", Depends="mta"),
-            stanza("postfix", Provides="mta"),
             stanza("exim", Provides="mta, other"),
             stanza("new", Depends="api (>= 2)"),
             stanza("impl", Provides="api (= 2.1), plain"),
+            stanza("older", Provides="api (= 1.9)"),
             stanza("old", Provides="api"),
+            stanza("either", Depends="api (>= 3) | absent | mta | b"),
         ]
     )
     assert run(offers, "a") == ["+a 1", "+b 1"]
     # Something that was chosen already is preferred to the first alternative.
     assert run(offers, "a", seeds=("c",)) == ["c 1", "+a 1"]
     assert run(offers, "mail") == ["+exim 1", "+mail 1"]
-    assert run(offers, "mail", "postfix") == ["+mail 1", "+postfix 1"]
     # A versioned relation is met by a versioned Provides only.
     assert run(offers, "new") == ["+impl 1", "+new 1"]
+    assert run(offers, "either") == ["+either 1", "+exim 1"]
+    assert run(offers, "either", "b") == ["+b 1", "+either 1"]
+
+
+def test_several_providers_are_for_the_user_to_choose_from() -> None:
+    texts = [
+        stanza("mail", Depends="mta"),
+        stanza("postfix", Provides="mta"),
+        stanza("exim", Provides="mta"),
+        # Two versions of one package are one choice.
+        stanza("exim", "2", Provides="mta"),
+        stanza("report", Depends="mail, text"),
+        stanza("text", Depends="exim | postfix"),
+        stanza("lists", Depends="mail | postfix"),
+        stanza("nice", Depends="default-mta | mta"),
+        stanza("default", Provides="default-mta", Depends="exim"),
+        stanza("named", Depends="mta | postfix"),
+    ]
+    offers = universe(texts)
+    assert refused(offers, "mail") == (
+        "environment.system-packages: mail 1 depends on mta, which 2 packages provide\n"
+        "expected: one of exim, postfix\n"
+        "hint: add the one that you want to system-packages"
+    )
+    assert refused(offers, "lists") == (
+        "environment.system-packages: mail 1 (lists -> mail) depends on mta, which 2 packages"
+        " provide\n"
+        "expected: one of exim, postfix\n"
+        "hint: add the one that you want to system-packages"
+    )
+    assert run(offers, "mail", "postfix") == ["+mail 1", "+postfix 1"]
+    assert run(offers, "mail", seeds=("postfix",)) == ["postfix 1", "+mail 1"]
+    # Chosen for something else, and after the package that could have had either.
+    assert run(offers, "report") == ["+exim 2", "+mail 1", "+report 1", "+text 1"]
+    assert run(offers, "nice") == ["+default 1", "+exim 2", "+nice 1"]
+    # The maintainer says which one; what is there already is still preferred.
+    assert run(offers, "named") == ["+named 1", "+postfix 1"]
+    assert run(offers, "named", "exim") == ["+exim 2", "+named 1"]
+    many = [stanza(f"p{number:02}", Provides="mta") for number in range(12)]
+    assert "one of exim, p00, p01" in (message := refused(universe(texts + many), "mail"))
+    assert ", p10 and 2 more\n" in message
+
+
+def test_an_alternative_that_does_not_go_with_the_rest_makes_room_for_the_next() -> None:
+    offers = universe(
+        [
+            stanza("app", Depends="first | second"),
+            stanza("first", Conflicts="tool"),
+            stanza("shy", Depends="first, tool"),
+            stanza("second"),
+            stanza("tool"),
+            stanza("rude", Conflicts="second"),
+            stanza("both", Depends="second | first, rude"),
+        ]
+    )
+    assert run(offers, "app") == ["+app 1", "+first 1"]
+    assert run(offers, "app", "tool") == ["+app 1", "+second 1", "+tool 1"]
+    assert run(offers, "both") == ["+both 1", "+first 1", "+rude 1"]
+    assert refused(offers, "app", "rude", "tool") == (
+        "first 1 (app -> first) cannot be installed together with tool 1\n"
+        "found: Conflicts or Breaks of first: tool\n"
+        "hint: ask for only one of them in system-packages"
+    )
+    assert refused(offers, "shy") == (
+        "first 1 (shy -> first) cannot be installed together with tool 1 (shy -> tool)\n"
+        "found: Conflicts or Breaks of first: tool\n"
+        "hint: ask for only one of them in system-packages"
+    )
 
 
 def test_multiarch_qualifiers() -> None:
     offers = universe(
         [
-            stanza("a", Depends="python:any (>= 1), lib:amd64"),
-            stanza("python"),
-            stanza("lib"),
+            stanza("a", Depends="python:any (>= 1), lib:amd64, data"),
+            stanza("python", Multi_Arch="allowed"),
+            stanza("lib", Multi_Arch="same"),
+            stanza("data", Architecture="all", Multi_Arch="foreign"),
             stanza("foreign", Depends="lib:i386"),
+            stanza("b", Depends="data:any"),
+            stanza("c", Depends="shell:any"),
+            stanza("dash", Multi_Arch="allowed", Provides="shell"),
+            stanza("zsh", Provides="shell"),
+            stanza("d", Depends="absent:any"),
         ]
     )
-    assert run(offers, "a") == ["+a 1", "+lib 1", "+python 1"]
+    assert run(offers, "a") == ["+a 1", "+data 1", "+lib 1", "+python 1"]
+    # Policy of Multi-Arch: only a package that says "allowed" may be taken for NAME:any.
+    assert run(offers, "c") == ["+c 1", "+dash 1"]
+    assert refused(offers, "b") == (
+        "b 1 depends on data:any, which no archive offers\n"
+        "hint: data is not Multi-Arch: allowed, which :any asks for"
+    )
+    assert refused(offers, "d") == (
+        "d 1 depends on absent:any, which no archive offers\n"
+        "hint: are all pockets of the suite (updates, security) in the mirror that is set?"
+    )
     assert refused(offers, "foreign") == (
         "foreign 1 depends on lib:i386, which no archive offers\n"
-        "hint: are all pockets of the suite (updates, security) in the mirror that is set?"
+        "hint: an image has packages of one architecture, here amd64"
     )
 
 
@@ -148,11 +232,13 @@ def test_conflicts() -> None:
         ]
     )
     assert refused(offers, "a", "b") == (
-        "a 1 cannot be installed together with b 1 (b)\n"
+        "a 1 cannot be installed together with b 1\n"
+        "found: Conflicts or Breaks of a: b\n"
         "hint: ask for only one of them in system-packages"
     )
     assert refused(offers, "mta1", "mta2") == (
-        "mta1 1 cannot be installed together with mta2 1 (mta)\n"
+        "mta1 1 cannot be installed together with mta2 1\n"
+        "found: Conflicts or Breaks of mta1: mta\n"
         "hint: ask for only one of them in system-packages"
     )
     assert run(offers, "mta1") == ["+mta1 1"]
@@ -160,10 +246,17 @@ def test_conflicts() -> None:
 
 
 def test_names_that_do_not_exist() -> None:
-    offers = universe([stanza("libgomp1"), stanza("postfix", Provides="mta")])
+    offers = universe(
+        [
+            stanza("libgomp1"),
+            stanza("libgomp2"),
+            stanza("postfix", Provides="mta, mda"),
+            stanza("exim", Provides="mda"),
+        ]
+    )
     assert refused(offers, "libgomp") == (
         'environment.system-packages: no package "libgomp" in the archive\n'
-        'hint: did you mean "libgomp1"?'
+        'hint: did you mean "libgomp2" or "libgomp1"?'
     )
     assert refused(offers, "quite-different") == (
         'environment.system-packages: no package "quite-different" in the archive\n'
@@ -171,6 +264,9 @@ def test_names_that_do_not_exist() -> None:
     )
     assert refused(offers, "mta") == (
         'environment.system-packages: "mta" is a virtual package\nhint: name one of postfix'
+    )
+    assert refused(offers, "mda") == (
+        'environment.system-packages: "mda" is a virtual package\nhint: name one of exim, postfix'
     )
     with pytest.raises(ResolutionError) as caught:
         run(offers, seeds=("base-files",))
@@ -226,7 +322,7 @@ def test_stanzas_that_cannot_be_used(field: str, value: str, message: str) -> No
 def test_an_index_that_is_not_one() -> None:
     with pytest.raises(IntegrityError) as caught:
         Index(b"Hello: x\n", "Packages")
-    assert str(caught.value) == "Packages: a stanza does not begin with Package"
+    assert str(caught.value) == "Packages: the index does not begin with Package"
     with pytest.raises(IntegrityError) as caught:
         Index(b"Package: a\nVersion: 1\n", "Packages").named("a")
     assert str(caught.value) == "Packages: a: no Architecture"
