@@ -37,6 +37,9 @@ _UNDATED = re.compile(r"Index (?P<url>\S+) does not provide upload-time metadata
 _NEEDS_PYTHON = re.compile(
     r"Package '(?P<name>.*?)' requires a different Python: (?P<have>\S+) not in '(?P<spec>.*?)'"
 )
+_DISCARDED = re.compile(
+    r"^Discarding ([A-Za-z0-9._-]+?)==.* to proceed the resolution$", re.MULTILINE
+)
 _CONFLICT = re.compile(r"^The conflict is caused by:\n(?P<lines>(?: {4}.*\n)+)", re.MULTILINE)
 _DEPENDS = re.compile(r"(?P<who>\S+) \S+ depends on (?P<what>.+)")
 _REASONS = ((_SDIST, "sdist"), (_TAGS, "tags"), (_PYTHON, "python"), (_NEWER, "newer"))
@@ -81,13 +84,16 @@ def explain(text: str, target: Target) -> MllockError:
 
 
 def in_the_way(text: str) -> frozenset[str]:
-    """Packages that pip-compile's ResolutionImpossible names: what is asked for, and who asks."""
+    """Packages that pip-compile's ResolutionImpossible names: what is asked for, and who asks; and
+    those whose pins it gave up by itself, in vain."""
+    names = set(_DISCARDED.findall(text))
     for line in text.splitlines():
         if "ResolutionImpossible: [" in line:
-            asked = re.findall(r"SpecifierRequirement\('([A-Za-z0-9._-]+)", line)
+            names.update(re.findall(r"SpecifierRequirement\('([A-Za-z0-9._-]+)", line))
             askers = (unquote(url.rpartition("/")[2]) for url in re.findall(r"\S+\.whl", line))
-            return frozenset(_normal(n) for n in (*asked, *(a.partition("-")[0] for a in askers)))
-    return frozenset()
+            names.update(asker.partition("-")[0] for asker in askers)
+            break
+    return frozenset(map(_normal, names))
 
 
 def _no_space(text: str) -> MllockError | None:

@@ -30,6 +30,7 @@ from mllock.lock.pip import Output, Pip, is_set, read_settings
 from mllock.lock.pip_words import explain
 from mllock.lock.target import Target
 from mllock.lock.toml import write
+from mllock.spec.meaning import package_name
 
 __all__ = ["UvChooser", "platform_of", "variables_of"]
 
@@ -40,6 +41,8 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _NOT_PASSED = re.compile(r"(UV|PIP)_.*|PYTHON.*|VIRTUAL_ENV|CONDA_PREFIX")
 # What uv is told of packages that have an index of their own.
 _PROJECT, _EXCLUDED = "pyproject.toml", "excluded.txt"
+_KEPT = "kept.txt"
+_WORD = re.compile(r"[a-z0-9]+(?:[-_.]+[a-z0-9]+)*", re.IGNORECASE)
 _FIXED = {
     "LC_ALL": "C.UTF-8",
     "NO_COLOR": "1",
@@ -63,6 +66,7 @@ class UvChooser:
         self._environ = environ
         self._cache = cache
         self._reporter = reporter
+        self._settings: dict[str, str] | None = None
 
     def version(self) -> str:
         from importlib.metadata import version
@@ -74,14 +78,20 @@ class UvChooser:
 
     def choose(self, folder: Path, question: Question) -> Output:
         target = question.target
-        settings = read_settings(self._pip.settings(folder))
+        if self._settings is None:  # a process of its own, and the same for each question
+            self._settings = read_settings(self._pip.settings(folder))
+        settings = dict(self._settings)
         settings |= _with_shared(settings, question.indexes, self._environ)
-        source, options = question.source, list[str]()
+        source, options = question.source, ["--constraints", _KEPT]
+        # What stands in the file of the output is a wish only.
+        (folder / question.pins).rename(folder / _KEPT)
+        lines = (f"{name}=={version}\n" for name, version in sorted(question.wishes.items()))
+        (folder / question.pins).write_text("".join(lines))
         variables: dict[str, str] = {}
         if own := assigned(question.indexes):
             project = _project(question)
-            source, options = _PROJECT, ["--constraints", question.constraints]
-            options += ["--excludes", _EXCLUDED]
+            source = _PROJECT
+            options += ["--constraints", question.constraints, "--excludes", _EXCLUDED]
             (folder / _PROJECT).write_text(project.text)
             (folder / _EXCLUDED).write_text("".join(f"{name}\n" for name in project.excluded))
             variables = uv_variables(set(own.values()), self._environ)
@@ -106,6 +116,12 @@ class UvChooser:
             if line.strip():
                 self._reporter.detail(f"uv: {line}")
         return Output(code=done.code, text=text)
+
+    def in_the_way(self, text: str) -> frozenset[str]:
+        """Each word that could be a name: a pin too many is tried again."""
+        if "No solution found" not in text:
+            return frozenset()
+        return frozenset(package_name(word) for word in _WORD.findall(text))
 
     def explain(self, text: str, target: Target) -> MllockError:
         """For what pip, asked the same, has no objection to: pip judges by this machine."""

@@ -35,7 +35,7 @@ from mllock.lock.target import Target, base_glibc
 from mllock.lock.together import Wishes, different_versions, resolve_together
 from mllock.lock.types import Lock, PythonPackage, Tool
 from mllock.spec.available import refuse_unavailable
-from mllock.spec.meaning import Meaning, meaning
+from mllock.spec.meaning import Meaning, meaning, package_name
 from mllock.spec.reader import LoadedSpec, load_spec
 from mllock.spec.requirements import Declared, declared
 from mllock.store.atomic import write_bytes
@@ -48,10 +48,12 @@ SPEC_NAME = "mlproject.toml"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockResult:
-    """What `mllock lock` did. `written` is False if the lock was current."""
+    """What `mllock lock` did, or would do. `current` is whether there was nothing to do; `written`
+    is False then, and where it was only asked."""
 
     lock: Lock
     changes: tuple[Change, ...]
+    current: bool
     written: bool
 
 
@@ -79,9 +81,11 @@ def lock_project(
     *,
     upgrade: Upgrade | None = None,
     fresh: bool = False,
+    dry_run: bool = False,
     resolvers: Resolvers | None = None,
 ) -> LockResult:
-    """Bring mlproject.lock up to date. `fresh` forgets the previous pins."""
+    """Bring mlproject.lock up to date. `fresh` forgets the previous pins; with `dry_run` nothing is
+    written in the project but the stat cache."""
     resolvers = resolvers or Resolvers()
     loaded, wanted, means = _spec(ctx)
     path = ctx.project / LOCK_NAME
@@ -119,7 +123,7 @@ def lock_project(
     )
     if loaded.spec.builder.kind == "docker":
         ctx.reporter.note('[builder] kind = "docker": images are pinned, not bit-identical')
-    return _write(path, lock, previous)
+    return _write(path, lock, previous, dry_run=dry_run)
 
 
 def check_lock(ctx: Context, *, by_content: bool = False) -> tuple[str, ...]:
@@ -210,7 +214,7 @@ def _checked(upgrade: Upgrade, old: Lock | None) -> Upgrade:
     python, system = (set(pins) for pins in pins_of(old))
     names = set()
     for name in sorted(upgrade.names):
-        normal = name.replace("_", "-").replace(".", "-").lower()
+        normal = package_name(name)
         found = {normal} & python or {name} & system
         if not found:
             import difflib
@@ -352,11 +356,13 @@ def _place(error: ResolutionError, loaded: LoadedSpec) -> None:
                 return
 
 
-def _write(path: Path, lock: Lock, previous: _Previous) -> LockResult:
+def _write(path: Path, lock: Lock, previous: _Previous, *, dry_run: bool) -> LockResult:
     old = previous.parts
     if old is not None and old.content_digest == lock.content_digest:
-        return LockResult(lock=old, changes=(), written=False)
+        return LockResult(lock=old, changes=(), current=True, written=False)
     content = dump_lock(lock)
     parse_lock(content, path.name)  # what cannot be read back is never written
-    write_bytes(path, content)
-    return LockResult(lock=lock, changes=changes(previous.shown, lock), written=True)
+    if not dry_run:
+        write_bytes(path, content)
+    moved = changes(previous.shown, lock)
+    return LockResult(lock=lock, changes=moved, current=False, written=not dry_run)
