@@ -23,7 +23,7 @@ from mllock.lock.indexes import PackageIndex, assigned
 from mllock.lock.least import PIN, choose, pins_in
 from mllock.lock.pip import Pip, is_set, published_before, read_settings
 from mllock.lock.pip_tools import PipToolsChooser
-from mllock.lock.pip_words import explain
+from mllock.lock.pip_words import RequirementError, explain
 from mllock.lock.ports import PythonRequest
 from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage, Wheel
@@ -127,6 +127,8 @@ class WheelResolver:
             if again.code:
                 error = explain(again.text, target)
                 if index is not None:
+                    if isinstance(error, RequirementError):
+                        error.unknown = None
                     error.hint = (
                         f"only the index {index.name} is asked for it: see [[environment.indexes]]"
                     )

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from mllock import processes
 from mllock.core.ports import Reporter
-from mllock.errors import InputError, MllockError, ResolutionError
+from mllock.errors import InputError, MllockError, OfflineError, ResolutionError
 from mllock.lock.chooser import Question
+from mllock.lock.index_words import file_of, host
 from mllock.lock.indexes import (
     PackageIndex,
     assigned,
@@ -26,7 +27,7 @@ from mllock.lock.indexes import (
     pip_variables,
     uv_variables,
 )
-from mllock.lock.pip import Output, Pip, is_set, read_settings
+from mllock.lock.pip import Output, Pip, in_time, is_set, read_settings
 from mllock.lock.pip_words import explain
 from mllock.lock.target import Target
 from mllock.lock.toml import write
@@ -37,6 +38,7 @@ __all__ = ["UvChooser", "platform_of", "variables_of"]
 # The C libraries that `--python-platform` has names for.
 _GLIBC_MINORS = (17, 28, *range(31, 41))
 _URL_DEPENDENCY = re.compile(r"Package `(?P<name>[^`]+)` was included as a URL dependency")
+_FETCH = re.compile(r"Failed to fetch: `?(?P<url>[^`\s]+)")
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _NOT_PASSED = re.compile(r"(UV|PIP)_.*|PYTHON.*|VIRTUAL_ENV|CONDA_PREFIX")
 # What uv is told of packages that have an index of their own.
@@ -99,18 +101,20 @@ class UvChooser:
             options.append("--no-index")
         if question.before is not None:
             options += ["--exclude-newer", question.before]
-        done = processes.run(
-            [
-                *(str(_program()), "pip", "compile", "--no-header", "--no-annotate"),
-                *("--only-binary", ":all:", "--python", sys.executable),
-                *("--python-version", target.python, "--python-platform", platform_of(target)),
-                *("--cache-dir", str(self._cache), *options),
-                *("--output-file", question.pins, source),
-            ],
-            folder=folder,
-            variables=variables_of(self._environ, settings) | variables,
-            merged=True,
-        )
+        with in_time("uv"):
+            done = processes.run(
+                [
+                    *(str(_program()), "pip", "compile", "--no-header", "--no-annotate"),
+                    *("--only-binary", ":all:", "--python", sys.executable),
+                    *("--python-version", target.python, "--python-platform", platform_of(target)),
+                    *("--cache-dir", str(self._cache), *options),
+                    *("--output-file", question.pins, source),
+                ],
+                folder=folder,
+                variables=variables_of(self._environ, settings) | variables,
+                merged=True,
+                timeout=self._pip.limit,
+            )
         text = _CREDENTIALS.sub("", done.output.decode("utf-8", "replace"))
         for line in text.splitlines():
             if line.strip():
@@ -133,6 +137,13 @@ class UvChooser:
                 "a dependency that has no version: only wheels from an index can be locked",
                 found=url["name"],
                 hint="ask for a version of the package that needs it without a URL",
+            )
+        fetch = _FETCH.search(text)
+        if fetch is not None:
+            return OfflineError(
+                f"uv cannot read from the package index: {host(fetch['url'])}",
+                found=f"{file_of(fetch['url'])}: {_reason(text)}",
+                hint="check the network, the proxy and pip's settings (pip config debug)",
             )
         return ResolutionError(
             "uv could not resolve the dependencies",
@@ -236,6 +247,12 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise InputError("pip's setting timeout is not a number", found=text) from None
+
+
+def _reason(text: str) -> str:
+    """The innermost cause that uv gives."""
+    causes = re.findall(r"^ *(?:cause|Caused by): (.*)$", text, re.MULTILINE)
+    return re.sub(r" for url \(.*", "", causes[-1] if causes else _said(text)).strip()
 
 
 def _said(text: str) -> str:

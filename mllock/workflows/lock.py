@@ -16,6 +16,7 @@ from mllock import __version__
 from mllock.data.pin import Pinner, stat_reasons, verify_source
 from mllock.errors import InputError, LockError, ResolutionError, StaleLockError
 from mllock.image.types import BUILDER_FORMAT
+from mllock.lock.blame import blame
 from mllock.lock.compare import Change, changes, stale_reasons
 from mllock.lock.format import LOCK_NAME, NEWER, dump_lock, parse_lock, read_bytes
 from mllock.lock.imported import moved_pins, read_pins
@@ -326,7 +327,7 @@ def _resolve_python(
         try:
             packages = resolver.resolve(request)
         except ResolutionError as error:
-            _place(error, loaded)
+            blame(error, loaded, wanted, pins_of(previous.shown)[0])
             raise
         return keep_wheels(stay, packages, target, upgrade)
 
@@ -338,22 +339,6 @@ def _resolve_python(
     for line in () if upgrade.all else moved_pins(previous.imported, merged):
         ctx.reporter.warn(line)
     return merged
-
-
-def _place(error: ResolutionError, loaded: LoadedSpec) -> None:
-    """Say where in the spec the requirement stands that an error is about, if it does."""
-    from mllock.spec.requirements import parts_of
-
-    if error.file is not None:
-        return
-    names: tuple[str, ...] = getattr(error, "names", ())
-    for name in names:
-        for index, text in enumerate(loaded.spec.environment.dependencies):
-            if parts_of(text)[0] == name:
-                error.file = loaded.path.name
-                error.key = f"environment.dependencies[{index}]"
-                error.line = loaded.place(error.key)
-                return
 
 
 def _write(path: Path, lock: Lock, previous: _Previous, *, dry_run: bool) -> LockResult:
