@@ -17,11 +17,11 @@ __all__ = ["blame"]
 def blame(
     error: ResolutionError, loaded: LoadedSpec, wanted: Declared, locked: Iterable[str]
 ) -> None:
-    """Add to `error` where the requirement stands that it is about, if it does in the spec itself,
+    """Add to `error` where the requirement stands that it is about, in the spec or in a file of it,
     and for a name that no index has the one that it may be meant for. `locked` are names too."""
     from mllock.lock.near_names import meant
     from mllock.lock.pip_words import PRIVATE
-    from mllock.spec.requirements import parts_of
+    from mllock.spec.requirements import parts_of, places_of
 
     unknown: str | None = getattr(error, "unknown", None)
     if unknown is not None:
@@ -37,4 +37,8 @@ def blame(
                 error.file = loaded.path.name
                 error.key = f"environment.dependencies[{index}]"
                 error.line = loaded.place(error.key)
+                return
+        for text, (file, line) in places_of(loaded.path.parent, loaded).items():
+            if parts_of(text)[0] == name:
+                error.file, error.line = file, line
                 return

@@ -75,6 +75,18 @@ class WheelResolver:
             hint="constrain the versions of the packages that ask for these",
         )
 
+    def versions(self, request: PythonRequest) -> dict[str, str]:
+        """Name -> version that `resolve` would choose, without fetching wheels, and so before the
+        markers of the image are looked at again."""
+        if not request.requirements:
+            return {}
+        target = Target(python=request.python, platform=request.platform, glibc=request.glibc)
+        self._chooser.check(target)
+        with self._blobs.scratch() as folder:
+            (folder / PINS).write_text("")
+            (folder / _CONSTRAINTS).write_text("".join(f"{t}\n" for t in request.constraints))
+            return self._chosen(folder, request.requirements, target, request, frozenset())
+
     def _round(
         self,
         folder: Path,
@@ -84,6 +96,22 @@ class WheelResolver:
         free: frozenset[str],
     ) -> dict[str, Path]:
         """Versions for what is `asked`, and their wheels by normalised name; `free` are to move."""
+        names = self._chosen(folder, asked, target, request, free)
+        options = published_before(request.exclude_newer)
+        self._reporter.step(f"fetching {len(names)} wheels")
+        download(self._pip, folder, target, ("--no-deps", *options), request.indexes)
+        files = _by_version(folder / "wheels")
+        # A round before may have left wheels of other versions.
+        return {name: files[_pin(name, version)] for name, version in names.items()}
+
+    def _chosen(
+        self,
+        folder: Path,
+        asked: tuple[str, ...],
+        target: Target,
+        request: PythonRequest,
+        free: frozenset[str],
+    ) -> dict[str, str]:
         lines = [*asked, f"-c {_CONSTRAINTS}", ""]
         (folder / _REQUIREMENTS).write_text("\n".join(lines))
         pip = asking(self._pip, None, request.indexes, folder)
@@ -107,12 +135,7 @@ class WheelResolver:
             elif error := self._of_one_index(folder, asked, target, request):
                 raise error
             raise self._chooser.explain(chosen.text, target)
-        names = pins_in((folder / PINS).read_text())
-        self._reporter.step(f"fetching {len(names)} wheels")
-        download(self._pip, folder, target, ("--no-deps", *options), request.indexes)
-        files = _by_version(folder / "wheels")
-        # A round before may have left wheels of other versions.
-        return {name: files[_pin(name, version)] for name, version in names.items()}
+        return pins_in((folder / PINS).read_text())
 
     def _of_one_index(
         self, folder: Path, asked: Sequence[str], target: Target, request: PythonRequest

@@ -78,7 +78,8 @@ class UvChooser:
     def check(self, target: Target) -> None:
         """Any target will do."""
 
-    def choose(self, folder: Path, question: Question) -> Output:
+    def choose(self, folder: Path, question: Question, *, alone: bool = False) -> Output:
+        """`alone`: without what the packages need."""
         target = question.target
         if self._settings is None:  # a process of its own, and the same for each question
             self._settings = read_settings(self._pip.settings(folder))
@@ -97,6 +98,8 @@ class UvChooser:
             (folder / _PROJECT).write_text(project.text)
             (folder / _EXCLUDED).write_text("".join(f"{name}\n" for name in project.excluded))
             variables = uv_variables(set(own.values()), self._environ)
+        if alone:
+            options.append("--no-deps")
         if is_set(settings.get("no-index")):
             options.append("--no-index")
         if question.before is not None:

@@ -349,5 +349,6 @@ def _write(path: Path, lock: Lock, previous: _Previous, *, dry_run: bool) -> Loc
     parse_lock(content, path.name)  # what cannot be read back is never written
     if not dry_run:
         write_bytes(path, content)
-    moved = changes(previous.shown, lock)
+    edited = previous.parts is None and previous.pins is not None
+    moved = changes(previous.shown, lock, edited=edited)
     return LockResult(lock=lock, changes=moved, current=False, written=not dry_run)
