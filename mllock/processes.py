@@ -89,10 +89,12 @@ def run_together(
     folder: Path,
     variables: Mapping[str, str],
     logs: Sequence[Path],
+    patience: float | None = None,
 ) -> tuple[Done, ...]:
     """Run children side by side, all to their ends; `logs` are files for what each one writes.
 
-    Files and not pipes: none waits for the others to be read.
+    Files and not pipes: none waits for the others to be read. Raises `subprocess.TimeoutExpired` if
+    nothing is written in `folder` for `patience` seconds.
     """
     with contextlib.ExitStack() as stack:
         children = []
@@ -102,11 +104,39 @@ def run_together(
             children.append(
                 stack.enter_context(started(command, cwd=folder, env=dict(variables), **options))
             )
+        if patience is not None:
+            _wait_for_growth(children, folder, patience)
         codes = [child.wait() for child in children]
     return tuple(
         Done(code=code, output=log.read_bytes(), errors=b"")
         for code, log in zip(codes, logs, strict=True)
     )
+
+
+def _wait_for_growth(
+    children: Sequence[subprocess.Popen[bytes]], folder: Path, patience: float
+) -> None:
+    size, since = -1, time.monotonic()
+    for child in children:
+        while True:
+            try:
+                child.wait(timeout=min(patience / 4, 5))
+                break
+            except subprocess.TimeoutExpired:
+                now = _size_of(folder)
+                if now != size:
+                    size, since = now, time.monotonic()
+                elif time.monotonic() - since > patience:
+                    raise subprocess.TimeoutExpired(child.args, patience) from None
+
+
+def _size_of(folder: Path) -> int:
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # they come and go
+                size += os.lstat(os.path.join(place, name)).st_size
+    return size
 
 
 @contextlib.contextmanager

@@ -38,6 +38,7 @@ MANY = 8
     help="Let this package move, or all of them; may be given more than once.",
 )
 @click.option("--fresh", is_flag=True, help="Forget the previous lock.")
+@click.option("--dry-run", is_flag=True, help="Say what would change; leave the lock as it is.")
 @json_option
 @click.pass_obj
 def command(
@@ -47,15 +48,19 @@ def command(
     by_content: bool,
     upgrades: tuple[str, ...],
     fresh: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> int:
     """Pin base, system packages, Python packages and data in mlproject.lock.
 
     Pins stay as they are unless the spec or --upgrade asks. What was added, updated and removed is
-    printed. With nothing to do, nothing is fetched and nothing is written.
+    printed. With nothing to do, nothing is fetched and nothing is written. With --dry-run, what is
+    fetched to know stays in the cache, and a lock is not written.
     """
     if by_content and not check:
         raise click.UsageError("--data goes with --check")
+    if check and dry_run:
+        raise click.UsageError("--check changes nothing: leave out --dry-run")
     if check and (upgrades or fresh):
         raise click.UsageError("--check changes nothing: leave out --upgrade and --fresh")
     if upgrades and fresh:
@@ -68,7 +73,7 @@ def command(
 
     names = frozenset(upgrades) - {EVERYTHING}
     upgrade = Upgrade(all=EVERYTHING in upgrades, names=names)
-    result = lock_project(app.context(), upgrade=upgrade, fresh=fresh)
+    result = lock_project(app.context(), upgrade=upgrade, fresh=fresh, dry_run=dry_run)
     if as_json:
         app.print_json(_as_json(result))
         return 0
@@ -108,7 +113,7 @@ def _lines(changes: Sequence[Change], *, everything: bool) -> Iterator[str]:
 
 
 def _summary(result: LockResult) -> str:
-    if not result.written:
+    if result.current:
         return "mlproject.lock is current: nothing to do"
     lock = result.lock
     counts = (
@@ -117,11 +122,12 @@ def _summary(result: LockResult) -> str:
         (len(lock.data), "data source"),
     )
     words = ", ".join(f"{n} {noun}{'' if n == 1 else 's'}" for n, noun in counts)
-    return f"wrote mlproject.lock: {words}"
+    return f"{'wrote' if result.written else 'would write'} mlproject.lock: {words}"
 
 
 def _as_json(result: LockResult) -> dict[str, Any]:
     return {
+        "current": result.current,
         "written": result.written,
         "content-digest": result.lock.content_digest,
         "changes": [

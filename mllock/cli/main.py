@@ -29,6 +29,8 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "init": ("init", "Start a project: a spec, a small program, its tests."),
     "lock": ("lock", "Pin everything that mlproject.toml declares."),
+    "why": ("why", "Say which requirement brought a locked package in."),
+    "outdated": ("outdated", "List locked packages that have newer versions."),
     "build": ("build", "Make identical images for training and serving."),
     "train": ("train", "Train from the lock and sign what went in and came out."),
     "serve": ("serve", "Serve a run's model with the locked environment."),

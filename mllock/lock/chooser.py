@@ -5,7 +5,8 @@ Not for wheels: `mllock.lock.python` downloads what was chosen, and asks again w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -20,8 +21,9 @@ __all__ = ["Chooser", "Question"]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
     """What to choose versions for. `asked` are PEP 508 texts; the requirements file `source` holds
-    them too, and names `constraints`; wishes stand in `pins`: names of files in one folder. What
-    came into its index at `before` or later is not looked at."""
+    them too, and names `constraints`; pins stand in `pins`: names of files in one folder. What
+    came into its index at `before` or later is not looked at. `wishes` are versions to stay at that
+    bind nobody; not every chooser can take them."""
 
     asked: tuple[str, ...]
     source: str
@@ -30,6 +32,7 @@ class Question:
     target: Target
     before: str | None = None
     indexes: tuple[PackageIndex, ...] = ()
+    wishes: Mapping[str, str] = field(default_factory=dict)
 
 
 class Chooser(Protocol):
@@ -43,11 +46,15 @@ class Chooser(Protocol):
         """Raises ResolutionError if it cannot choose for `target` here."""
 
     def choose(self, folder: Path, question: Question) -> Output:
-        """Write `name==version` for what is asked into the pins file.
+        """Write `name==version` for what is asked into the pins file. The pins that stand there
+        stay, or it fails; which of them make room then is not decided here (`mllock.lock.least`).
 
         A package that has an index of its own and is not asked for by name may be left out: whoever
         needs it will be seen to miss it, and it is asked for then.
         """
+
+    def in_the_way(self, text: str) -> frozenset[str]:
+        """Packages whose pins may be why `choose` failed, of its output; none if it is not that."""
 
     def explain(self, text: str, target: Target) -> MllockError:
         """The error that the output of a `choose` that failed amounts to."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from mllock.errors import InputError, ResolutionError
 from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import DataPin, Lock
 from mllock.spec.meaning import Meaning
@@ -111,40 +110,42 @@ def _scalar(value: str | int) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def changes(old: Lock | None, new: Lock) -> tuple[Change, ...]:
-    """What moved from `old` to `new`: base, then system, python and data, each by name."""
+def changes(old: Lock | None, new: Lock, *, edited: bool = False) -> tuple[Change, ...]:
+    """What moved from `old` to `new`: base, then system, python and data, each by name. An `edited`
+    lock, of which nothing but its types is known, is not taken apart by platform."""
+    there = () if old is None or edited else platforms_of(old)
+    parts = {
+        platform: (old if edited else _part(old, platform), _part(new, platform))
+        for platform in sorted({*platforms_of(new), *there})
+    }
     return (
         *_pins("base", _base(old), _base(new)),
-        *_by_platform(old, new, "system", _system),
-        *_by_platform(old, new, "python", _python),
+        *_by_platform(parts, "system", _system),
+        *_by_platform(parts, "python", _python),
         *_pins("data", _data(old), _data(new)),
     )
 
 
 def _by_platform(
-    old: Lock | None, new: Lock, kind: ChangeKind, pins: Callable[[Lock | None], _Pins]
+    parts: Mapping[str, tuple[Lock | None, Lock | None]],
+    kind: ChangeKind,
+    pins: Callable[[Lock | None], _Pins],
 ) -> Iterator[Change]:
     """The changes of each platform; what all of them have in common is said once."""
-    platforms = sorted({*platforms_of(new), *(() if old is None else platforms_of(old))})
     seen: dict[Change, list[str]] = {}
-    for platform in platforms:
-        for change in _pins(kind, pins(_part(old, platform)), pins(_part(new, platform))):
+    for platform, (old, new) in parts.items():
+        for change in _pins(kind, pins(old), pins(new)):
             seen.setdefault(change, []).append(platform)
     for change, those in sorted(seen.items(), key=lambda item: item[0].name):
-        if len(those) == len(platforms):
+        if len(those) == len(parts):
             yield change
         else:
             yield from (replace(change, platform=platform) for platform in those)
 
 
 def _part(lock: Lock | None, platform: str) -> Lock | None:
-    """What of `lock` is for `platform`. An edited one, that cannot be taken apart, is all of it."""
-    if lock is None or platform not in platforms_of(lock):
-        return None
-    try:
-        return narrowed(lock, platform)
-    except (InputError, ResolutionError):
-        return lock
+    """What of `lock` is for `platform`."""
+    return None if lock is None or platform not in platforms_of(lock) else narrowed(lock, platform)
 
 
 # name -> (what is shown, what decides whether it changed)

@@ -12,17 +12,27 @@ import ast
 import os
 import re
 import shlex
+import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mllock import processes
 from mllock.core.ports import Reporter
-from mllock.errors import ResolutionError
+from mllock.errors import OfflineError, ResolutionError
 from mllock.lock.target import Target
 
-__all__ = ["Output", "Pip", "clean_environ", "is_set", "published_before", "read_settings"]
+__all__ = [
+    "Output",
+    "Pip",
+    "clean_environ",
+    "in_time",
+    "is_set",
+    "published_before",
+    "read_settings",
+]
 
 _HIDDEN_INPUTS = re.compile(
     "PIP_(ABI|BUILD_CONSTRAINT|CONSTRAINT|DEST|DRY_RUN|EXCLUDE|FORMAT|IMPLEMENTATION|LOG|NO_BINARY|"
@@ -63,6 +73,10 @@ class Pip:
 
     environ: Mapping[str, str]
     reporter: Reporter
+    # An index may send a byte now and then for ever, and never let a single read time out. In
+    # seconds: how long choosing may take, and how long a download may write nothing.
+    limit: float = 1800.0
+    patience: float = 300.0
 
     def compile(
         self, folder: Path, source: str, output: str, options: Sequence[str] = ()
@@ -93,12 +107,14 @@ class Pip:
     ) -> bool:
         """`download` of several files that do not depend on one another, side by side: reading an
         index is most of its work, and one process uses one core. Whether all went well."""
-        done = processes.run_together(
-            [[sys.executable, "-m", *_download(source, target, options)] for source in sources],
-            folder=folder,
-            variables=self._variables(folder),
-            logs=[folder / f"{source}.log" for source in sources],
-        )
+        with in_time("pip download"):
+            done = processes.run_together(
+                [[sys.executable, "-m", *_download(source, target, options)] for source in sources],
+                folder=folder,
+                variables=self._variables(folder),
+                logs=[folder / f"{source}.log" for source in sources],
+                patience=self.patience,
+            )
         for one in done:
             self._tell("pip", _CREDENTIALS.sub("", one.output.decode("utf-8", "replace")))
         return all(one.code == 0 for one in done)
@@ -121,12 +137,14 @@ class Pip:
         return done.output.decode("utf-8", "replace")
 
     def _run(self, folder: Path, module: str, *arguments: str) -> Output:
-        done = processes.run(
-            [sys.executable, "-m", module, *arguments],
-            folder=folder,
-            variables=self._variables(folder),
-            merged=True,
-        )
+        with in_time("pip" if module == "pip" else "pip-compile"):
+            done = processes.run(
+                [sys.executable, "-m", module, *arguments],
+                folder=folder,
+                variables=self._variables(folder),
+                merged=True,
+                timeout=self.limit,
+            )
         text = _CREDENTIALS.sub("", done.output.decode("utf-8", "replace"))
         self._tell(module, text)
         return Output(code=done.code, text=text)
@@ -149,6 +167,19 @@ def _download(source: str, target: Target, options: Sequence[str]) -> tuple[str,
         *("--python-version", target.python, *platforms),
         *("--dest", "wheels", "--requirement", source, *options),
     )
+
+
+@contextmanager
+def in_time(program: str) -> Iterator[None]:
+    """Raises OfflineError if `program` is not done in the time that it has."""
+    try:
+        yield
+    except subprocess.TimeoutExpired as error:
+        raise OfflineError(
+            f"{program} is stopped: nothing came of it for {error.timeout:g} seconds",
+            hint="the package index may be too slow: try again, or use a mirror; if the network is "
+            "idle, narrower version ranges leave less to try",
+        ) from None
 
 
 def published_before(time: str | None) -> tuple[str, ...]:

@@ -21,9 +21,6 @@ from mllock.lock.target import Target
 
 __all__ = ["PipToolsChooser", "foreign"]
 
-# Pins given up one by one before all of them are.
-MAX_LOOSENED = 20
-
 
 class PipToolsChooser:
     """Implements `mllock.lock.python.Chooser`."""
@@ -45,30 +42,16 @@ class PipToolsChooser:
             raise error
 
     def choose(self, folder: Path, question: Question) -> Output:
-        """pip-compile; pins of the previous lock that are in the way make room, no others.
-
-        It gives up a pin that a requirement contradicts, and not the pin of the package that has
-        this requirement: those that its explanation names are dropped, in the end all of them.
-        """
+        """pip-compile gives up a pin that a requirement contradicts, and not the pin of the package
+        that has this requirement."""
         settings = read_settings(self._pip.settings(folder)) if question.indexes else {}
         variables = pip_variables(None, question.indexes, self._pip.environ, settings, "")
         pip = replace(self._pip, environ={**self._pip.environ, **variables})
-        source, pins, before = question.source, question.pins, published_before(question.before)
-        compiled = pip.compile(folder, source, pins, before)
-        loosened: set[str] = set()
-        while compiled.code != 0 and (blamed := in_the_way(compiled.text)):
-            lines = (folder / pins).read_text().splitlines(keepends=True)
-            kept = [line for line in lines if line.partition("==")[0] not in blamed]
-            if not lines or len(loosened) > MAX_LOOSENED:
-                break
-            if len(kept) == len(lines):
-                kept = []
-            loosened |= {line.partition("==")[0] for line in lines if line not in kept}
-            (folder / pins).write_text("".join(kept))
-            compiled = pip.compile(folder, source, pins, before)
-        if compiled.code == 0 and loosened:
-            self._reporter.detail(f"pins that made room: {', '.join(sorted(loosened))}")
-        return compiled
+        before = published_before(question.before)
+        return pip.compile(folder, question.source, question.pins, before)
+
+    def in_the_way(self, text: str) -> frozenset[str]:
+        return in_the_way(text)
 
     def explain(self, text: str, target: Target) -> MllockError:
         return explain(text, target)

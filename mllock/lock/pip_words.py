@@ -11,22 +11,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from mllock.errors import IntegrityError, MllockError, OfflineError, ResolutionError
+from mllock.errors import MllockError, ResolutionError
+from mllock.lock.index_words import broken, host, misnamed, no_list, unreachable
+from mllock.lock.near_names import installed_as
 from mllock.lock.target import Target
 
-__all__ = ["RequirementError", "explain", "in_the_way"]
+__all__ = ["PRIVATE", "RequirementError", "explain", "in_the_way"]
+
+PRIVATE = "a private index is set in pip's settings, e.g. PIP_EXTRA_INDEX_URL"
 
 _NO_VERSION = re.compile(
     r"Could not find a version that satisfies the requirement (?P<requirement>.+?)"
     r"(?: \(from (?P<source>(?!versions:).+?)\))? \(from versions: (?P<versions>.*)\)$",
     re.MULTILINE,
 )
-_UNREACHABLE = re.compile(
-    r"(?:Could not fetch URL (?P<url>\S+): (?P<reason>.*) - skipping"
-    r"|Could not install packages due to an OSError: (?P<broken>.*))$",
-    re.MULTILINE,
-)
-_GONE = re.compile(r"40[4] Client Error|410 Client Error")
 _SDIST = re.compile(r"Skipping link: No sources permitted for \S+: (?P<url>\S+)")
 _TAGS = re.compile(r"Skipping link: none of the wheel's tags .*? are compatible .*?: (?P<url>\S+)")
 _PYTHON = re.compile(
@@ -37,20 +35,24 @@ _UNDATED = re.compile(r"Index (?P<url>\S+) does not provide upload-time metadata
 _NEEDS_PYTHON = re.compile(
     r"Package '(?P<name>.*?)' requires a different Python: (?P<have>\S+) not in '(?P<spec>.*?)'"
 )
-_CONFLICT = re.compile(r"^The conflict is caused by:\n(?P<lines>(?: {4}.*\n)+)", re.MULTILINE)
-_DEPENDS = re.compile(r"(?P<who>\S+) \S+ depends on (?P<what>.+)")
-_REASONS = ((_SDIST, "sdist"), (_TAGS, "tags"), (_PYTHON, "python"), (_NEWER, "newer"))
-_HASHES = re.compile(
-    r"DO NOT MATCH THE HASHES.*?\n\s*(?P<what>\S+) from.*?Expected (?:sha256 )?(?P<expected>\S+)"
-    r".*?Got\s+(?P<found>\S+)",
-    re.DOTALL,
+_DISCARDED = re.compile(
+    r"^Discarding ([A-Za-z0-9._-]+?)==.* to proceed the resolution$", re.MULTILINE
 )
+_CONFLICT = re.compile(r"^The conflict is caused by:\n(?P<lines>(?: {4}.*\n)+)", re.MULTILINE)
+_DEPENDS = re.compile(r"(?P<who>\S+) (?P<version>\S+) depends on (?P<what>.+)")
+_REQUESTED = re.compile(r" *The user requested (?P<constraint>\(constraint\) )?(?P<what>.+)")
+_COLLECTING = re.compile(
+    r"^ *Collecting (?P<name>[A-Za-z0-9._-]+).*? \(from (?P<chain>.*)\)$", re.MULTILINE
+)
+_REASONS = ((_SDIST, "sdist"), (_TAGS, "tags"), (_PYTHON, "python"), (_NEWER, "newer"))
 
 
 class RequirementError(ResolutionError):
     """A ResolutionError about `names`, normalised: whoever has the spec can say where they are."""
 
     names: tuple[str, ...] = ()
+    # The name that no index has and that somebody typed; None if a package asks for it.
+    unknown: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,11 +69,11 @@ def explain(text: str, target: Target) -> MllockError:
     return (
         _no_space(text)
         or _undated(text)
-        or _mismatch(text)
+        or broken(text)
         or _no_version(text, target)
         or _conflict(text)
         or _python(text)
-        or _unreachable(text)
+        or unreachable(text)
         or ResolutionError(
             "pip could not resolve the dependencies",
             found=_last_words(text),
@@ -81,13 +83,16 @@ def explain(text: str, target: Target) -> MllockError:
 
 
 def in_the_way(text: str) -> frozenset[str]:
-    """Packages that pip-compile's ResolutionImpossible names: what is asked for, and who asks."""
+    """Packages that pip-compile's ResolutionImpossible names: what is asked for, and who asks; and
+    those whose pins it gave up by itself, in vain."""
+    names = set(_DISCARDED.findall(text))
     for line in text.splitlines():
         if "ResolutionImpossible: [" in line:
-            asked = re.findall(r"SpecifierRequirement\('([A-Za-z0-9._-]+)", line)
+            names.update(re.findall(r"SpecifierRequirement\('([A-Za-z0-9._-]+)", line))
             askers = (unquote(url.rpartition("/")[2]) for url in re.findall(r"\S+\.whl", line))
-            return frozenset(_normal(n) for n in (*asked, *(a.partition("-")[0] for a in askers)))
-    return frozenset()
+            names.update(asker.partition("-")[0] for asker in askers)
+            break
+    return frozenset(map(_normal, names))
 
 
 def _no_space(text: str) -> MllockError | None:
@@ -107,23 +112,11 @@ def _undated(text: str) -> MllockError | None:
         return None
     name = match["url"].rstrip("/").rpartition("/")[2]
     error = RequirementError(
-        f"the index does not say when it got the files of {name}: {_host(match['url'])}",
+        f"the index does not say when it got the files of {name}: {host(match['url'])}",
         expected="upload times (PEP 700), because environment.exclude-newer is set",
         hint="use an index that has them, or leave out exclude-newer",
     )
     return _named(error, [name])
-
-
-def _mismatch(text: str) -> MllockError | None:
-    match = _HASHES.search(text)
-    if match is None:
-        return None
-    return IntegrityError(
-        f"the index serves other bytes for {match['what']} than those that are locked",
-        expected=f"sha256:{match['expected']}",
-        found=f"sha256:{match['found']}",
-        hint="find out why before you lock them anew: a released wheel never changes",
-    )
 
 
 def _no_version(text: str, target: Target) -> MllockError | None:
@@ -144,6 +137,8 @@ def _no_version(text: str, target: Target) -> MllockError | None:
     ]
     error = _only_others(requirement.name, asked, skipped, target)
     versions = [item for item in match["versions"].split(", ") if item != "none"]
+    if error is None and (lie := misnamed(text, _normal(requirement.name))):
+        return lie
     if error is None and versions:
         error = RequirementError(
             f"no version satisfies {asked}",
@@ -151,14 +146,14 @@ def _no_version(text: str, target: Target) -> MllockError | None:
             hint="widen the version range",
         )
     if error is None:
-        trouble = _unreachable(text)
+        trouble = unreachable(text) or no_list(text, _normal(requirement.name))
         if trouble is not None:
             return trouble
         error = RequirementError(
             f"no package {requirement.name!r} in the index" + _asked_by(match["source"]),
-            hint="check the spelling; a private index is set in pip's settings, "
-            "e.g. PIP_EXTRA_INDEX_URL",
+            hint=f"check the spelling; {PRIVATE}",
         )
+        error.unknown = None if _names_in(match["source"]) else _normal(requirement.name)
     return _named(error, [requirement.name, *_names_in(match["source"])])
 
 
@@ -187,10 +182,13 @@ def _only_others(
             hint="write a later time there, or widen the version range",
         )
     if skipped:
+        other = installed_as(name)
         return RequirementError(
             f"{name} {skipped[-1].version} has no wheel, only a source distribution, {asked}",
             found=skipped[-1].file,
-            hint="ask for a version with a wheel; or build one (pip wheel --no-deps "
+            hint=f'did you mean "{other}"?'
+            if other
+            else "ask for a version with a wheel; or build one (pip wheel --no-deps "
             f"{name}=={skipped[-1].version}) and put its folder in PIP_FIND_LINKS",
         )
     return None
@@ -200,22 +198,39 @@ def _conflict(text: str) -> MllockError | None:
     found = _CONFLICT.findall(text)
     if not found:
         return None
-    lines = []
-    names: list[str] = []
+    askers = _askers(text)
+    chains, names = [], list[str]()
     for line in found[-1].splitlines():
-        words = line.strip().replace("The user requested (constraint) ", "a constraint asks for ")
-        words = words.replace("The user requested ", "the spec asks for ")
-        lines.append(words)
-        depends = _DEPENDS.match(words)
-        names += [depends["who"]] if depends else _names_in(words.rpartition(" ")[2])
+        user = _REQUESTED.match(line)
+        depends = _DEPENDS.match(line.strip())
+        if user:
+            chain = ["a constraint" if user["constraint"] else "the spec", user["what"]]
+            names += _names_in(user["what"])
+        elif depends:
+            who = depends["who"].partition("[")[0]
+            before = askers.get(_normal(who), ())
+            chain = ["the spec", *before, f"{depends['who']} {depends['version']}", depends["what"]]
+            names += [*before[:1], who]
+        else:
+            continue
+        chains.append(" -> ".join(chain))
     return _named(
         RequirementError(
             "the dependencies conflict",
-            found=_first(tuple(dict.fromkeys(lines))),
+            found=_first(tuple(dict.fromkeys(chains))),
             hint="widen one of these ranges, or remove one of the packages",
         ),
         names,
     )
+
+
+def _askers(text: str) -> dict[str, tuple[str, ...]]:
+    """Who wanted each package that pip looked at, from what the spec asks for downwards."""
+    found: dict[str, tuple[str, ...]] = {}
+    for match in _COLLECTING.finditer(text):
+        chain = [name for part in match["chain"].split("->") for name in _names_in(part)]
+        found.setdefault(_normal(match["name"]), tuple(reversed(chain)))
+    return found
 
 
 def _python(text: str) -> MllockError | None:
@@ -229,43 +244,6 @@ def _python(text: str) -> MllockError | None:
         hint=f"ask for another version of {match['name']}",
     )
     return _named(error, [match["name"]])
-
-
-def _unreachable(text: str) -> MllockError | None:
-    for match in _UNREACHABLE.finditer(text):
-        reason = match["reason"] or match["broken"]
-        if _GONE.search(reason):
-            continue
-        host = _host(match["url"] or "")
-        return OfflineError(
-            "the package index cannot be read" + (f": {host}" if host else ""),
-            found=_cause(reason),
-            hint="check the network, the proxy and pip's settings (pip config debug)",
-        )
-    return None
-
-
-def _host(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:  # what the user set is not a URL
-        return None
-
-
-def _cause(reason: str) -> str:
-    """The end of a chain of exceptions, without object addresses and URLs."""
-    for pattern in (
-        r"(?:Name or service not known|Temporary failure in name resolution|No address associated)",
-        r"Connection refused",
-        r"Network is unreachable",
-        r"timed out",
-        r"certificate verify failed: [\w -]+\w",
-        r"\b[45]\d\d (?:Client|Server) Error: [\w ]+? for url",
-    ):
-        match = re.search(pattern, reason, re.IGNORECASE)
-        if match:
-            return match[0].removesuffix(" for url").lower()
-    return re.sub(r"https?://\S+|<[^>]* object at 0x[0-9a-f]+>:? ?", "", reason)[-200:].strip()
 
 
 def _skipped(text: str, name: str) -> list[_Skipped]:
@@ -332,8 +310,8 @@ def _some(values: Sequence[str], limit: int = 5) -> str:
 
 def _first(sentences: Sequence[str], limit: int = 4) -> str:
     """The first ones: pip tells the newest candidates, and what the spec asks for, first."""
-    more = f"; and {len(sentences) - limit} more" if len(sentences) > limit else ""
-    return "; ".join(sentences[:limit]) + more
+    more = [f"and {len(sentences) - limit} more"] if len(sentences) > limit else []
+    return "\n       ".join([*sentences[:limit], *more])
 
 
 def _dotted(version: tuple[int, int]) -> str:

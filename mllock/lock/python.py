@@ -9,7 +9,6 @@ asked for in another round. Hashes and sizes are those of the bytes that came.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,9 +20,10 @@ from mllock.lock.chooser import Chooser, Question
 from mllock.lock.closure import WheelMetadata, closure, read_metadata
 from mllock.lock.download import AGAIN, PINS, asking, by_index, download
 from mllock.lock.indexes import PackageIndex, assigned
+from mllock.lock.least import PIN, choose, pins_in
 from mllock.lock.pip import Pip, is_set, published_before, read_settings
 from mllock.lock.pip_tools import PipToolsChooser
-from mllock.lock.pip_words import explain
+from mllock.lock.pip_words import RequirementError, explain
 from mllock.lock.ports import PythonRequest
 from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage, Wheel
@@ -34,7 +34,6 @@ __all__ = ["WheelResolver", "fetch_wheels", "resolver_of"]
 MAX_ROUNDS = 8
 _REQUIREMENTS = "requirements.in"
 _CONSTRAINTS = "constraints.txt"
-_PIN = re.compile(r"(?P<name>[a-z0-9]+(?:[-_.][a-z0-9]+)*)==(?P<version>[A-Za-z0-9.!+_-]+)")
 
 
 class WheelResolver:
@@ -60,10 +59,12 @@ class WheelResolver:
             (folder / PINS).write_text("".join(f"{n}=={v}\n" for n, v in sorted(pins.items())))
             (folder / _CONSTRAINTS).write_text("".join(f"{t}\n" for t in request.constraints))
             asked = request.requirements
+            free = frozenset() if request.upgrade.all else request.upgrade.names
             for _ in range(MAX_ROUNDS):
                 if assigned(request.indexes):
                     _wish_again(folder / PINS, pins)
-                wheels = self._round(folder, asked, target, request)
+                wheels = self._round(folder, asked, target, request, free)
+                free = frozenset()  # by now they are what they are to be
                 found = closure(request.requirements, _metadata(wheels), target)
                 if not found.missing:
                     return tuple(self._keep(wheels[name]) for name in sorted(found.needed))
@@ -74,10 +75,43 @@ class WheelResolver:
             hint="constrain the versions of the packages that ask for these",
         )
 
+    def versions(self, request: PythonRequest) -> dict[str, str]:
+        """Name -> version that `resolve` would choose, without fetching wheels, and so before the
+        markers of the image are looked at again."""
+        if not request.requirements:
+            return {}
+        target = Target(python=request.python, platform=request.platform, glibc=request.glibc)
+        self._chooser.check(target)
+        with self._blobs.scratch() as folder:
+            (folder / PINS).write_text("")
+            (folder / _CONSTRAINTS).write_text("".join(f"{t}\n" for t in request.constraints))
+            return self._chosen(folder, request.requirements, target, request, frozenset())
+
     def _round(
-        self, folder: Path, asked: tuple[str, ...], target: Target, request: PythonRequest
+        self,
+        folder: Path,
+        asked: tuple[str, ...],
+        target: Target,
+        request: PythonRequest,
+        free: frozenset[str],
     ) -> dict[str, Path]:
-        """Versions for what is `asked`, and their wheels by normalised name."""
+        """Versions for what is `asked`, and their wheels by normalised name; `free` are to move."""
+        names = self._chosen(folder, asked, target, request, free)
+        options = published_before(request.exclude_newer)
+        self._reporter.step(f"fetching {len(names)} wheels")
+        download(self._pip, folder, target, ("--no-deps", *options), request.indexes)
+        files = _by_version(folder / "wheels")
+        # A round before may have left wheels of other versions.
+        return {name: files[_pin(name, version)] for name, version in names.items()}
+
+    def _chosen(
+        self,
+        folder: Path,
+        asked: tuple[str, ...],
+        target: Target,
+        request: PythonRequest,
+        free: frozenset[str],
+    ) -> dict[str, str]:
         lines = [*asked, f"-c {_CONSTRAINTS}", ""]
         (folder / _REQUIREMENTS).write_text("\n".join(lines))
         pip = asking(self._pip, None, request.indexes, folder)
@@ -91,7 +125,7 @@ class WheelResolver:
             before=request.exclude_newer,
             indexes=request.indexes,
         )
-        chosen = self._chooser.choose(folder, question)
+        chosen = choose(self._chooser, folder, question, free, self._reporter)
         if chosen.code != 0:
             # pip-tools shows a traceback; pip, asked the same, says what is wrong.
             if not assigned(request.indexes):
@@ -101,12 +135,7 @@ class WheelResolver:
             elif error := self._of_one_index(folder, asked, target, request):
                 raise error
             raise self._chooser.explain(chosen.text, target)
-        names = _read_pins((folder / PINS).read_text())
-        self._reporter.step(f"fetching {len(names)} wheels")
-        download(self._pip, folder, target, ("--no-deps", *options), request.indexes)
-        files = _by_version(folder / "wheels")
-        # A round before may have left wheels of other versions.
-        return {name: files[_pin(name, version)] for name, version in names.items()}
+        return pins_in((folder / PINS).read_text())
 
     def _of_one_index(
         self, folder: Path, asked: Sequence[str], target: Target, request: PythonRequest
@@ -121,6 +150,8 @@ class WheelResolver:
             if again.code:
                 error = explain(again.text, target)
                 if index is not None:
+                    if isinstance(error, RequirementError):
+                        error.unknown = None
                     error.hint = (
                         f"only the index {index.name} is asked for it: see [[environment.indexes]]"
                     )
@@ -190,7 +221,7 @@ def fetch_wheels(
 def _wish_again(file: Path, wishes: Mapping[str, str]) -> None:
     """Put the wishes for packages that the last round left out back into the pins."""
     found = file.read_text()
-    have = _read_pins(found)
+    have = pins_in(found)
     more = (f"{n}=={v}\n" for n, v in sorted(wishes.items()) if n not in have)
     file.write_text(found + "".join(more))
 
@@ -210,25 +241,8 @@ def _kept(request: PythonRequest) -> dict[str, str]:
     return {
         name: version
         for name, version in request.pins.items()
-        if name not in request.upgrade.names and _PIN.fullmatch(f"{name}=={version}")
+        if name not in request.upgrade.names and PIN.fullmatch(f"{name}=={version}")
     }
-
-
-def _read_pins(text: str) -> dict[str, str]:
-    """Name -> version of what pip-compile wrote. It keeps markers of the requirements."""
-    pins = {}
-    for line in text.splitlines():
-        plain = line.partition("#")[0].partition(";")[0].strip()
-        if plain:
-            match = _PIN.fullmatch(plain)
-            if match is None:
-                raise ResolutionError(
-                    "a dependency that has no version: only wheels from an index can be locked",
-                    found=plain,
-                    hint="ask for a version of the package that needs it without a URL",
-                )
-            pins[match["name"]] = match["version"]
-    return pins
 
 
 def _metadata(wheels: Mapping[str, Path]) -> dict[str, WheelMetadata]:

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from mllock import processes
 from mllock.core.ports import Reporter
-from mllock.errors import InputError, MllockError, ResolutionError
+from mllock.errors import InputError, MllockError, OfflineError, ResolutionError
 from mllock.lock.chooser import Question
+from mllock.lock.index_words import file_of, host
 from mllock.lock.indexes import (
     PackageIndex,
     assigned,
@@ -26,20 +27,24 @@ from mllock.lock.indexes import (
     pip_variables,
     uv_variables,
 )
-from mllock.lock.pip import Output, Pip, is_set, read_settings
+from mllock.lock.pip import Output, Pip, in_time, is_set, read_settings
 from mllock.lock.pip_words import explain
 from mllock.lock.target import Target
 from mllock.lock.toml import write
+from mllock.spec.meaning import package_name
 
 __all__ = ["UvChooser", "platform_of", "variables_of"]
 
 # The C libraries that `--python-platform` has names for.
 _GLIBC_MINORS = (17, 28, *range(31, 41))
 _URL_DEPENDENCY = re.compile(r"Package `(?P<name>[^`]+)` was included as a URL dependency")
+_FETCH = re.compile(r"Failed to fetch: `?(?P<url>[^`\s]+)")
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _NOT_PASSED = re.compile(r"(UV|PIP)_.*|PYTHON.*|VIRTUAL_ENV|CONDA_PREFIX")
 # What uv is told of packages that have an index of their own.
 _PROJECT, _EXCLUDED = "pyproject.toml", "excluded.txt"
+_KEPT = "kept.txt"
+_WORD = re.compile(r"[a-z0-9]+(?:[-_.]+[a-z0-9]+)*", re.IGNORECASE)
 _FIXED = {
     "LC_ALL": "C.UTF-8",
     "NO_COLOR": "1",
@@ -63,6 +68,7 @@ class UvChooser:
         self._environ = environ
         self._cache = cache
         self._reporter = reporter
+        self._settings: dict[str, str] | None = None
 
     def version(self) -> str:
         from importlib.metadata import version
@@ -72,40 +78,57 @@ class UvChooser:
     def check(self, target: Target) -> None:
         """Any target will do."""
 
-    def choose(self, folder: Path, question: Question) -> Output:
+    def choose(self, folder: Path, question: Question, *, alone: bool = False) -> Output:
+        """`alone`: without what the packages need."""
         target = question.target
-        settings = read_settings(self._pip.settings(folder))
+        if self._settings is None:  # a process of its own, and the same for each question
+            self._settings = read_settings(self._pip.settings(folder))
+        settings = dict(self._settings)
         settings |= _with_shared(settings, question.indexes, self._environ)
-        source, options = question.source, list[str]()
+        source, options = question.source, ["--constraints", _KEPT]
+        # What stands in the file of the output is a wish only.
+        (folder / question.pins).rename(folder / _KEPT)
+        lines = (f"{name}=={version}\n" for name, version in sorted(question.wishes.items()))
+        (folder / question.pins).write_text("".join(lines))
         variables: dict[str, str] = {}
         if own := assigned(question.indexes):
             project = _project(question)
-            source, options = _PROJECT, ["--constraints", question.constraints]
-            options += ["--excludes", _EXCLUDED]
+            source = _PROJECT
+            options += ["--constraints", question.constraints, "--excludes", _EXCLUDED]
             (folder / _PROJECT).write_text(project.text)
             (folder / _EXCLUDED).write_text("".join(f"{name}\n" for name in project.excluded))
             variables = uv_variables(set(own.values()), self._environ)
+        if alone:
+            options.append("--no-deps")
         if is_set(settings.get("no-index")):
             options.append("--no-index")
         if question.before is not None:
             options += ["--exclude-newer", question.before]
-        done = processes.run(
-            [
-                *(str(_program()), "pip", "compile", "--no-header", "--no-annotate"),
-                *("--only-binary", ":all:", "--python", sys.executable),
-                *("--python-version", target.python, "--python-platform", platform_of(target)),
-                *("--cache-dir", str(self._cache), *options),
-                *("--output-file", question.pins, source),
-            ],
-            folder=folder,
-            variables=variables_of(self._environ, settings) | variables,
-            merged=True,
-        )
+        with in_time("uv"):
+            done = processes.run(
+                [
+                    *(str(_program()), "pip", "compile", "--no-header", "--no-annotate"),
+                    *("--only-binary", ":all:", "--python", sys.executable),
+                    *("--python-version", target.python, "--python-platform", platform_of(target)),
+                    *("--cache-dir", str(self._cache), *options),
+                    *("--output-file", question.pins, source),
+                ],
+                folder=folder,
+                variables=variables_of(self._environ, settings) | variables,
+                merged=True,
+                timeout=self._pip.limit,
+            )
         text = _CREDENTIALS.sub("", done.output.decode("utf-8", "replace"))
         for line in text.splitlines():
             if line.strip():
                 self._reporter.detail(f"uv: {line}")
         return Output(code=done.code, text=text)
+
+    def in_the_way(self, text: str) -> frozenset[str]:
+        """Each word that could be a name: a pin too many is tried again."""
+        if "No solution found" not in text:
+            return frozenset()
+        return frozenset(package_name(word) for word in _WORD.findall(text))
 
     def explain(self, text: str, target: Target) -> MllockError:
         """For what pip, asked the same, has no objection to: pip judges by this machine."""
@@ -117,6 +140,13 @@ class UvChooser:
                 "a dependency that has no version: only wheels from an index can be locked",
                 found=url["name"],
                 hint="ask for a version of the package that needs it without a URL",
+            )
+        fetch = _FETCH.search(text)
+        if fetch is not None:
+            return OfflineError(
+                f"uv cannot read from the package index: {host(fetch['url'])}",
+                found=f"{file_of(fetch['url'])}: {_reason(text)}",
+                hint="check the network, the proxy and pip's settings (pip config debug)",
             )
         return ResolutionError(
             "uv could not resolve the dependencies",
@@ -220,6 +250,12 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise InputError("pip's setting timeout is not a number", found=text) from None
+
+
+def _reason(text: str) -> str:
+    """The innermost cause that uv gives."""
+    causes = re.findall(r"^ *(?:cause|Caused by): (.*)$", text, re.MULTILINE)
+    return re.sub(r" for url \(.*", "", causes[-1] if causes else _said(text)).strip()
 
 
 def _said(text: str) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from mllock.errors import SpecError
 from mllock.spec.loaded import LoadedSpec
 
-__all__ = ["Declared", "canonical", "declared", "logical_lines", "parts_of"]
+__all__ = ["Declared", "canonical", "declared", "logical_lines", "parts_of", "places_of"]
 
 MAX_FILE = 1024 * 1024
 
@@ -105,6 +105,21 @@ def declared(project: Path, loaded: LoadedSpec) -> Declared:
     return Declared(
         requirements=tuple(sorted(requirements)), constraints=tuple(sorted(constraints))
     )
+
+
+def places_of(project: Path, loaded: LoadedSpec) -> dict[str, tuple[str, int | None]]:
+    """File and line of each requirement that `declared` answers with. Raises as it does."""
+    environment = loaded.spec.environment
+    found: dict[str, tuple[str, int | None]] = {}
+    for index, text in enumerate(environment.dependencies):
+        place = loaded.path.name, loaded.place(f"environment.dependencies[{index}]")
+        found.setdefault(canonical(text), place)
+    seen: set[tuple[str, bool]] = set()
+    for name in environment.requirements:
+        for line in _read(project, name, constraint=False, seen=seen):
+            if not line.constraint:
+                found.setdefault(_canonical_line(line), (line.file, line.number))
+    return found
 
 
 def _canonical_line(line: _Line) -> str:

@@ -16,6 +16,7 @@ from mllock import __version__
 from mllock.data.pin import Pinner, stat_reasons, verify_source
 from mllock.errors import InputError, LockError, ResolutionError, StaleLockError
 from mllock.image.types import BUILDER_FORMAT
+from mllock.lock.blame import blame
 from mllock.lock.compare import Change, changes, stale_reasons
 from mllock.lock.format import LOCK_NAME, NEWER, dump_lock, parse_lock, read_bytes
 from mllock.lock.imported import moved_pins, read_pins
@@ -43,7 +44,7 @@ from mllock.lock.target import Target, base_glibc
 from mllock.lock.together import Wishes, different_versions, resolve_together
 from mllock.lock.types import Lock, PythonPackage, Tool
 from mllock.spec.available import refuse_unavailable
-from mllock.spec.meaning import Meaning, meaning
+from mllock.spec.meaning import Meaning, meaning, package_name
 from mllock.spec.reader import LoadedSpec, load_spec
 from mllock.spec.requirements import Declared, declared
 from mllock.store.atomic import write_bytes
@@ -56,10 +57,12 @@ SPEC_NAME = "mlproject.toml"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockResult:
-    """What `mllock lock` did. `written` is False if the lock was current."""
+    """What `mllock lock` did, or would do. `current` is whether there was nothing to do; `written`
+    is False then, and where it was only asked."""
 
     lock: Lock
     changes: tuple[Change, ...]
+    current: bool
     written: bool
 
 
@@ -87,9 +90,11 @@ def lock_project(
     *,
     upgrade: Upgrade | None = None,
     fresh: bool = False,
+    dry_run: bool = False,
     resolvers: Resolvers | None = None,
 ) -> LockResult:
-    """Bring mlproject.lock up to date. `fresh` forgets the previous pins."""
+    """Bring mlproject.lock up to date. `fresh` forgets the previous pins; with `dry_run` nothing is
+    written in the project but the stat cache."""
     resolvers = resolvers or Resolvers()
     loaded, wanted, means = _spec(ctx)
     path = ctx.project / LOCK_NAME
@@ -127,7 +132,7 @@ def lock_project(
     )
     if loaded.spec.builder.kind == "docker":
         ctx.reporter.note('[builder] kind = "docker": images are pinned, not bit-identical')
-    return _write(path, lock, previous)
+    return _write(path, lock, previous, dry_run=dry_run)
 
 
 def check_lock(ctx: Context, *, by_content: bool = False) -> tuple[str, ...]:
@@ -218,7 +223,7 @@ def _checked(upgrade: Upgrade, old: Lock | None) -> Upgrade:
     python, system = (set(pins) for pins in pins_of(old))
     names = set()
     for name in sorted(upgrade.names):
-        normal = name.replace("_", "-").replace(".", "-").lower()
+        normal = package_name(name)
         found = {normal} & python or {name} & system
         if not found:
             import difflib
@@ -331,7 +336,7 @@ def _resolve_python(
         try:
             packages = resolver.resolve(request)
         except ResolutionError as error:
-            _place(error, loaded)
+            blame(error, loaded, wanted, pins_of(previous.shown)[0])
             raise
         return keep_wheels(stay, packages, target, upgrade)
 
@@ -345,27 +350,14 @@ def _resolve_python(
     return merged
 
 
-def _place(error: ResolutionError, loaded: LoadedSpec) -> None:
-    """Say where in the spec the requirement stands that an error is about, if it does."""
-    from mllock.spec.requirements import parts_of
-
-    if error.file is not None:
-        return
-    names: tuple[str, ...] = getattr(error, "names", ())
-    for name in names:
-        for index, text in enumerate(loaded.spec.environment.dependencies):
-            if parts_of(text)[0] == name:
-                error.file = loaded.path.name
-                error.key = f"environment.dependencies[{index}]"
-                error.line = loaded.place(error.key)
-                return
-
-
-def _write(path: Path, lock: Lock, previous: _Previous) -> LockResult:
+def _write(path: Path, lock: Lock, previous: _Previous, *, dry_run: bool) -> LockResult:
     old = previous.parts
     if old is not None and old.content_digest == lock.content_digest:
-        return LockResult(lock=old, changes=(), written=False)
+        return LockResult(lock=old, changes=(), current=True, written=False)
     content = dump_lock(lock)
     parse_lock(content, path.name)  # what cannot be read back is never written
-    write_bytes(path, content)
-    return LockResult(lock=lock, changes=changes(previous.shown, lock), written=True)
+    if not dry_run:
+        write_bytes(path, content)
+    edited = previous.parts is None and previous.pins is not None
+    moved = changes(previous.shown, lock, edited=edited)
+    return LockResult(lock=lock, changes=moved, current=False, written=not dry_run)

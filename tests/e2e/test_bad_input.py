@@ -112,8 +112,8 @@ CASES: dict[str, tuple[Edit, tuple[str, ...], int, str]] = {
         ("lock",),
         2,
         "error: mlproject.toml:11: environment.dependencies[3]: the dependencies conflict\n"
-        "found: the spec asks for starlette==0.50.0;"
-        " fastapi 0.115.0 depends on starlette<0.39.0 and >=0.37.2\n"
+        "found: the spec -> starlette==0.50.0\n"
+        "       the spec -> fastapi 0.115.0 -> starlette<0.39.0 and >=0.37.2\n"
         "hint: widen one of these ranges, or remove one of the packages",
     ),
     "no-such-package": (

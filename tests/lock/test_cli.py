@@ -13,6 +13,7 @@ from support.lock_project import LockProject
 from mllock.cli.lock import _lines
 from mllock.cli.main import run
 from mllock.lock.compare import Change
+from mllock.lock.ports import Upgrade
 
 
 @pytest.fixture
@@ -33,6 +34,7 @@ def test_nothing_to_do(project: LockProject, capsys) -> None:
     assert capsys.readouterr() == ("", "mlproject.lock is current: nothing to do\n")
     assert typed("--json") == 0
     assert json.loads(capsys.readouterr().out) == {
+        "current": True,
         "written": False,
         "content-digest": digest,
         "changes": [],
@@ -52,6 +54,56 @@ def test_what_changed_is_data(project: LockProject, capsys) -> None:
     assert typed("--json") == 0
     (change,) = json.loads(capsys.readouterr().out)["changes"]
     assert (change["kind"], change["action"], change["name"]) == ("data", "updated", "data.train")
+
+
+def test_a_dry_run_says_what_lock_says_and_writes_nothing(project: LockProject, capsys) -> None:
+    project.lock()
+    before, status = project.path.read_bytes(), project.path.stat()
+    (project.folder / "train.csv").write_text("a,b\n")
+    assert typed("--dry-run") == 0
+    dry = capsys.readouterr()
+    assert dry.err == (
+        "would write mlproject.lock: 2 Python packages, 2 Debian packages, 1 data source\n"
+    )
+    assert typed("--dry-run", "--json") == 0
+    asked = json.loads(capsys.readouterr().out)
+    assert project.path.read_bytes() == before
+    assert project.path.stat() == status
+    assert typed() == 0
+    real = capsys.readouterr()
+    assert real.out == dry.out
+    assert real.out.startswith("Updated data.train (8 bytes, sha256:")
+    assert (asked["current"], asked["written"]) == (False, False)
+    assert asked["content-digest"] in project.path.read_text()
+    assert typed("--dry-run") == 0
+    assert capsys.readouterr() == ("", "mlproject.lock is current: nothing to do\n")
+
+
+def test_a_dry_run_of_a_first_lock_and_of_upgrades(project: LockProject) -> None:
+    assert project.changes(dry_run=True)[-2:] == [
+        "Added beta 1.0",
+        f"Added data.train {data_facts(project)}",
+    ]
+    assert not project.path.exists()
+    project.lock()
+    before = project.path.read_bytes()
+    project.python.newest = "2.0"
+    both = ["Updated alpha 1.0 -> 2.0", "Updated beta 1.0 -> 2.0"]
+    some = Upgrade(names=frozenset({"alpha"}))
+    assert project.changes(dry_run=True, upgrade=some) == both[:1]
+    assert project.changes(dry_run=True, upgrade=Upgrade(all=True)) == both
+    assert project.changes(dry_run=True, fresh=True) == both
+    project.change('"alpha>=1", ', "")
+    removed = project.lock(dry_run=True)
+    assert list(map(str, removed.changes)) == ["Removed alpha 1.0"]
+    assert project.path.read_bytes() == before
+    assert project.lock().lock == removed.lock
+
+
+def data_facts(project: LockProject) -> str:
+    (change,) = (c for c in project.lock(dry_run=True).changes if c.kind == "data")
+    assert change.new is not None
+    return change.new
 
 
 def test_check(project: LockProject, capsys) -> None:
@@ -107,6 +159,7 @@ def test_no_lock_is_bad_input(project: LockProject, capsys) -> None:
     [
         (["--data"], "--data goes with --check"),
         (["--check", "--fresh"], "--check changes nothing: leave out --upgrade and --fresh"),
+        (["--check", "--dry-run"], "--check changes nothing: leave out --dry-run"),
         (["--check", "--upgrade"], "--check changes nothing: leave out --upgrade and --fresh"),
         (["--fresh", "--upgrade", "x"], "--fresh forgets every pin: leave out --upgrade"),
     ],

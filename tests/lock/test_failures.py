@@ -91,6 +91,23 @@ def test_a_package_that_does_not_exist(typing: Typing) -> None:
     )
 
 
+def test_a_package_that_may_be_meant_for_another(typing: Typing) -> None:
+    for typed, meant in (
+        ("sklearn", "scikit-learn"),  # imported so
+        ("alhpa", "alpha"),  # locked
+        ("Pandsa", "pandas"),  # commonly used
+    ):
+        typing.project.change('"gamma"', f'"{typed}"')
+        assert typing.fails(2) == (
+            "resolving 3 requirements\n"
+            "error: mlproject.toml:7: environment.dependencies[2]: "
+            f"no package {typed.lower()!r} in the index\n"
+            f'hint: did you mean "{meant}"? a private index is set in pip\'s settings, '
+            "e.g. PIP_EXTRA_INDEX_URL\n"
+        )
+        typing.project.change(f'"{typed}"', '"gamma"')
+
+
 def test_no_network(typing: Typing) -> None:
     typing.environ["PIP_INDEX_URL"] = "http://127.0.0.1:9/simple"
     assert typing.fails(4) == (

@@ -180,11 +180,14 @@ def test_a_folder_of_wheels_will_do(each_bench: Bench, tmp_path: Path) -> None:
 def test_conflict(each_bench: Bench) -> None:
     each_bench.index.add("alpha", "2.0", ["beta>=2"])
     each_bench.index.add("gamma", "1.0", ["beta<2"])
+    each_bench.index.add("middle", "1.0", ["gamma"])
+    each_bench.index.add("top", "1.0", ["middle[none]"])
     each_bench.index.add("beta", "1.0")
     each_bench.index.add("beta", "2.0")
-    assert each_bench.refusal(ResolutionError, "alpha", "gamma") == (
+    assert each_bench.refusal(ResolutionError, "alpha", "top") == (
         "the dependencies conflict\n"
-        "found: alpha 2.0 depends on beta>=2; gamma 1.0 depends on beta<2\n"
+        "found: the spec -> alpha 2.0 -> beta>=2\n"
+        "       the spec -> top -> middle -> gamma 1.0 -> beta<2\n"
         "hint: widen one of these ranges, or remove one of the packages"
     )
 
@@ -195,7 +198,18 @@ def test_conflict_with_the_spec(each_bench: Bench) -> None:
     each_bench.index.add("beta", "2.0")
     assert each_bench.refusal(ResolutionError, "alpha", "beta<2") == (
         "the dependencies conflict\n"
-        "found: the spec asks for beta<2; alpha 2.0 depends on beta>=2\n"
+        "found: the spec -> beta<2\n       the spec -> alpha 2.0 -> beta>=2\n"
+        "hint: widen one of these ranges, or remove one of the packages"
+    )
+
+
+def test_conflict_with_a_constraint(each_bench: Bench) -> None:
+    each_bench.index.add("alpha", "2.0", ["beta>=2"])
+    each_bench.index.add("beta", "1.0")
+    each_bench.index.add("beta", "2.0")
+    assert each_bench.refusal(ResolutionError, "alpha", constraints=("beta<2",)) == (
+        "the dependencies conflict\n"
+        "found: the spec -> alpha 2.0 -> beta>=2\n       a constraint -> beta<2\n"
         "hint: widen one of these ranges, or remove one of the packages"
     )
 

@@ -1,0 +1,139 @@
+"""`mllock outdated`: of which locked Python packages there are newer versions.
+
+Two questions to the indexes, and no wheel is fetched: what the spec allows with nothing pinned,
+which is what `lock --upgrade` would take; and what is the newest at all. The lock is not changed,
+and may be stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from mllock.lock.format import LOCK_NAME, read_lock
+from mllock.lock.indexes import indexes_of
+from mllock.lock.platforms import narrowed, platforms_of
+from mllock.lock.ports import PythonRequest, Upgrade
+from mllock.lock.target import Target, target_of
+from mllock.lock.types import Lock
+from mllock.spec.reader import load_spec
+from mllock.spec.requirements import Declared, declared
+from mllock.workflows.context import Context
+
+__all__ = ["Outdated", "Report", "outdated"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outdated:
+    """A locked version that is not the newest. `allowed` is what an upgrade would take, `newest`
+    what the index has; `held_by` is what the spec says against the newest one, if it does itself.
+    `platforms` are empty for all that the lock has."""
+
+    name: str
+    locked: str
+    allowed: str
+    newest: str
+    held_by: str | None = None
+    platforms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """`total` packages were looked at."""
+
+    packages: tuple[Outdated, ...]
+    total: int
+
+
+def outdated(ctx: Context) -> Report:
+    """Raises LockError, OfflineError if an index cannot be reached, ResolutionError."""
+    loaded = load_spec(ctx.project / "mlproject.toml")
+    lock = read_lock(ctx.project / LOCK_NAME)
+    wanted = declared(ctx.project, loaded)
+    platforms = platforms_of(lock)
+    found: dict[Outdated, list[str]] = {}
+    ctx.reporter.step("asking the package index for newer versions")
+    for platform in platforms:
+        for item in _of_platform(ctx, narrowed(lock, platform), wanted):
+            found.setdefault(item, []).append(platform)
+    rows = (
+        replace(item, platforms=() if len(those) == len(platforms) else tuple(those))
+        for item, those in found.items()
+    )
+    return Report(
+        packages=tuple(sorted(rows, key=lambda item: (item.name, item.platforms))),
+        total=len({item.name for item in lock.python.packages}),
+    )
+
+
+def _of_platform(ctx: Context, lock: Lock, wanted: Declared) -> Iterator[Outdated]:
+    from packaging.version import Version
+
+    target = target_of(lock)
+    allowed = _allowed(ctx, lock, wanted, target)
+    newest = _newest(ctx, lock, target)
+    for package in lock.python.packages:
+        versions = [package.version, allowed.get(package.name), newest.get(package.name)]
+        locked, best, last = (Version(text or package.version) for text in versions)
+        best, last = max(locked, best), max(locked, best, last)
+        if last > locked:
+            yield Outdated(
+                name=package.name,
+                locked=package.version,
+                allowed=str(best),
+                newest=str(last),
+                held_by=None if best == last else _held_by(package.name, str(last), wanted),
+            )
+
+
+def _allowed(ctx: Context, lock: Lock, wanted: Declared, target: Target) -> dict[str, str]:
+    from mllock.lock.python import resolver_of
+
+    environment = lock.inputs.environment
+    resolver = resolver_of(
+        environment["resolver"], ctx.cache, ctx.cache.root / "uv", ctx.reporter, ctx.environ
+    )
+    return resolver.versions(
+        PythonRequest(
+            requirements=wanted.requirements,
+            constraints=wanted.constraints,
+            python=target.python,
+            platform=target.platform,
+            glibc=target.glibc,
+            pins={},
+            upgrade=Upgrade(all=True),
+            exclude_newer=environment.get("exclude-newer"),
+            indexes=indexes_of(environment),
+        )
+    )
+
+
+def _newest(ctx: Context, lock: Lock, target: Target) -> dict[str, str]:
+    from mllock.lock.newest import newest_versions
+    from mllock.lock.pip import Pip
+    from mllock.lock.uv import UvChooser
+
+    environment = lock.inputs.environment
+    pip = Pip(environ=ctx.environ, reporter=ctx.reporter)
+    return newest_versions(
+        [item.name for item in lock.python.packages],
+        UvChooser(pip, ctx.environ, ctx.cache.root / "uv", ctx.reporter),
+        ctx.cache,
+        target=target,
+        before=environment.get("exclude-newer"),
+        indexes=indexes_of(environment),
+    )
+
+
+def _held_by(name: str, newest: str, wanted: Declared) -> str | None:
+    from packaging.requirements import Requirement
+
+    from mllock.spec.meaning import package_name
+
+    texts: Sequence[str] = (*wanted.requirements, *wanted.constraints)
+    for text in texts:
+        requirement = Requirement(text)
+        named = package_name(requirement.name) == name
+        if named and not requirement.specifier.contains(newest, prereleases=True):
+            return text
+    return None

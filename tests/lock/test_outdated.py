@@ -1,0 +1,104 @@
+"""`mllock outdated`: a lock, and an index on loopback that has moved on since."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.lock_project import LockProject
+from support.locks import package
+from support.wheels import pip_environ, simple_index
+
+from mllock.cli.main import run
+
+
+class Locked(LockProject):
+    """Locked at 1.0 by hand: alpha, beta, needed, gone."""
+
+    def __init__(self, folder: Path, resolver: str) -> None:
+        super().__init__(folder)
+        self.change('"alpha>=1", "beta"]', f'"alpha>=1,<2", "beta"]\nresolver = "{resolver}"')
+        self.python.name = resolver
+        names = ("alpha", "beta", "gone", "needed", "same")
+        self.python.resolve = lambda request: tuple(map(package, names))
+        self.lock()
+
+
+@pytest.mark.parametrize("resolver", ["pip-tools", "uv"])
+def test_newer_versions_allowed_and_not(
+    resolver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setenv("MLLOCK_CACHE", str(tmp_path / "cache"))
+    project = Locked(tmp_path, resolver)
+    before = project.path.read_bytes()
+    monkeypatch.chdir(project.folder)
+    with simple_index() as index:
+        for name, value in pip_environ(tmp_path / "home", index=index).items():
+            monkeypatch.setenv(name, value)
+        for version in ("1.0", "1.5", "3.0", "4.0rc1"):
+            index.add("alpha", version)
+            index.add("beta", version, ["needed<2", "same"])
+            index.add("needed", version)
+        index.add("same", "1.0")
+        index.add_sdist("same", "2.0")
+        assert run(["outdated"]) == 0
+        assert capsys.readouterr() == (
+            "PACKAGE  LOCKED  ALLOWED  NEWEST  HELD BY\n"
+            "alpha    1.0     1.5      3.0     alpha<2,>=1\n"
+            "beta     1.0     3.0      3.0\n"
+            "needed   1.0     1.5      3.0\n",
+            "asking the package index for newer versions\n"
+            "3 of 5 Python packages have a newer version, the spec allows one of 3\n"
+            'hint: take it with "mllock lock --upgrade NAME"\n',
+        )
+        assert not [path for path in index.requests if path.startswith("/files/gone")]
+        if resolver == "uv":
+            assert run(["outdated", "--json"]) == 0
+            assert json.loads(capsys.readouterr().out) == {
+                "total": 5,
+                "packages": [
+                    {
+                        "name": name,
+                        "locked": "1.0",
+                        "allowed": allowed,
+                        "newest": "3.0",
+                        "held-by": held,
+                    }
+                    for name, allowed, held in (
+                        ("alpha", "1.5", "alpha<2,>=1"),
+                        ("beta", "3.0", None),
+                        ("needed", "1.5", None),
+                    )
+                ],
+            }
+            index.files = {}
+            for name in ("alpha", "beta", "needed", "same"):
+                index.add(name, "1.0")
+            assert run(["outdated"]) == 0
+            assert capsys.readouterr() == (
+                "",
+                "asking the package index for newer versions\n"
+                "none of 5 Python packages has a newer version\n",
+            )
+    assert project.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("resolver", ["pip-tools", "uv"])
+def test_the_index_cannot_be_reached(
+    resolver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setenv("MLLOCK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(Locked(tmp_path, resolver).folder)
+    for name, value in pip_environ(tmp_path / "home").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    assert run(["outdated"]) == 4
+    assert capsys.readouterr() == (
+        "",
+        "asking the package index for newer versions\n"
+        "error: the package index cannot be read: 127.0.0.1\n"
+        "found: connection refused\n"
+        "hint: check the network, the proxy and pip's settings (pip config debug)\n",
+    )
