@@ -128,9 +128,14 @@ def _elsewhere(ctx: click.Context, _: click.Parameter, project: Path | None) -> 
         ctx.obj.project = project
 
 
+def _alone(ctx: click.Context, _: click.Parameter, offline: bool) -> None:
+    ctx.obj.offline |= offline
+
+
 _ANYWHERE = (
     (("-q", "--quiet"), _quieter, {"count": True}),
     (("-v", "--verbose"), _louder, {"count": True}),
+    (("--offline",), _alone, {"is_flag": True}),
     (("--project",), _elsewhere, {"type": click.Path(path_type=Path)}),
 )
 
@@ -147,12 +152,20 @@ _ANYWHERE = (
     type=click.Path(path_type=Path),
     help="The folder of mlproject.toml; default: this one, or the nearest above it.",
 )
+@click.option(
+    "--offline",
+    is_flag=True,
+    help="Ask nothing of the network: cache and vendored folders alone.",
+)
 @click.option("-q", "--quiet", count=True, help="Say less.")
 @click.option("-v", "--verbose", count=True, help="Say more.")
 @click.pass_context
-def cli(ctx: click.Context, project: Path | None, quiet: int, verbose: int) -> None:
+def cli(
+    ctx: click.Context, *, project: Path | None, offline: bool, quiet: int, verbose: int
+) -> None:
     """One spec, one lock, and signed evidence: is the model in production the one we trained?"""
     ctx.obj.project, ctx.obj.verbosity = project, verbose - quiet
+    ctx.obj.offline = offline
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mllock import __version__
+from mllock.core.offline import is_offline
 from mllock.data.pin import Pinner, stat_reasons, verify_source
 from mllock.errors import InputError, LockError, ResolutionError, StaleLockError
 from mllock.image.types import BUILDER_FORMAT
@@ -103,7 +104,7 @@ def lock_project(
     packages = kept_python(previous.parts, means, targets, upgrade)
     tool = previous.parts.tool if previous.parts is not None else None
     if packages is None or tool is None:
-        resolver = resolvers.python or _resolver(ctx, loaded.spec.environment.resolver)
+        resolver = resolvers.python or _resolver(ctx, loaded, previous, means)
         packages = _resolve_python(ctx, loaded, wanted, targets, previous, upgrade, resolver)
         tool = Tool(mllock=__version__, resolver=resolver.name, resolver_version=resolver.version())
     refuse_unknown_packages(loaded, [package.name for package in packages])
@@ -284,10 +285,23 @@ def _refuse_foreign(loaded: LoadedSpec) -> None:
             raise error
 
 
-def _resolver(ctx: Context, name: str) -> PythonResolver:
+def _resolver(
+    ctx: Context, loaded: LoadedSpec, previous: _Previous, means: Meaning
+) -> PythonResolver:
     from mllock.lock.python import resolver_of
 
-    return resolver_of(name, ctx.cache, ctx.cache.root / "uv", ctx.reporter, ctx.environ)
+    name, cache, reporter = loaded.spec.environment.resolver, ctx.cache, ctx.reporter
+
+    def make(environ: Mapping[str, str]) -> PythonResolver:
+        return resolver_of(name, cache, cache.root / "uv", reporter, environ)
+
+    if not is_offline(ctx.environ):
+        return make(ctx.environ)
+    from mllock.lock.local import LocalResolver
+    from mllock.lock.pip import Pip
+
+    known = previous.parts if same_sources(previous.parts, means) else None
+    return LocalResolver(make, Pip(environ=ctx.environ, reporter=reporter), cache, known)
 
 
 def _resolve_python(

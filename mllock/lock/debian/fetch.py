@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mllock.core.digest import from_hex
+from mllock.core.offline import is_offline
 from mllock.core.ports import Blobs, Fetcher, Want
-from mllock.errors import IntegrityError
+from mllock.errors import InputError, IntegrityError
 from mllock.lock.debian.mirror import APT, Archive, find_archives
 from mllock.lock.types import DebianPackage
 
@@ -36,7 +37,12 @@ def fetch_debs(
     found = {package.filename: blobs.get(from_hex(package.sha256)) for package in packages}
     missing = [package for package in packages if found[package.filename] is None]
     if missing:
-        archives = find_archives(suite, mirror, environ, apt)
+        try:
+            archives = find_archives(suite, mirror, environ, apt)
+        except InputError:
+            if not is_offline(environ):
+                raise
+            archives = ()  # which is no mistake: none would be asked
         fetcher.fetch([_want(package, archives) for package in missing])
         for package in missing:
             found[package.filename] = blobs.get(from_hex(package.sha256))
