@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mllock.core.vendor import VENDOR
 from mllock.errors import OfflineError
 
-__all__ = ["VARIABLE", "VENDOR", "is_offline", "not_asked", "not_here"]
+__all__ = ["VARIABLE", "is_offline", "not_asked", "not_here"]
 
 VARIABLE = "MLLOCK_OFFLINE"
-VENDOR = "MLLOCK_VENDOR"
 
 _NO = frozenset({"", "0", "false", "no", "off"})
 # So many are named; a lock may pin hundreds.

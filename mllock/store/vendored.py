@@ -15,16 +15,14 @@ from pathlib import Path
 
 from mllock.core import safepath
 from mllock.core.digest import Digest, from_hex, hex_of
-from mllock.core.offline import VENDOR
+from mllock.core.vendor import MARK, SUMS, VENDOR
 from mllock.errors import InputError
 from mllock.store.regular import open_regular
 
 __all__ = ["FOLDER", "SUMS", "Vendored", "is_vendored", "sums_bytes", "vendored_of"]
 
-SUMS = "SHA256SUMS"
 # Of the project; found without being named.
 FOLDER = "vendor"
-MARK = "# mllock vendor 1"
 # Fifty million files, about.
 MAX_SUMS = 1 << 32
 
@@ -49,11 +47,13 @@ class Vendored:
     def find(self, digest: Digest) -> Path | None:
         """Where the bytes of `digest` should be. A link on the way out of the folder is nowhere."""
         path = self._places.get(digest)
-        if path is None:
-            return None
+        return None if path is None else self.inside(path)
+
+    def inside(self, path: str) -> Path | None:
+        """The place of `path`, unless a link leads it out of the folder."""
         found = self.root / path
-        inside = os.path.realpath(self.root) + os.sep
-        return found if os.path.realpath(found).startswith(inside) else None
+        root = os.path.realpath(self.root) + os.sep
+        return found if os.path.realpath(found).startswith(root) else None
 
 
 def vendored_of(project: Path, environ: Mapping[str, str]) -> tuple[Vendored, ...]:
@@ -83,7 +83,7 @@ def read_sums(folder: Path) -> dict[str, Digest]:
             "not a vendored folder" if folder.is_dir() else "no such folder",
             file=str(folder),
             expected=f'a folder with {SUMS}, as "mllock vendor DIR" makes it',
-            hint=f"correct {VENDOR}, or make it where there is a network",
+            hint=f"correct the path ({VENDOR}?), or make the folder where there is a network",
         )
     with open_regular(folder / SUMS) as file:
         data = file.read(MAX_SUMS)

@@ -41,6 +41,7 @@ from mllock.spec.reader import LoadedSpec, load_spec
 from mllock.spec.requirements import Declared, declared
 from mllock.store.atomic import write_bytes
 from mllock.workflows.context import Context
+from mllock.workflows.vendored_data import bring_data, is_only_vendored
 
 __all__ = ["LockResult", "Resolvers", "check_lock", "current_lock", "lock_project"]
 
@@ -88,6 +89,8 @@ def lock_project(
     path = ctx.project / LOCK_NAME
     previous = _previous(ctx, path, fresh=fresh)
     upgrade = _checked(upgrade or Upgrade(), previous.pins)
+    if previous.parts is not None:
+        bring_data(ctx, loaded.spec.data, previous.parts.data)
     pinner = Pinner(ctx.project, ctx.state)
     data = {name: pinner.pin(name, item) for name, item in sorted(loaded.spec.data.items())}
     system = kept_system(previous.parts, means, upgrade)
@@ -134,7 +137,7 @@ def check_lock(ctx: Context, *, by_content: bool = False) -> tuple[str, ...]:
     reasons = [*stale_reasons(lock, means), *_format_reasons(lock)]
     for name, source in sorted(loaded.spec.data.items()):
         pin = lock.data.get(name)
-        if pin is None:
+        if pin is None or is_only_vendored(ctx, source, pin):
             continue
         if not by_content:
             reasons += stat_reasons(ctx.project, name, source, pin, ctx.state)
@@ -158,8 +161,9 @@ def current_lock(ctx: Context, loaded: LoadedSpec, *, data: bool = True) -> tupl
     reasons = [*stale_reasons(lock, means), *_format_reasons(lock)]
     if data:
         for name, source in sorted(loaded.spec.data.items()):
-            if name in lock.data:
-                reasons += stat_reasons(ctx.project, name, source, lock.data[name], ctx.state)
+            pin = lock.data.get(name)
+            if pin is not None and not is_only_vendored(ctx, source, pin):
+                reasons += stat_reasons(ctx.project, name, source, pin, ctx.state)
     if reasons:
         raise StaleLockError(
             "is stale",

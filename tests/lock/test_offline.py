@@ -1,4 +1,4 @@
-"""Offline: what is here is used, what is missing is named, and nobody is asked, not even loopback."""
+"""Offline: what is here is used, what is missing is named, and nobody is asked."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ LEAVE_OUT = "hint: leave out --offline, or unset MLLOCK_OFFLINE"
 
 def had(bench: Bench, *names: str) -> tuple[PythonPackage, ...]:
     """Packages whose wheels are in the cache, version 1.0, as a lock has them."""
-    return put_wheels(
-        bench.cache, {(name, "1.0"): {f"{name}.py": name.encode()} for name in names}
-    )
+    return put_wheels(bench.cache, {(name, "1.0"): {f"{name}.py": name.encode()} for name in names})
 
 
 def locked(packages: tuple[PythonPackage, ...]) -> Lock:
