@@ -29,6 +29,7 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "init": ("init", "Start a project: a spec, a small program, its tests."),
     "lock": ("lock", "Pin everything that mlproject.toml declares."),
+    "sync": ("sync", "Make .venv hold the locked packages, and no others."),
     "build": ("build", "Make identical images for training and serving."),
     "train": ("train", "Train from the lock and sign what went in and came out."),
     "serve": ("serve", "Serve a run's model with the locked environment."),
