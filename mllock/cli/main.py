@@ -41,6 +41,7 @@ COMMANDS = {
     "release": ("release", "Sign that a run is the one for a stage from now on."),
     "revoke": ("revoke", "Sign that a run is withdrawn from every stage."),
     "releases": ("releases", "List what is released, and what was revoked."),
+    "audit": ("audit", "Look for known vulnerabilities of the locked packages."),
     "vendor": ("vendor", "Keep every locked input in a folder, for no network."),
     "export": ("export", "Write the lock in the form of another tool: pylock, sbom, ..."),
     "keys": ("keys", "Your signing key, and whose signatures count for you."),

@@ -32,7 +32,7 @@ __all__ = ["SelectedCode", "select_code"]
 IGNORE_FILE = ".mllockignore"
 
 _SPEC = "mlproject.toml"
-_NEVER_FILES = frozenset({_SPEC, "mlproject.lock", IGNORE_FILE})
+_NEVER_FILES = frozenset({_SPEC, "mlproject.lock", "mlproject.audit.toml", IGNORE_FILE})
 _NEVER_FOLDERS = frozenset(
     {
         ".git",
