@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mllock.core.offline import VARIABLE as OFFLINE
 from mllock.errors import InputError, MllockError
 
 if TYPE_CHECKING:  # click starts fast; the store and its requests are imported when used
@@ -133,6 +134,7 @@ class App:
 
     project: Path | None = None
     verbosity: int = 0
+    offline: bool = False
     found: Path | None = None
 
     @property
@@ -147,7 +149,8 @@ class App:
         start = self.project or Path.cwd()
         need_spec = need_spec and not (runs_do and (start / ".mllock" / "runs").is_dir())
         self.found = self._find_project(need_spec)
-        return make_context(self.found, self.reporter, os.environ)
+        environ = {**os.environ, OFFLINE: "1"} if self.offline else os.environ
+        return make_context(self.found, self.reporter, environ)
 
     def add_line(self, error: MllockError) -> None:
         """Where a key of the spec is named by a room that has only its value, find its line."""

@@ -31,6 +31,7 @@ COMMANDS = {
     "lock": ("lock", "Pin everything that mlproject.toml declares."),
     "why": ("why", "Say which requirement brought a locked package in."),
     "outdated": ("outdated", "List locked packages that have newer versions."),
+    "sync": ("sync", "Make .venv hold the locked packages, and no others."),
     "build": ("build", "Make identical images for training and serving."),
     "train": ("train", "Train from the lock and sign what went in and came out."),
     "serve": ("serve", "Serve a run's model with the locked environment."),
@@ -42,6 +43,8 @@ COMMANDS = {
     "release": ("release", "Sign that a run is the one for a stage from now on."),
     "revoke": ("revoke", "Sign that a run is withdrawn from every stage."),
     "releases": ("releases", "List what is released, and what was revoked."),
+    "audit": ("audit", "Look for known vulnerabilities of the locked packages."),
+    "vendor": ("vendor", "Keep every locked input in a folder, for no network."),
     "export": ("export", "Write the lock in the form of another tool: pylock, sbom, ..."),
     "keys": ("keys", "Your signing key, and whose signatures count for you."),
     "demo": ("demo", "Watch the whole line work on a small real project."),
@@ -130,9 +133,14 @@ def _elsewhere(ctx: click.Context, _: click.Parameter, project: Path | None) -> 
         ctx.obj.project = project
 
 
+def _alone(ctx: click.Context, _: click.Parameter, offline: bool) -> None:
+    ctx.obj.offline |= offline
+
+
 _ANYWHERE = (
     (("-q", "--quiet"), _quieter, {"count": True}),
     (("-v", "--verbose"), _louder, {"count": True}),
+    (("--offline",), _alone, {"is_flag": True}),
     (("--project",), _elsewhere, {"type": click.Path(path_type=Path)}),
 )
 
@@ -149,12 +157,20 @@ _ANYWHERE = (
     type=click.Path(path_type=Path),
     help="The folder of mlproject.toml; default: this one, or the nearest above it.",
 )
+@click.option(
+    "--offline",
+    is_flag=True,
+    help="Ask nothing of the network: cache and vendored folders alone.",
+)
 @click.option("-q", "--quiet", count=True, help="Say less.")
 @click.option("-v", "--verbose", count=True, help="Say more.")
 @click.pass_context
-def cli(ctx: click.Context, project: Path | None, quiet: int, verbose: int) -> None:
+def cli(
+    ctx: click.Context, *, project: Path | None, offline: bool, quiet: int, verbose: int
+) -> None:
     """One spec, one lock, and signed evidence: is the model in production the one we trained?"""
     ctx.obj.project, ctx.obj.verbosity = project, verbose - quiet
+    ctx.obj.offline = offline
 
 
 def main(argv: list[str] | None = None) -> None:

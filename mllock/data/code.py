@@ -4,8 +4,8 @@ In this order: the files that git tracks (or, without git or with nothing tracke
 the files that match the patterns; less what .mllockignore names; less what is never code: data
 sources, outputs of the commands, probes (who serves need not know what will be asked),
 mlproject.toml and mlproject.lock (a description or a gate that changes is not another program),
-folders of tools, virtual environments, and without patterns `.env` files (they hold secrets).
-Always hashed by content. Raises DataError.
+folders of tools, virtual environments, vendored folders, and without patterns `.env` files (they
+hold secrets). Always hashed by content. Raises DataError.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from mllock.core import safepath
 from mllock.core.globs import compile_globs, ignore_rules
 from mllock.core.tree import Entry, TreeManifest
+from mllock.core.vendor import MARK, SUMS
 from mllock.data.git import Repository
 from mllock.data.hashing import hash_files
 from mllock.data.scan import labeller, valid_manifest
@@ -31,7 +32,7 @@ __all__ = ["SelectedCode", "select_code"]
 IGNORE_FILE = ".mllockignore"
 
 _SPEC = "mlproject.toml"
-_NEVER_FILES = frozenset({_SPEC, "mlproject.lock", IGNORE_FILE})
+_NEVER_FILES = frozenset({_SPEC, "mlproject.lock", "mlproject.audit.toml", IGNORE_FILE})
 _NEVER_FOLDERS = frozenset(
     {
         ".git",
@@ -98,6 +99,7 @@ class _Rules:
         self._project = project
         self.outputs = {path: what for what, path in _outputs(spec)}
         self._ignored = _read_ignore_file(project)
+        self._vendored: dict[str, bool] = {}
 
     def file(self, path: str) -> bool:
         """Whether the file or link at `path` may be code."""
@@ -106,8 +108,10 @@ class _Rules:
         parts = path.split("/")[:-1]
         if not _NEVER_FOLDERS.isdisjoint(parts):
             return False
-        folders = ("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
-        return self.outputs.keys().isdisjoint(folders) and not self._ignored(path)
+        folders = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+        if not self.outputs.keys().isdisjoint(folders) or self._ignored(path):
+            return False
+        return not any(map(self._is_vendored, folders))
 
     def no_folder(self, path: str) -> bool:
         """Whether nothing below the folder can be code."""
@@ -115,7 +119,14 @@ class _Rules:
             path.rpartition("/")[2] in _NEVER_FOLDERS
             or path in self.outputs
             or (self._project / path / "pyvenv.cfg").exists()
+            or self._is_vendored(path)
         )
+
+    def _is_vendored(self, path: str) -> bool:
+        """Whether "mllock vendor" made the folder: inputs of the lock, and no code."""
+        if path not in self._vendored:
+            self._vendored[path] = _begins(self._project / path / SUMS, MARK.encode())
+        return self._vendored[path]
 
 
 def _outputs(spec: Spec) -> Iterator[tuple[str, str]]:
@@ -134,6 +145,15 @@ def _outputs(spec: Spec) -> Iterator[tuple[str, str]]:
             yield "evaluate.predictions", os.path.normpath(spec.evaluate.predictions)
     if spec.serve is not None and spec.serve.probes is not None:
         yield "serve.probes", os.path.normpath(spec.serve.probes)
+
+
+def _begins(path: Path, mark: bytes) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    with open(descriptor, "rb") as file:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode) and file.read(len(mark)) == mark
 
 
 def _read_ignore_file(project: Path) -> Callable[[str], bool]:

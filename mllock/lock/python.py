@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mllock.core.digest import Digest, from_hex, hex_of
+from mllock.core.offline import is_offline, not_here
 from mllock.core.ports import Blobs, Reporter
 from mllock.errors import ArchiveError, MllockError, ResolutionError
 from mllock.lock.chooser import Chooser, Question
@@ -21,6 +22,7 @@ from mllock.lock.closure import WheelMetadata, closure, read_metadata
 from mllock.lock.download import AGAIN, PINS, asking, by_index, download
 from mllock.lock.indexes import PackageIndex, assigned
 from mllock.lock.least import PIN, choose, pins_in
+from mllock.lock.local import only_local
 from mllock.lock.pip import Pip, is_set, published_before, read_settings
 from mllock.lock.pip_tools import PipToolsChooser
 from mllock.lock.pip_words import RequirementError, explain
@@ -208,9 +210,17 @@ def fetch_wheels(
             (folder / PINS).write_text("".join(lines))
             pip = Pip(environ=environ, reporter=reporter)
             # By hash, a wheel may come from anywhere: without an index, from a folder.
-            if indexes and is_set(read_settings(pip.settings(folder)).get("no-index")):
+            offline = is_offline(environ)
+            if offline:
+                pip, indexes = only_local(pip, folder), ()
+            elif indexes and is_set(read_settings(pip.settings(folder)).get("no-index")):
                 indexes = ()
-            download(pip, folder, target, ("--no-deps", "--require-hashes"), indexes)
+            try:
+                download(pip, folder, target, ("--no-deps", "--require-hashes"), indexes)
+            except MllockError as error:
+                if not offline:
+                    raise
+                raise not_here([wheel.name for _, wheel in missing]) from error
             for _, wheel in missing:
                 path = folder / "wheels" / wheel.name
                 blobs.put_file(path, expected=wanted[wheel.name], move=True)

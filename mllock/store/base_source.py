@@ -18,6 +18,7 @@ from typing import Protocol
 
 from mllock.core import canonical
 from mllock.core.digest import Digest
+from mllock.core.offline import is_offline, not_asked, not_here
 from mllock.core.platform import KNOWN
 from mllock.core.ports import Reporter
 from mllock.errors import ArchiveError, InputError, IntegrityError, ResolutionError
@@ -99,6 +100,8 @@ class RegistrySource:
 
     def find(self, platform: str) -> FoundBase:
         reference = self._reference
+        if is_offline(self._environ):
+            raise not_asked(f"the registry {reference.host}")
         with Registry(reference, self._environ, self._limits) as registry:
             name = reference.digest or reference.tag
             assert name is not None
@@ -119,6 +122,8 @@ class RegistrySource:
         missing = _missing(wanted, cache)
         if not missing:
             return
+        if is_offline(self._environ):
+            raise not_here([f"{item.digest} of {self._reference.name}" for item in missing])
         total = sum(descriptor.size for descriptor in missing)
         text = f"fetching {self._reference.name}"
         with (

@@ -4,7 +4,8 @@ Layout and rules are in docs/reference/cache.md. Invariants: an entry appears un
 one rename, whole; `get` hashes what it returns, every time, so that neither a name nor a size is
 ever believed (`unchanged` says when it does not); entries are mode 0444. That is why blobs are not
 fsynced: what a power cut tears is found by both, removed, and made again. Any number of processes
-may share one cache, no locks. Raises SurroundingsError where the disk refuses, IntegrityError where
+may share one cache, no locks. What is missing is looked for in vendored folders, and copied from
+there like anything fetched. Raises SurroundingsError where the disk refuses, IntegrityError where
 bytes are not as expected.
 """
 
@@ -16,16 +17,18 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from mllock.core.digest import Digest, from_hex, hex_of, parse_digest
 from mllock.core.ports import Reporter
-from mllock.errors import IntegrityError, SurroundingsError
+from mllock.errors import InputError, IntegrityError, SurroundingsError
 from mllock.store import atomic
+from mllock.store.regular import open_regular
 from mllock.store.unchanged import Unchanged
+from mllock.store.vendored import Vendored
 
 __all__ = ["BlobWriter", "Cache"]
 
@@ -86,9 +89,16 @@ class BlobWriter:
 class Cache:
     """Implements `mllock.core.ports.Blobs`. Making one touches nothing on disk."""
 
-    def __init__(self, root: Path, reporter: Reporter, aside: Path | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        reporter: Reporter,
+        aside: Path | None = None,
+        vendored: Sequence[Vendored] = (),
+    ) -> None:
         """`aside` is for what is not finished: a folder on the same file system, `tmp` else."""
         self.root = root
+        self.vendored = vendored
         self._reporter = reporter
         self._aside = aside
 
@@ -107,6 +117,30 @@ class Cache:
         return path
 
     def get(self, digest: Digest) -> Path | None:
+        return self._own(digest) or self._from_vendored(digest)
+
+    def _from_vendored(self, digest: Digest) -> Path | None:
+        """Copied from the first vendored folder that has it, if its bytes are right."""
+        for folder in self.vendored:
+            source = folder.find(digest)
+            if source is None:
+                continue
+            try:
+                with open_regular(source) as file, self.writer() as writer:
+                    while chunk := file.read(_CHUNK):
+                        writer.write(chunk)
+                    if writer.digest == digest:
+                        writer.commit()
+                        return self.blob_path(digest)
+                problem = "has other bytes than its SHA256SUMS says"
+            except FileNotFoundError:
+                problem = "is gone"
+            except InputError as error:
+                problem = f"is {error.message}"
+            self._reporter.warn(f"a file of a vendored folder {problem}: {source}")
+        return None
+
+    def _own(self, digest: Digest) -> Path | None:
         path = self.blob_path(digest)
         try:
             descriptor = os.open(path, _READ_FLAGS)
@@ -257,7 +291,7 @@ class Cache:
 
     def _has(self, digest: Digest) -> bool:
         """Whether the right entry is there; a wrong one is removed by `get`."""
-        return os.path.lexists(self.blob_path(digest)) and self.get(digest) is not None
+        return os.path.lexists(self.blob_path(digest)) and self._own(digest) is not None
 
     def _remove_damaged(self, path: Path, inode: int | None) -> None:
         # Another process may have replaced the entry since it was opened: then it is not ours.

@@ -4,7 +4,7 @@ Implements `mllock.core.ports.Fetcher`. Invariants: nothing longer than announce
 are hashed before they get a name in the cache; a redirect leads to http(s) only and never from
 https to http; no message holds credentials (user info and query strings are left out). Transient
 failures are tried again three times, then the next URL. Not for package indexes: pip does those.
-Every call has its own connections and closes them.
+Every call has its own connections and closes them. Offline, only `file:` URLs are asked.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import TypeVar
 
+from mllock.core.offline import not_asked, not_here
 from mllock.core.ports import Reporter, Want
 from mllock.errors import GoneError, IntegrityError, OfflineError
 from mllock.store.cache import Cache
@@ -43,12 +45,17 @@ class HttpFetcher:
     """Reads small documents, and fetches files into `blobs`. `backoff` is the first pause in
     seconds; every further one is four times as long."""
 
-    def __init__(self, blobs: Cache, reporter: Reporter, *, backoff: float = 0.25) -> None:
+    def __init__(
+        self, blobs: Cache, reporter: Reporter, *, backoff: float = 0.25, offline: bool = False
+    ) -> None:
         self._blobs = blobs
         self._reporter = reporter
         self._backoff = backoff
+        self._offline = offline
 
     def read(self, url: str, *, max_bytes: int) -> bytes:
+        if self._offline and not _is_local(url):
+            raise not_asked(f"the archive {host_of(url)}")
         with Transport() as transport:
 
             def attempt() -> bytes:
@@ -73,6 +80,11 @@ class HttpFetcher:
         missing = [want for digest, want in unique.items() if there[digest] is None]
         if not missing:
             return
+        if self._offline:
+            missing = [replace(want, urls=tuple(filter(_is_local, want.urls))) for want in missing]
+            nowhere = [want.name for want in missing if not want.urls]
+            if nowhere:
+                raise not_here(nowhere)
         stop = threading.Event()
         with Transport() as transport, ThreadPoolExecutor(_THREADS, "mllock-fetch") as pool:
             futures = [pool.submit(self._fetch_one, transport, want, stop) for want in missing]
@@ -159,6 +171,10 @@ class _Download:
             found=found,
             hint="ask another mirror, or lock again if the archive was changed on purpose",
         )
+
+
+def _is_local(url: str) -> bool:
+    return url.startswith("file:")
 
 
 def _offline(

@@ -24,22 +24,31 @@ _CHUNK = 1024 * 1024
 
 def copy_tree(
     manifest: TreeManifest,
-    source: Path,
+    source: Path | Callable[[Entry], Path],
     destination: Path,
     changed: Callable[[str], MllockError] | None = None,
 ) -> None:
     """Make `destination`, a folder, hold what `manifest` says, taken from `source`.
 
-    A manifest of a single file: `source` is that file, and `destination` becomes its copy. Raises
-    `changed(path)`, default a VoidRunError, if the bytes are not those of the manifest.
+    A manifest of a single file: `source` is that file, and `destination` becomes its copy. Where
+    files have other names than in the manifest, `source` is asked for each. Raises `changed(path)`,
+    default a VoidRunError, if the bytes are not those of the manifest.
     """
     say = changed or _changed
+
+    def put(entry: Entry, target: Path) -> None:
+        if isinstance(source, Path):
+            place = source if entry.path == SINGLE else source / entry.path
+        else:
+            place = source(entry)
+        _copy_file(entry, place, target, say)
+
     if manifest.is_single_file:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        _copy_file(manifest.entries[0], source, destination, say)
+        put(manifest.entries[0], destination)
         return
     destination.mkdir(parents=True, exist_ok=True)
-    _lay_out(manifest, destination, lambda e, target: _copy_file(e, source / e.path, target, say))
+    _lay_out(manifest, destination, put)
 
 
 def link_tree(manifest: TreeManifest, source: Path, destination: Path) -> None:

@@ -36,7 +36,7 @@ from mllock.store import atomic
 from mllock.store.own import read_own
 from mllock.train.python import HostPython
 
-__all__ = ["FetchWheels", "LockedVenv", "locked_venv", "verify_venv"]
+__all__ = ["FetchWheels", "LockedVenv", "locked_venv", "verify_venv", "write_nodes"]
 
 # Wheel file name -> a file with the locked bytes.
 FetchWheels = Callable[[Sequence[PythonPackage]], Mapping[str, Path]]
@@ -253,7 +253,7 @@ def _make(
         (root / CONFIG).write_bytes(_config(entry, python))
         largest_first = sorted(trees, key=lambda nodes: -sum(map(_size, nodes)))
         with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="mllock-install") as pool:
-            for _ in pool.map(lambda nodes: _write(nodes, prefix, root), largest_first):
+            for _ in pool.map(lambda nodes: write_nodes(nodes, prefix, root), largest_first):
                 pass
         _compile(root, final, site, python)
         manifest = scan(root, exclude=tuple(_links(python)), name="environment")
@@ -297,7 +297,7 @@ def _size(node: Node) -> int:
     return node.content.size if node.content is not None else 0
 
 
-def _write(nodes: Sequence[Node], prefix: Prefix, root: Path) -> None:
+def write_nodes(nodes: Sequence[Node], prefix: Prefix, root: Path) -> None:
     """Files only: a wheel has nothing else. Content is verified while it is written."""
     made = set[Path]()
     with Sources() as sources:

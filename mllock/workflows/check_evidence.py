@@ -15,6 +15,7 @@ from mllock.check.evidence import (
     Signed,
 )
 from mllock.check.expected import Source
+from mllock.core.offline import is_offline, not_asked
 from mllock.train.record import Record
 from mllock.workflows.check_against import Asked
 
@@ -54,5 +55,7 @@ def _probes(asked: Asked, source: Source, signed: Signed[Record]) -> ProbesSeen 
         return None
     from mllock.check.probing import ask_recorded, authorization
 
+    if is_offline(asked.ctx.environ):
+        raise not_asked(f"the endpoint {asked.probe}")
     headers = authorization(asked.probe, asked.ctx.environ)
     return ask_recorded(asked.probe, source, signed, headers=headers)

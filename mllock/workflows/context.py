@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mllock.core.offline import is_offline
 from mllock.core.ports import Fetcher, Reporter
 from mllock.errors import InputError
 from mllock.store.cache import Cache
+from mllock.store.vendored import vendored_of
 
 __all__ = ["Context", "make_context"]
 
@@ -60,13 +62,13 @@ def make_context(project: Path, reporter: Reporter, environ: Mapping[str, str]) 
         root = Path(environ["MLLOCK_CACHE"]).absolute()  # programs run in other folders
     else:
         root = _xdg(environ, "XDG_CACHE_HOME", ".cache") / "mllock"
-    cache = Cache(root, reporter)
+    cache = Cache(root, reporter, vendored=vendored_of(project, environ))
     return Context(
         project=project,
         environ=environ,
         reporter=reporter,
         cache=cache,
-        fetcher=HttpFetcher(cache, reporter),
+        fetcher=HttpFetcher(cache, reporter, offline=is_offline(environ)),
     )
 
 

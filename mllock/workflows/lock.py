@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mllock import __version__
+from mllock.core.offline import is_offline
 from mllock.data.pin import Pinner, stat_reasons, verify_source
 from mllock.errors import InputError, LockError, ResolutionError, StaleLockError
 from mllock.image.types import BUILDER_FORMAT
@@ -49,6 +50,7 @@ from mllock.spec.reader import LoadedSpec, load_spec
 from mllock.spec.requirements import Declared, declared
 from mllock.store.atomic import write_bytes
 from mllock.workflows.context import Context
+from mllock.workflows.vendored_data import bring_data, is_only_vendored
 
 __all__ = ["LockResult", "Resolvers", "check_lock", "current_lock", "lock_project"]
 
@@ -100,6 +102,8 @@ def lock_project(
     path = ctx.project / LOCK_NAME
     previous = _previous(ctx, path, fresh=fresh)
     upgrade = _checked(upgrade or Upgrade(), previous.pins)
+    if previous.parts is not None:
+        bring_data(ctx, loaded.spec.data, previous.parts.data)
     pinner = Pinner(ctx.project, ctx.state)
     data = {name: pinner.pin(name, item) for name, item in sorted(loaded.spec.data.items())}
     system = kept_system(previous.parts, means, upgrade)
@@ -116,7 +120,7 @@ def lock_project(
     packages = kept_python(previous.parts, means, targets, upgrade)
     tool = previous.parts.tool if previous.parts is not None else None
     if packages is None or tool is None:
-        resolver = resolvers.python or _resolver(ctx, loaded.spec.environment.resolver)
+        resolver = resolvers.python or _resolver(ctx, loaded, previous, means)
         packages = _resolve_python(ctx, loaded, wanted, targets, previous, upgrade, resolver)
         tool = Tool(mllock=__version__, resolver=resolver.name, resolver_version=resolver.version())
     refuse_unknown_packages(loaded, [package.name for package in packages])
@@ -146,7 +150,7 @@ def check_lock(ctx: Context, *, by_content: bool = False) -> tuple[str, ...]:
     reasons = [*stale_reasons(lock, means), *_format_reasons(lock)]
     for name, source in sorted(loaded.spec.data.items()):
         pin = lock.data.get(name)
-        if pin is None:
+        if pin is None or is_only_vendored(ctx, source, pin):
             continue
         if not by_content:
             reasons += stat_reasons(ctx.project, name, source, pin, ctx.state)
@@ -170,8 +174,9 @@ def current_lock(ctx: Context, loaded: LoadedSpec, *, data: bool = True) -> tupl
     reasons = [*stale_reasons(lock, means), *_format_reasons(lock)]
     if data:
         for name, source in sorted(loaded.spec.data.items()):
-            if name in lock.data:
-                reasons += stat_reasons(ctx.project, name, source, lock.data[name], ctx.state)
+            pin = lock.data.get(name)
+            if pin is not None and not is_only_vendored(ctx, source, pin):
+                reasons += stat_reasons(ctx.project, name, source, pin, ctx.state)
     if reasons:
         raise StaleLockError(
             "is stale",
@@ -298,10 +303,23 @@ def _refuse_foreign(loaded: LoadedSpec) -> None:
             raise error
 
 
-def _resolver(ctx: Context, name: str) -> PythonResolver:
+def _resolver(
+    ctx: Context, loaded: LoadedSpec, previous: _Previous, means: Meaning
+) -> PythonResolver:
     from mllock.lock.python import resolver_of
 
-    return resolver_of(name, ctx.cache, ctx.cache.root / "uv", ctx.reporter, ctx.environ)
+    name, cache, reporter = loaded.spec.environment.resolver, ctx.cache, ctx.reporter
+
+    def make(environ: Mapping[str, str]) -> PythonResolver:
+        return resolver_of(name, cache, cache.root / "uv", reporter, environ)
+
+    if not is_offline(ctx.environ):
+        return make(ctx.environ)
+    from mllock.lock.local import LocalResolver
+    from mllock.lock.pip import Pip
+
+    known = previous.parts if same_sources(previous.parts, means) else None
+    return LocalResolver(make, Pip(environ=ctx.environ, reporter=reporter), cache, known)
 
 
 def _resolve_python(

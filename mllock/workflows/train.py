@@ -58,6 +58,7 @@ from mllock.workflows.runtimes import (
     host_runtime,
     part_for,
 )
+from mllock.workflows.vendored_data import bring_data
 
 __all__ = ["TrainResult", "train"]
 
@@ -102,6 +103,7 @@ def train(
     params = apply_overrides(declared.params, overrides)
     # By content below, so not by stat here.
     lock, lock_bytes = current_lock(ctx, loaded, data=False)
+    bring_data(ctx, loaded.spec.data, lock.data)
     with chosen(ctx, loaded, runtime, "train") as engine:
         lock = part_for(lock, engine)
         ctx.reporter.step("verifying the data")

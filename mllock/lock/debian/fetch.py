@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mllock.core.digest import from_hex
+from mllock.core.offline import is_offline
 from mllock.core.ports import Blobs, Fetcher, Want
 from mllock.errors import IntegrityError
 from mllock.lock.debian.mirror import APT, SNAPSHOT, Archive, find_archives, find_snapshots
@@ -39,7 +40,9 @@ def fetch_debs(
     missing = [package for package in packages if found[package.filename] is None]
     if missing:
         snapshots = find_snapshots(environ)
-        archives = find_archives(suite, mirror, environ, apt, needed=not snapshots)
+        # Offline it is no mistake that there is none: none would be asked.
+        needed = not snapshots and not is_offline(environ)
+        archives = find_archives(suite, mirror, environ, apt, needed=needed)
         fetcher.fetch([_want(package, archives, snapshots) for package in missing])
         for package in missing:
             found[package.filename] = blobs.get(from_hex(package.sha256))

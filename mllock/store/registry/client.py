@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 from mllock.core import canonical
 from mllock.core.digest import Digest, hex_of, is_digest, sha256_of
+from mllock.core.offline import is_offline, not_asked
 from mllock.errors import NotAvailableError, SurroundingsError
 from mllock.store.oci_json import MEDIA_INDEX, MEDIA_MANIFEST, Descriptor
 from mllock.store.registry import problems
@@ -61,6 +62,7 @@ class Registry:
     ) -> None:
         self.reference = reference
         self.limits = limits or Limits()
+        self._environ = environ
         repository = reference.repository
         if reference.host == "docker.io" and "/" not in repository:
             repository = f"library/{repository}"
@@ -68,6 +70,8 @@ class Registry:
         self.wire = Wire(reference.host, repository, environ, self.limits)
 
     def __enter__(self) -> Self:
+        if is_offline(self._environ):
+            raise not_asked(f"the registry {self.reference.host}")
         return self
 
     def __exit__(

@@ -1,0 +1,186 @@
+"""Known vulnerabilities of Python packages: pip-audit's client of OSV, asked for each package.
+
+Not for Debian (`mllock.audit.debian`). What is sent are names and versions. pip-audit reads the
+answers; how they are fetched is decided here: bounded in size and time, several at a time, nothing
+kept. The service can hide a vulnerability and cannot do more. Raises OfflineError where it does not
+answer, SurroundingsError for an answer that is none, InputError without the extra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from mllock.audit.types import Vulnerability
+from mllock.errors import InputError, OfflineError, SurroundingsError
+
+if TYPE_CHECKING:
+    import requests
+    from pip_audit._service.interface import VulnerabilityResult, VulnerabilityService
+
+__all__ = ["VARIABLE", "python_vulnerabilities"]
+
+VARIABLE = "MLLOCK_OSV_URL"
+MAX_ANSWER = 16 * 1024 * 1024
+MAX_PAGES = 50
+_SECONDS = 30
+_THREADS = 8
+
+
+def python_vulnerabilities(
+    packages: Sequence[tuple[str, str]], url: str | None
+) -> tuple[Vulnerability, ...]:
+    """What is known about these names and versions. `url` is OSV's query URL, None the library's
+    own."""
+    service = _service(url)
+    host = urlsplit(service.osv_url).netloc.rpartition("@")[2]
+    with service.session, ThreadPoolExecutor(_THREADS, "mllock-audit") as pool:
+        answers = [pool.submit(_ask, service, host, *package) for package in packages]
+        try:
+            return tuple(found for answer in answers for found in answer.result())
+        finally:
+            for answer in answers:  # after a failure the others need not be asked
+                answer.cancel()
+
+
+def _service(url: str | None) -> Any:
+    try:
+        from pip_audit._service.osv import OsvService
+    except ImportError:
+        raise InputError(
+            "known vulnerabilities of Python packages are looked up with pip-audit",
+            found="it is not installed",
+            hint='install it: pip install "mllock[audit]"; or ask about Debian packages alone: '
+            "--only debian",
+        ) from None
+    if url is not None and urlsplit(url).scheme not in ("http", "https"):
+        raise InputError(
+            "not the URL of a service that can be asked",
+            key=VARIABLE,
+            expected="an http or https URL that speaks OSV, such as https://osv.example.org/v1/query",
+        )
+    service = OsvService(timeout=_SECONDS, **({} if url is None else {"osv_url": url}))
+    service.session = _bounded_session()
+    return service
+
+
+def _bounded_session() -> requests.Session:
+    """In the place of the library's own, which keeps answers, and reads as much as there is."""
+    import requests
+    from msgspec.json import decode, encode
+
+    class Bounded(requests.Session):
+        def post(self, url: Any, data: Any = None, json: Any = None, **options: Any) -> Any:
+            """The library reads one page of an answer: here it is all of them."""
+            response = super().post(url, data, json, **options)
+            first = page = _document(response)
+            for _ in range(MAX_PAGES):
+                token = page.get("next_page_token")
+                if not token:
+                    break
+                query = {**decode(data), "page_token": token}
+                response = super().post(url, encode(query), **options)
+                page = _document(response)
+                if response.status_code != 200:
+                    return response
+                first.setdefault("vulns", []).extend(page.get("vulns", ()))
+            else:
+                raise requests.exceptions.ContentDecodingError("more pages than are read")
+            if page is not first:
+                response._content = encode(first)  # noqa: SLF001 - as its own `content` does
+            return response
+
+        def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+            response = super().send(request, **{**options, "stream": True})
+            data = response.raw.read(MAX_ANSWER + 1, decode_content=True)
+            response.close()
+            if len(data) > MAX_ANSWER:
+                raise requests.exceptions.ContentDecodingError("larger than is read")
+            response._content = data  # noqa: SLF001 - as its own `content` does
+            return response
+
+    session = Bounded()
+    session.max_redirects = 5
+    return session
+
+
+def _document(response: requests.Response) -> dict[str, Any]:
+    """What an answer says; nothing if it is none, which the library finds as well."""
+    try:
+        found = response.json()
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _ask(
+    service: VulnerabilityService, host: str, name: str, version: str
+) -> tuple[Vulnerability, ...]:
+    import requests
+    import urllib3
+    from packaging.version import InvalidVersion, Version
+    from pip_audit._service.interface import ResolvedDependency, ServiceError
+
+    # A local version (+cpu) is of one index; what is known is known of the public one.
+    asked = ResolvedDependency(name=name, version=Version(Version(version).public))
+    try:
+        _, results = service.query(asked)
+    except (
+        ServiceError,
+        OSError,
+        requests.RequestException,
+        urllib3.exceptions.HTTPError,
+    ) as error:
+        if isinstance(error, requests.exceptions.ContentDecodingError | requests.JSONDecodeError):
+            raise _no_answer(host, name, version) from error
+        raise OfflineError(
+            f"the vulnerability service {host} does not answer: {_reason(error)}",
+            found=f"asked about {name} {version}",
+            hint=f"try again, or name another service with {VARIABLE}",
+        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidVersion) as error:
+        raise _no_answer(host, name, version) from error
+    return tuple(_found(name, version, result) for result in results)
+
+
+def _no_answer(host: str, name: str, version: str) -> SurroundingsError:
+    return SurroundingsError(
+        f"the vulnerability service {host} answered with something that is not OSV's form",
+        found=f"asked about {name} {version}",
+        hint=f"does {VARIABLE} name its query URL (.../v1/query)?",
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """Why, without URLs."""
+    import requests
+
+    cause = error.__cause__ or error
+    if isinstance(cause, requests.HTTPError) and cause.response is not None:
+        return f"status {cause.response.status_code}"
+    if isinstance(cause, requests.Timeout) or "connect to OSV" in str(error):
+        return "timed out"
+    return "no connection"
+
+
+def _found(name: str, version: str, result: VulnerabilityResult) -> Vulnerability:
+    fixes = [str(fix) for fix in result.fix_versions]
+    return Vulnerability(
+        kind="python",
+        package=name,
+        version=version,
+        id=str(result.id),
+        aliases=tuple(sorted(map(str, result.aliases))),
+        fixed=_first_after(version, fixes),
+        summary=" ".join(str(result.description).split())[:300],
+    )
+
+
+def _first_after(version: str, fixes: Sequence[str]) -> str | None:
+    """Of the versions that mend it, one for each line of releases, the first that is newer."""
+    from packaging.version import Version
+
+    newer = [fix for fix in map(Version, fixes) if fix > Version(version)]
+    return str(min(newer)) if newer else None

@@ -1,0 +1,317 @@
+"""Making an environment hold the locked packages and no others, in place.
+
+Order: what is there is compared, without changing anything (`plan_sync`); then, under a lock, all
+paths that may be touched are written down, packages that are not locked or not right are removed,
+the locked ones are linked from `mllock.train.unpacked`, and the state is written (`sync`). An
+interruption leaves the written-down paths: the next sync begins by removing these. What a user
+changed or put in the way is moved to `mllock-kept` of the environment and named, never removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from mllock import processes
+from mllock.core.ports import Reporter
+from mllock.errors import InputError, SurroundingsError
+from mllock.lock.types import PythonPackage
+from mllock.spec.meaning import package_name
+from mllock.spec.types import Overlap
+from mllock.store import atomic
+from mllock.train.python import HostPython
+from mllock.train.sync_folder import Folder, is_edited, recorded_hashes
+from mllock.train.sync_wheels import Wheels
+from mllock.train.synced import (
+    Foreign,
+    Installed,
+    State,
+    differing,
+    foreign,
+    loose,
+    read_state,
+    same_python,
+    site_of,
+    write_state,
+)
+from mllock.train.venv import FetchWheels
+
+__all__ = ["Action", "SyncChange", "SyncPlan", "plan_sync", "sync"]
+
+Action = Literal["added", "updated", "restored", "removed"]
+_LOCK = ".mllock-sync.lock"
+_CONFIG = "pyvenv.cfg"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SyncChange:
+    """A package that is not as it should be. `files` counts those that differ (restored)."""
+
+    action: Action
+    name: str
+    old: str | None = None
+    new: str | None = None
+    files: int = 0
+
+    def __str__(self) -> str:
+        """In the past tense, as `mllock lock` says it."""
+        versions = " -> ".join(part for part in (self.old, self.new) if part)
+        shown = f"{self.action.capitalize()} {self.name} {versions}".rstrip()
+        if self.action == "restored":
+            return f"{shown} ({self.files} file{'' if self.files == 1 else 's'})"
+        return shown
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SyncPlan:
+    """What has to be done. `state` is None for an environment that is not there yet; `names` are
+    the packages to install, `made_again` says that the environment itself is."""
+
+    root: Path
+    python: HostPython
+    packages: Mapping[str, PythonPackage]
+    overlaps: tuple[tuple[str, str], ...]
+    state: State | None
+    changes: tuple[SyncChange, ...]
+    names: frozenset[str]
+    foreign: tuple[Foreign, ...]
+    loose: tuple[str, ...]
+    made_again: bool
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return not (self.changes or self.names or self.made_again)
+
+
+def plan_sync(
+    root: Path,
+    packages: Sequence[PythonPackage],
+    python: HostPython,
+    overlaps: Sequence[Overlap] = (),
+) -> SyncPlan:
+    """Compare `root` with `packages`. Changes nothing. Raises InputError for a folder that is not
+    an environment of mllock's."""
+    if os.pathsep in str(root):
+        raise InputError(
+            "an environment whose path holds a colon cannot be on a program's PATH",
+            file=str(root),
+            hint="name another folder with --venv DIR",
+        )
+    state = read_state(root)
+    wanted = {package.name: package for package in packages}
+    rules = tuple((rule.path, rule.keep) for rule in overlaps)
+    there = {} if state is None else state.packages
+    others = () if state is None else foreign(root, state.minor, there.values())
+    moved = state is not None and (state.place, state.minor) != (str(root), python.minor)
+    again = moved or (state is not None and state.overlaps != rules)
+    by_others = {package_name(item.name): item.version for item in others}
+    changes = [
+        SyncChange(action="removed", name=item.name, old=item.version)
+        for item in others
+        if package_name(item.name) not in wanted
+    ]
+    for name in sorted({*wanted, *there}):
+        change = _change_of(root, name, there.get(name), wanted.get(name), moved=moved)
+        if name in by_others and name in wanted:
+            new = wanted[name].version
+            change = SyncChange(action="updated", name=name, old=by_others[name], new=new)
+        if change is not None:
+            changes.append(change)
+    names = {change.name for change in changes if change.action != "removed"}
+    if again:
+        names |= wanted.keys()
+    elif changes:
+        # Whose file is there may be another's affair now.
+        names |= {name for name in wanted.keys() & there.keys() if there[name].shared}
+    return SyncPlan(
+        root=root,
+        python=python,
+        packages=wanted,
+        overlaps=rules,
+        state=state,
+        changes=tuple(sorted(changes, key=lambda change: change.name)),
+        names=frozenset(names),
+        foreign=others,
+        loose=() if state is None else _loose(root, state, others),
+        made_again=state is None or bool(state.pending) or not same_python(state, root, python),
+    )
+
+
+def _change_of(
+    root: Path, name: str, old: Installed | None, package: PythonPackage | None, *, moved: bool
+) -> SyncChange | None:
+    if package is None:
+        assert old is not None
+        return SyncChange(action="removed", name=name, old=old.version)
+    new = package.version
+    if old is None:
+        return SyncChange(action="added", name=name, new=new)
+    if old.sha256 != package.wheels[0].hashes["sha256"]:
+        return SyncChange(action="updated", name=name, old=old.version, new=new)
+    count = len(old.files) if moved else len(differing(root, old))
+    if not count:
+        return None
+    return SyncChange(action="restored", name=name, new=new, files=count)
+
+
+def _loose(root: Path, state: State, others: Iterable[Foreign]) -> tuple[str, ...]:
+    """Names in site-packages that are of no package, and not left by an interruption."""
+    site = f"{site_of(state.minor)}/"
+    paths = [*state.pending, *(path for item in others for path in item.paths or ())]
+    known = {path[len(site) :].partition("/")[0] for path in paths if path.startswith(site)}
+    return tuple(
+        name
+        for name in loose(root, state.minor, state.packages)
+        if name not in known and not name.endswith((".dist-info", ".egg-info", ".egg-link"))
+    )
+
+
+def sync(
+    root: Path,
+    packages: Sequence[PythonPackage],
+    python: HostPython,
+    *,
+    entries: Path,
+    fetch: FetchWheels,
+    reporter: Reporter,
+    prompt: str,
+    overlaps: Sequence[Overlap] = (),
+) -> SyncPlan:
+    """Bring `root` to what is locked, and answer what had to be done. `entries` is the folder of
+    the cache for unpacked wheels, `prompt` what a shell shows in the environment."""
+    plan = plan_sync(root, packages, python, overlaps)
+    if plan.nothing_to_do:
+        return plan
+    wheels = Wheels(root, python.minor, plan.packages, entries, fetch, overlaps)
+    try:
+        # What cannot be had is said before anything is touched.
+        _prepared(plan, wheels, reporter)
+        _begin(plan)
+        with _alone(root, reporter):
+            # Another sync may have been at work until now.
+            again = plan_sync(root, packages, python, overlaps)
+            if not again.nothing_to_do:
+                _apply(again, wheels, reporter, prompt)
+    except OSError as error:
+        raise atomic.cannot_write(root, error) from error
+    return plan
+
+
+def _begin(plan: SyncPlan) -> None:
+    """A folder that is marked as mllock's from its first moment on."""
+    if plan.state is not None:
+        return
+    state = State(
+        place=str(plan.root),
+        python=str(plan.python.path),
+        version=plan.python.version,
+        pending=(_CONFIG,),
+    )
+    if plan.root.exists():  # and is empty
+        write_state(plan.root, state)
+        return
+    with atomic.staging(plan.root.parent) as staged:
+        write_state(staged, state)
+        atomic.publish_folder(staged, plan.root)
+
+
+@contextlib.contextmanager
+def _alone(root: Path, reporter: Reporter) -> Iterator[None]:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(root / _LOCK, flags, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            reporter.note(f"waiting for another sync of {root}")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _prepared(plan: SyncPlan, wheels: Wheels, reporter: Reporter) -> frozenset[str]:
+    """The packages that are going to be installed. Touches nothing of the environment."""
+    without = [item.name for item in plan.foreign if item.paths is None]
+    if without:
+        raise InputError(
+            f"{without[0]} was installed without a RECORD: its files are not known",
+            file=str(plan.root),
+            hint=f'remove {plan.root.name}, then run "mllock sync" again',
+        )
+    there = {} if plan.state is None else plan.state.packages
+    return wheels.prepare(plan.names, there, reporter)
+
+
+def _apply(plan: SyncPlan, wheels: Wheels, reporter: Reporter, prompt: str) -> None:
+    names = _prepared(plan, wheels, reporter)
+    old = plan.state
+    assert old is not None
+    packages = dict(old.packages)
+    removed = {change.name for change in plan.changes if change.action == "removed"}
+    gone = {name: packages.pop(name) for name in sorted(names | removed) if name in packages}
+    leaving = [look.path for package in gone.values() for look in package.files]
+    theirs = [path for item in plan.foreign for path in item.paths or ()]
+    coming = [path for name in sorted(names) for path in wheels.paths(name)]
+    again = (_CONFIG,) if plan.made_again else ()
+    begun = State(
+        place=str(plan.root),
+        python=str(plan.python.path),
+        version=plan.python.version,
+        overlaps=plan.overlaps,
+        packages=packages,
+        pending=tuple(dict.fromkeys((*again, *old.pending, *leaving, *theirs, *coming))),
+    )
+    folder = Folder(plan.root, reporter)
+    # First: what is written down as pending is removed by whoever finds it.
+    edited = (path for package in gone.values() for path in _edited(plan.root, old, package))
+    folder.keep(sorted(set(edited).difference(theirs)))
+    write_state(plan.root, begun)
+    folder.remove((*old.pending, *theirs))
+    if plan.made_again:
+        _make_venv(folder, plan, prompt)
+    folder.remove(leaving)
+    for name in sorted(names):
+        packages[name] = wheels.install(name, folder)
+    write_state(plan.root, msgspec.structs.replace(begun, packages=packages, pending=()))
+    folder.tell()
+
+
+def _edited(root: Path, state: State, package: Installed) -> Iterator[str]:
+    """The files of `package` that have other bytes than its RECORD says."""
+    paths = differing(root, package)
+    if not paths:
+        return
+    records = [look.path for look in package.files if look.path.endswith(".dist-info/RECORD")]
+    hashes: Mapping[str, str] = {}
+    for record in records:
+        hashes = recorded_hashes(root / record, site_of(state.minor))
+    for path in paths:
+        if path not in records and is_edited(root / path, hashes.get(path)):
+            yield path
+
+
+def _make_venv(folder: Folder, plan: SyncPlan, prompt: str) -> None:
+    """The environment itself: interpreter, configuration, what activates it; by the standard
+    library of that very interpreter."""
+    root = plan.root
+    names = ("python", "python3", f"python{plan.python.minor}")
+    folder.remove(f"bin/{name}" for name in names)  # a link that is there would stay
+    command = [str(plan.python.path), "-I", "-m", "venv", "--without-pip", "--prompt", prompt]
+    done = processes.run([*command, str(root)], merged=True)
+    if done.code != 0:
+        said = done.output.decode("utf-8", "replace").strip().splitlines()
+        raise SurroundingsError(
+            f"Python {plan.python.version} cannot make an environment",
+            file=str(root),
+            found=said[-1] if said else f"exit code {done.code}",
+            hint=f"does {plan.python.path} have its module venv? on Debian: python3-venv",
+        )
+    atomic.write_bytes(root / ".gitignore", b"*\n")

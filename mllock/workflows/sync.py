@@ -1,0 +1,66 @@
+"""`mllock sync`: the environment of this machine from the lock.
+
+A current lock, its part for this machine's platform, a Python of the locked minor version, and
+then `mllock.train.sync`. Data is not looked at: none of it is in an environment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mllock.core.platform import host_platform
+from mllock.errors import SurroundingsError
+from mllock.lock.overlaps import overlaps_of
+from mllock.lock.platforms import narrowed
+from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.train.python import find_python
+from mllock.train.sync import SyncPlan, plan_sync, sync
+from mllock.workflows.context import Context
+from mllock.workflows.environment import locked_wheels
+from mllock.workflows.lock import current_lock
+
+__all__ = ["VENV", "SyncResult", "sync_project"]
+
+VENV = ".venv"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SyncResult:
+    """`plan` is what had to be done, `done` whether it was."""
+
+    plan: SyncPlan
+    packages: int
+    done: bool
+
+
+def sync_project(ctx: Context, venv: Path | None = None, *, check: bool = False) -> SyncResult:
+    """Make `venv`, default `.venv` of the project, what the lock says; with `check`, only look.
+    Raises LockError, InputError, SurroundingsError, and what fetching raises."""
+    loaded = load_spec(ctx.project / "mlproject.toml")
+    refuse_unavailable(loaded)
+    whole, _ = current_lock(ctx, loaded, data=False)
+    lock = narrowed(whole, host_platform())
+    minor = ".".join(lock.base.python.split(".")[:2])
+    try:
+        python = find_python(minor, ctx.environ)
+    except SurroundingsError as error:
+        error.expected = f"python{minor} on PATH, as environment.python says"
+        error.hint = f"install it, e.g. with: uv python install {minor}"
+        raise
+    root = ctx.project / VENV if venv is None else venv
+    packages, overlaps = lock.python.packages, overlaps_of(lock)
+    if check:
+        plan = plan_sync(root, packages, python, overlaps)
+    else:
+        plan = sync(
+            root,
+            packages,
+            python,
+            entries=ctx.cache.folder("unpacked"),
+            fetch=locked_wheels(ctx, lock),
+            reporter=ctx.reporter,
+            prompt=loaded.spec.project.name,
+            overlaps=overlaps,
+        )
+    return SyncResult(plan=plan, packages=len(packages), done=not check)

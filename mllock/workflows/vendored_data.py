@@ -1,0 +1,100 @@
+"""Data that is missing in the project and is in a vendored folder: whether, and bringing it back.
+
+Only a source that is not there at all is made, at the place that the spec names, whole or not at
+all, from files that are hashed while they are copied. What is there, whatever it is, is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mllock.core.digest import Digest
+from mllock.core.tree import Entry, TreeManifest, parse
+from mllock.errors import InputError, IntegrityError
+from mllock.lock.types import DataPin
+from mllock.spec.types import DataSource
+from mllock.store import atomic
+from mllock.store.regular import hash_regular
+from mllock.store.vendored import Vendored
+from mllock.train.trees import copy_tree
+from mllock.workflows.context import Context
+
+__all__ = ["bring_data", "is_only_vendored"]
+
+_MAX_MANIFEST = 1 << 34
+
+
+def is_only_vendored(ctx: Context, source: DataSource, pin: DataPin) -> bool:
+    """Whether the source is missing here, and a vendored folder has all of it, by name and size:
+    as far as `lock --check` looks at data that is here."""
+    if not _missing(ctx, source):
+        return False
+    return any(_complete(folder, pin) is not None for folder in ctx.cache.vendored)
+
+
+def bring_data(
+    ctx: Context, sources: Mapping[str, DataSource], pins: Mapping[str, DataPin]
+) -> None:
+    """Put every source that is missing here, and vendored, where the spec says that it is."""
+    for name, source in sorted(sources.items()):
+        pin = pins.get(name)
+        if pin is None or not _missing(ctx, source):
+            continue
+        for folder in ctx.cache.vendored:
+            manifest = _complete(folder, pin)
+            if manifest is not None:
+                ctx.reporter.note(f"data.{name}: brought back from {folder.root}")
+                _put(folder, manifest, ctx.project / source.source)
+                break
+
+
+def _missing(ctx: Context, source: DataSource) -> bool:
+    """Nothing of that name here, nor a link in the way that leads out of the project."""
+    inside = os.path.realpath(ctx.project)
+    path = os.path.realpath(os.path.join(inside, source.source))
+    return path.startswith(inside + os.sep) and not os.path.lexists(
+        os.path.join(inside, source.source)
+    )
+
+
+def _complete(folder: Vendored, pin: DataPin) -> TreeManifest | None:
+    """The manifest of `pin`, verified, if all of its files are there by name and size."""
+    tree = Digest(pin.tree)
+    path = folder.find(tree)
+    try:
+        if path is None or hash_regular(path, max_bytes=_MAX_MANIFEST) != tree:
+            return None
+        manifest = parse(path.read_bytes())
+        for entry in manifest.entries:
+            if entry.digest is not None and _place(folder, entry).stat().st_size != entry.size:
+                return None
+    except (OSError, InputError, ValueError):
+        return None
+    return manifest
+
+
+def _place(folder: Vendored, entry: Entry) -> Path:
+    assert entry.digest is not None
+    found = folder.find(entry.digest)
+    if found is None:
+        raise FileNotFoundError(entry.path)
+    return found
+
+
+def _put(folder: Vendored, manifest: TreeManifest, target: Path) -> None:
+    def changed(path: str) -> IntegrityError:
+        return IntegrityError(
+            "the vendored data is not what its SHA256SUMS says",
+            file=str(folder.root),
+            key=path,
+            hint='bring the folder here anew, or look with "mllock vendor --check"',
+        )
+
+    with atomic.staging(target.parent) as staged:
+        copy_tree(manifest, lambda entry: _place(folder, entry), staged / "data", changed)
+        try:
+            os.rename(staged / "data", target)
+        except OSError as error:
+            raise atomic.cannot_write(target, error) from error
