@@ -27,7 +27,12 @@ MANY = 8
     epilog="Example: mllock lock --upgrade pandas",
 )
 @click.option("--check", is_flag=True, help="Only say whether the lock is current; offline.")
-@click.option("--data", "by_content", is_flag=True, help="With --check: hash the data again.")
+@click.option(
+    "--data",
+    "by_content",
+    is_flag=True,
+    help="Read all data again, remote data too; with --check, local data.",
+)
 @click.option(
     "--upgrade",
     "upgrades",
@@ -54,8 +59,6 @@ def command(
     Pins stay as they are unless the spec or --upgrade asks. What was added, updated and removed is
     printed. With nothing to do, nothing is fetched and nothing is written.
     """
-    if by_content and not check:
-        raise click.UsageError("--data goes with --check")
     if check and (upgrades or fresh):
         raise click.UsageError("--check changes nothing: leave out --upgrade and --fresh")
     if upgrades and fresh:
@@ -68,7 +71,7 @@ def command(
 
     names = frozenset(upgrades) - {EVERYTHING}
     upgrade = Upgrade(all=EVERYTHING in upgrades, names=names)
-    result = lock_project(app.context(), upgrade=upgrade, fresh=fresh)
+    result = lock_project(app.context(), upgrade=upgrade, fresh=fresh, by_content=by_content)
     if as_json:
         app.print_json(_as_json(result))
         return 0

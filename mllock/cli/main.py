@@ -30,6 +30,7 @@ COMMANDS = {
     "init": ("init", "Start a project: a spec, a small program, its tests."),
     "lock": ("lock", "Pin everything that mlproject.toml declares."),
     "build": ("build", "Make identical images for training and serving."),
+    "data": ("data", "Data sources: status, diff, fetch, verify."),
     "train": ("train", "Train from the lock and sign what went in and came out."),
     "serve": ("serve", "Serve a run's model with the locked environment."),
     "runs": ("runs", "List the runs of this project."),

@@ -39,6 +39,7 @@ from mllock.probes.recording import NAME as PROBES
 from mllock.spec.command import resolve
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.spec.sources import here
 from mllock.spec.types import Spec
 from mllock.store import atomic
 from mllock.train.logs import how_it_failed, tail
@@ -89,6 +90,7 @@ def train(
     """Train once. `runtime` None takes the engine where one answers. `output` gets what the program
     prints; `environment_of` is for tests of the runtime "host"."""
     from mllock.workflows.lock import current_lock
+    from mllock.workflows.remote_data import bring_data
 
     loaded = load_spec(ctx.project / "mlproject.toml")
     refuse_unavailable(loaded)
@@ -104,6 +106,7 @@ def train(
     lock, lock_bytes = current_lock(ctx, loaded, data=False)
     with chosen(ctx, loaded, runtime, "train") as engine:
         lock = part_for(lock, engine)
+        bring_data(ctx, loaded, lock)
         ctx.reporter.step("verifying the data")
         looks = _look_at_data(ctx, loaded)
         data = _verify_data(ctx, loaded, lock)
@@ -321,7 +324,7 @@ def _verify_data_again(
         if path is not None:
             raise VoidRunError(
                 "data was changed and put back while the program ran",
-                file=f"{source.source}/{path}" if path else source.source,
+                file=f"{here(source)}/{path}" if path else here(source),
                 key=f"data.{name}",
                 expected="data that nothing writes to, replaces or renames",
                 found="the bytes that are locked, with other marks (inode, times) than before",

@@ -105,7 +105,6 @@ def test_no_lock_is_bad_input(project: LockProject, capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data"], "--data goes with --check"),
         (["--check", "--fresh"], "--check changes nothing: leave out --upgrade and --fresh"),
         (["--check", "--upgrade"], "--check changes nothing: leave out --upgrade and --fresh"),
         (["--fresh", "--upgrade", "x"], "--fresh forgets every pin: leave out --upgrade"),
