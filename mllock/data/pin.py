@@ -209,10 +209,12 @@ def pin_of(name: str, source: DataSource, manifest: TreeManifest) -> DataPin:
 
 
 def reasons_between(
-    name: str, found: DataPin, pin: DataPin, manifest: TreeManifest
+    name: str, found: DataPin, pin: DataPin, manifest: TreeManifest, what: str | None = None
 ) -> tuple[str, ...]:
-    """Why `found`, the pin of `manifest`, is not `pin`; empty if it is."""
-    what = f"data.{name}: {(found.path if is_remote(found.source) else found.source)!r}"
+    """Why `found`, the pin of `manifest`, is not `pin`; empty if it is. `what` is what to call it;
+    default: where it is in the project."""
+    place = found.path if is_remote(found.source) else found.source
+    what = f"data.{name}: {what or repr(place)}"
     if found.tree == pin.tree and found.kind == pin.kind:
         return ()
     if found.kind != pin.kind:

@@ -243,11 +243,9 @@ def _read(ctx: Context, source: _Source, state: DataState) -> DataState:
     data = remote_data(ctx)
     found = data.fetch(source.name, source.declared, by_content=True, keep=False).manifest
     now = pin_of(source.name, source.declared, found)
-    why = reasons_between(source.name, now, pin, found)
-    reasons = tuple(f"at the source: {_bare(reason)}" for reason in why)
-    return replace(
-        state, moved="changed" if why else "unchanged", reasons=(*state.reasons, *reasons)
-    )
+    why = reasons_between(source.name, now, pin, found, "the source")
+    reasons = (*state.reasons, *map(_bare, why))
+    return replace(state, moved="changed" if why else "unchanged", reasons=reasons)
 
 
 def _bare(reason: str) -> str:
