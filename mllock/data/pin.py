@@ -1,8 +1,8 @@
 """Pinning data sources: what `lock` writes, and whether what is here still is what it says.
 
 Order of trust: `verify_source` hashes always and is what `train` and `build` use. `Pinner` and
-`stat_reasons` may take a digest from the stat cache for files that look as they did when they
-were hashed (`mllock.data.statcache`); every other file is hashed. So `stat_reasons` reads no
+`stat_reasons` may take digests from memory for what looks as it did when it was hashed
+(`mllock.data.remembered`); every other file is hashed. So `stat_reasons` reads no
 data unless something changed, or unless the cache is gone. A source is inside of the project,
 also after links are followed; a remote one is what was put at its `path`, and the lock is about the
 URL: `stat_reasons` says nothing of it. Raises DataError with file mlproject.toml and the key.
@@ -11,25 +11,15 @@ URL: `stat_reasons` says nothing of it. Raises DataError with file mlproject.tom
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from mllock.core.digest import Digest
-from mllock.core.tree import SINGLE, Entry, TreeManifest
-from mllock.data.hashing import failure, file_entry, hash_files
-from mllock.data.scan import (
-    kind_of,
-    kind_of_root,
-    labeller,
-    manifest_of,
-    scan,
-    walk_of,
-)
-from mllock.data.statcache import StatCache
+from mllock.core.tree import SINGLE, TreeManifest
+from mllock.data.remembered import Facts, Remembered
+from mllock.data.scan import scan
 from mllock.data.walk import shown
-from mllock.data.worker import BUFFER, hash_file
 from mllock.errors import DataError, StaleLockError
 from mllock.lock.types import DataPin
 from mllock.spec.sources import here, is_remote
@@ -52,14 +42,17 @@ class Pinner:
         self._by_content = by_content
 
     def pin(self, name: str, source: DataSource) -> DataPin:
-        return pin_of(name, source, self.manifest(name, source))
+        root = locate(self._project, name, source)
+        if self._by_content:
+            return pin_of(name, source, _scan(root, source))
+        return pin_of(name, source, Remembered(self._project, self._state_dir).facts(root, source))
 
     def manifest(self, name: str, source: DataSource) -> TreeManifest:
         """The tree of what is here."""
         root = locate(self._project, name, source)
         if self._by_content:
             return _scan(root, source)
-        return _remembered(self._project, root, source, StatCache(self._state_dir))
+        return Remembered(self._project, self._state_dir).manifest(root, source)
 
 
 def verify_source(project: Path, name: str, source: DataSource, pin: DataPin) -> TreeManifest:
@@ -99,8 +92,12 @@ def stat_reasons(
     also of what is here of a remote source."""
     if is_remote(source.source) and not remote:
         return ()
-    manifest = _remembered(project, locate(project, name, source), source, StatCache(state_dir))
-    return reasons_between(name, pin_of(name, source, manifest), pin, manifest)
+    root = locate(project, name, source)
+    remembered = Remembered(project, state_dir)
+    found = pin_of(name, source, remembered.facts(root, source))
+    if found.tree == pin.tree and found.kind == pin.kind:
+        return ()
+    return reasons_between(name, found, pin, remembered.manifest(root, source))
 
 
 def locate(project: Path, name: str, source: DataSource) -> Path:
@@ -140,53 +137,9 @@ def locate(project: Path, name: str, source: DataSource) -> Path:
     return Path(path)
 
 
-def _remembered(project: Path, root: Path, source: DataSource, cache: StatCache) -> TreeManifest:
-    """The manifest of `root`; files that look as they did are not read."""
-    label = labeller(here(source))
-    base = os.path.relpath(root, os.path.realpath(project))
-    cache.begin()
-    if kind_of_root(root, label) == "file":
-        status = os.lstat(root)
-        known = cache.find(base, status)
-        if known is not None:
-            return TreeManifest.of([_known_entry(SINGLE, status, known)])
-        result = hash_file(os.fsencode(root), bytearray(BUFFER))
-        if result[0] != 0:
-            raise failure(result[0], here(source))
-        single = file_entry(SINGLE, result)
-        cache.remember(base, status, single)
-        cache.save(changed=True)
-        return TreeManifest.of([single])
-
-    walk = walk_of(root, source.include, source.exclude, label)
-    entries: list[Entry] = []
-    looks: dict[str, os.stat_result] = {}
-
-    def unknown() -> Iterator[str]:
-        for path, entry in walk.files():
-            status = entry.stat(follow_symlinks=False)
-            known = cache.find(f"{base}/{path}", status)
-            if known is None:
-                looks[path] = status
-                yield path
-            else:
-                entries.append(_known_entry(path, status, known))
-
-    hashed = hash_files(root, unknown(), label)
-    for entry in hashed:
-        cache.remember(f"{base}/{entry.path}", looks[entry.path], entry)
-    entries += hashed
-    manifest = manifest_of(entries, walk, label)
-    cache.save(changed=bool(hashed))
-    return manifest
-
-
-def _known_entry(path: str, status: os.stat_result, digest: Digest) -> Entry:
-    return Entry(kind=kind_of(status.st_mode), path=path, size=status.st_size, digest=digest)
-
-
-def pin_of(name: str, source: DataSource, manifest: TreeManifest) -> DataPin:
-    if not manifest.files:
+def pin_of(name: str, source: DataSource, tree: TreeManifest | Facts) -> DataPin:
+    """What a lock says of a source that holds `tree`. Raises DataError if it holds no file."""
+    if not tree.files:
         default = source.include == ("**/*",) and not source.exclude
         raise DataError(
             f"{here(source)!r} holds no file"
@@ -201,10 +154,10 @@ def pin_of(name: str, source: DataSource, manifest: TreeManifest) -> DataPin:
     return DataPin(
         source=source.source,
         path=source.path or source.source,
-        kind="file" if manifest.is_single_file else "folder",
-        files=manifest.files,
-        size=manifest.size,
-        tree=manifest.digest,
+        kind="file" if tree.is_single_file else "folder",
+        files=tree.files,
+        size=tree.size,
+        tree=tree.digest,
     )
 
 

@@ -45,10 +45,10 @@ def data_pins(
     pins = {}
     for name, source in sources:
         if not is_remote(source.source):
-            manifest = pinner.manifest(name, source)
-            pins[name] = pin_of(name, source, manifest)
+            pins[name] = pinner.pin(name, source)
             if previous is None or previous.data.get(name) != pins[name]:
-                ctx.cache.put_bytes(manifest.text())  # what "mllock data diff" compares with
+                # What "mllock data diff" compares with.
+                ctx.cache.put_bytes(pinner.manifest(name, source).text())
             continue
         old = None
         if previous is not None and previous.inputs.data.get(name) == means.data[name]:
