@@ -27,7 +27,12 @@ MANY = 8
     epilog="Example: mllock lock --upgrade pandas",
 )
 @click.option("--check", is_flag=True, help="Only say whether the lock is current; offline.")
-@click.option("--data", "by_content", is_flag=True, help="With --check: hash the data again.")
+@click.option(
+    "--data",
+    "by_content",
+    is_flag=True,
+    help="Read all data again, remote data too; with --check, local data.",
+)
 @click.option(
     "--upgrade",
     "upgrades",
@@ -57,8 +62,6 @@ def command(
     printed. With nothing to do, nothing is fetched and nothing is written. With --dry-run, what is
     fetched to know stays in the cache, and a lock is not written.
     """
-    if by_content and not check:
-        raise click.UsageError("--data goes with --check")
     if check and dry_run:
         raise click.UsageError("--check changes nothing: leave out --dry-run")
     if check and (upgrades or fresh):
@@ -73,7 +76,9 @@ def command(
 
     names = frozenset(upgrades) - {EVERYTHING}
     upgrade = Upgrade(all=EVERYTHING in upgrades, names=names)
-    result = lock_project(app.context(), upgrade=upgrade, fresh=fresh, dry_run=dry_run)
+    result = lock_project(
+        app.context(), upgrade=upgrade, fresh=fresh, dry_run=dry_run, by_content=by_content
+    )
     if as_json:
         app.print_json(_as_json(result))
         return 0

@@ -33,6 +33,7 @@ COMMANDS = {
     "outdated": ("outdated", "List locked packages that have newer versions."),
     "sync": ("sync", "Make .venv hold the locked packages, and no others."),
     "build": ("build", "Make identical images for training and serving."),
+    "data": ("data", "Data sources: status, diff, fetch, verify."),
     "train": ("train", "Train from the lock and sign what went in and came out."),
     "serve": ("serve", "Serve a run's model with the locked environment."),
     "runs": ("runs", "List the runs of this project."),

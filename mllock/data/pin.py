@@ -1,39 +1,31 @@
 """Pinning data sources: what `lock` writes, and whether what is here still is what it says.
 
 Order of trust: `verify_source` hashes always and is what `train` and `build` use. `Pinner` and
-`stat_reasons` may take a digest from the stat cache for files that look as they did when they
-were hashed (`mllock.data.statcache`); every other file is hashed. So `stat_reasons` reads no
+`stat_reasons` may take digests from memory for what looks as it did when it was hashed
+(`mllock.data.remembered`); every other file is hashed. So `stat_reasons` reads no
 data unless something changed, or unless the cache is gone. A source is inside of the project,
-also after links are followed. Raises DataError with file mlproject.toml and the key.
+also after links are followed; a remote one is what was put at its `path`, and the lock is about the
+URL: `stat_reasons` says nothing of it. Raises DataError with file mlproject.toml and the key.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from mllock.core.digest import Digest
-from mllock.core.tree import SINGLE, Entry, TreeManifest
-from mllock.data.hashing import failure, file_entry, hash_files
-from mllock.data.scan import (
-    kind_of,
-    kind_of_root,
-    labeller,
-    manifest_of,
-    scan,
-    walk_of,
-)
-from mllock.data.statcache import StatCache
+from mllock.core.tree import SINGLE, TreeManifest
+from mllock.data.remembered import Facts, Remembered
+from mllock.data.scan import scan
 from mllock.data.walk import shown
-from mllock.data.worker import BUFFER, hash_file
 from mllock.errors import DataError, StaleLockError
 from mllock.lock.types import DataPin
+from mllock.spec.sources import here, is_remote
 from mllock.spec.types import DataSource
 
-__all__ = ["Pinner", "locate", "stat_reasons", "verify_source"]
+__all__ = ["Pinner", "locate", "pin_of", "reasons_between", "stat_reasons", "verify_source"]
 
 _SPEC = "mlproject.toml"
 # More files than this are not tried one by one, only all together.
@@ -41,24 +33,34 @@ MAX_FLIPS = 200
 
 
 class Pinner:
-    """Implements `mllock.lock.ports.DataPinner`, with a stat cache in `state_dir`."""
+    """Implements `mllock.lock.ports.DataPinner`, with a stat cache in `state_dir`, which
+    `by_content` leaves aside."""
 
-    def __init__(self, project: Path, state_dir: Path) -> None:
+    def __init__(self, project: Path, state_dir: Path, *, by_content: bool = False) -> None:
         self._project = project
         self._state_dir = state_dir
+        self._by_content = by_content
 
     def pin(self, name: str, source: DataSource) -> DataPin:
         root = locate(self._project, name, source)
-        manifest = _remembered(self._project, root, source, StatCache(self._state_dir))
-        return _pin_of(name, source, manifest)
+        if self._by_content:
+            return pin_of(name, source, _scan(root, source))
+        return pin_of(name, source, Remembered(self._project, self._state_dir).facts(root, source))
+
+    def manifest(self, name: str, source: DataSource) -> TreeManifest:
+        """The tree of what is here."""
+        root = locate(self._project, name, source)
+        if self._by_content:
+            return _scan(root, source)
+        return Remembered(self._project, self._state_dir).manifest(root, source)
 
 
 def verify_source(project: Path, name: str, source: DataSource, pin: DataPin) -> TreeManifest:
     """Hash the source. Raises StaleLockError if it is not what `pin` says."""
     root = locate(project, name, source)
-    manifest = scan(root, include=source.include, exclude=source.exclude, name=source.source)
-    found = _pin_of(name, source, manifest)
-    reasons = _reasons(name, found, pin, manifest)
+    manifest = _scan(root, source)
+    found = pin_of(name, source, manifest)
+    reasons = reasons_between(name, found, pin, manifest)
     if reasons:
         raise StaleLockError(
             reasons[0].removeprefix(f"data.{name}: "),
@@ -66,28 +68,49 @@ def verify_source(project: Path, name: str, source: DataSource, pin: DataPin) ->
             key=f"data.{name}",
             expected=_facts(pin),
             found=_facts(found),
-            hint='bring the data back, or pin what is there now with "mllock lock"',
+            hint='bring the data back, or pin what is there now with "mllock lock"'
+            if not is_remote(source.source)
+            else f'put back what is locked: "mllock data fetch --force {name}"',
         )
     return manifest
 
 
+def _scan(root: Path, source: DataSource) -> TreeManifest:
+    return scan(root, include=source.include, exclude=source.exclude, name=here(source))
+
+
 def stat_reasons(
-    project: Path, name: str, source: DataSource, pin: DataPin, state_dir: Path
+    project: Path,
+    name: str,
+    source: DataSource,
+    pin: DataPin,
+    state_dir: Path,
+    *,
+    remote: bool = False,
 ) -> tuple[str, ...]:
-    """Why the source is not what `pin` says, as far as stat can tell; empty if it is."""
-    manifest = _remembered(project, locate(project, name, source), source, StatCache(state_dir))
-    return _reasons(name, _pin_of(name, source, manifest), pin, manifest)
+    """Why the source is not what `pin` says, as far as stat can tell; empty if it is. `remote`:
+    also of what is here of a remote source."""
+    if is_remote(source.source) and not remote:
+        return ()
+    root = locate(project, name, source)
+    remembered = Remembered(project, state_dir)
+    found = pin_of(name, source, remembered.facts(root, source))
+    if found.tree == pin.tree and found.kind == pin.kind:
+        return ()
+    return reasons_between(name, found, pin, remembered.manifest(root, source))
 
 
 def locate(project: Path, name: str, source: DataSource) -> Path:
     """Where the source is, links followed. Raises DataError if it is missing or outside."""
-    key = f"data.{name}.source"
+    remote = is_remote(source.source)
+    key = f"data.{name}.{'path' if remote else 'source'}"
     inside = os.path.realpath(project)
-    path = os.path.realpath(os.path.join(inside, source.source))
-    if os.path.isabs(source.source) or not path.startswith(inside + os.sep):
+    place = here(source)
+    path = os.path.realpath(os.path.join(inside, place))
+    if os.path.isabs(place) or not path.startswith(inside + os.sep):
         what = "is the project itself" if path == inside else "is outside of the project"
         raise DataError(
-            f"{source.source!r} {what}",
+            f"{place!r} {what}",
             file=_SPEC,
             key=key,
             hint="put the data, or a copy of it, in a folder of the project",
@@ -96,15 +119,17 @@ def locate(project: Path, name: str, source: DataSource) -> Path:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
-            f"no such file or folder: {source.source!r}",
+            f"no such file or folder: {place!r}",
             file=_SPEC,
             key=key,
-            hint="put the data there, or correct the path",
+            hint=f'fetch it: "mllock data fetch {name}"'
+            if remote
+            else "put the data there, or correct the path",
         ) from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(
-            f"{source.source!r} cannot be read: {reason}",
+            f"{place!r} cannot be read: {reason}",
             file=_SPEC,
             key=key,
             hint="check the owner and the permissions of it and of its folder",
@@ -112,58 +137,14 @@ def locate(project: Path, name: str, source: DataSource) -> Path:
     return Path(path)
 
 
-def _remembered(project: Path, root: Path, source: DataSource, cache: StatCache) -> TreeManifest:
-    """The manifest of `root`; files that look as they did are not read."""
-    label = labeller(source.source)
-    base = os.path.relpath(root, os.path.realpath(project))
-    cache.begin()
-    if kind_of_root(root, label) == "file":
-        status = os.lstat(root)
-        known = cache.find(base, status)
-        if known is not None:
-            return TreeManifest.of([_known_entry(SINGLE, status, known)])
-        result = hash_file(os.fsencode(root), bytearray(BUFFER))
-        if result[0] != 0:
-            raise failure(result[0], source.source)
-        single = file_entry(SINGLE, result)
-        cache.remember(base, status, single)
-        cache.save(changed=True)
-        return TreeManifest.of([single])
-
-    walk = walk_of(root, source.include, source.exclude, label)
-    entries: list[Entry] = []
-    looks: dict[str, os.stat_result] = {}
-
-    def unknown() -> Iterator[str]:
-        for path, entry in walk.files():
-            status = entry.stat(follow_symlinks=False)
-            known = cache.find(f"{base}/{path}", status)
-            if known is None:
-                looks[path] = status
-                yield path
-            else:
-                entries.append(_known_entry(path, status, known))
-
-    hashed = hash_files(root, unknown(), label)
-    for entry in hashed:
-        cache.remember(f"{base}/{entry.path}", looks[entry.path], entry)
-    entries += hashed
-    manifest = manifest_of(entries, walk, label)
-    cache.save(changed=bool(hashed))
-    return manifest
-
-
-def _known_entry(path: str, status: os.stat_result, digest: Digest) -> Entry:
-    return Entry(kind=kind_of(status.st_mode), path=path, size=status.st_size, digest=digest)
-
-
-def _pin_of(name: str, source: DataSource, manifest: TreeManifest) -> DataPin:
-    if not manifest.files:
+def pin_of(name: str, source: DataSource, tree: TreeManifest | Facts) -> DataPin:
+    """What a lock says of a source that holds `tree`. Raises DataError if it holds no file."""
+    if not tree.files:
         default = source.include == ("**/*",) and not source.exclude
         raise DataError(
-            f"{source.source!r} holds no file"
+            f"{here(source)!r} holds no file"
             if default
-            else f"no file of {source.source!r} is selected",
+            else f"no file of {here(source)!r} is selected",
             file=_SPEC,
             key=f"data.{name}.{'source' if default else 'include'}",
             hint="put the data there, or correct the path"
@@ -173,15 +154,20 @@ def _pin_of(name: str, source: DataSource, manifest: TreeManifest) -> DataPin:
     return DataPin(
         source=source.source,
         path=source.path or source.source,
-        kind="file" if manifest.is_single_file else "folder",
-        files=manifest.files,
-        size=manifest.size,
-        tree=manifest.digest,
+        kind="file" if tree.is_single_file else "folder",
+        files=tree.files,
+        size=tree.size,
+        tree=tree.digest,
     )
 
 
-def _reasons(name: str, found: DataPin, pin: DataPin, manifest: TreeManifest) -> tuple[str, ...]:
-    what = f"data.{name}: {found.source!r}"
+def reasons_between(
+    name: str, found: DataPin, pin: DataPin, manifest: TreeManifest, what: str | None = None
+) -> tuple[str, ...]:
+    """Why `found`, the pin of `manifest`, is not `pin`; empty if it is. `what` is what to call it;
+    default: where it is in the project."""
+    place = found.path if is_remote(found.source) else found.source
+    what = f"data.{name}: {what or repr(place)}"
     if found.tree == pin.tree and found.kind == pin.kind:
         return ()
     if found.kind != pin.kind:

@@ -11,40 +11,54 @@ from __future__ import annotations
 
 import contextlib
 import json
+import operator
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from mllock.core.digest import Digest
 from mllock.core.tree import Entry
 
-__all__ = ["StatCache"]
+__all__ = ["Row", "StatCache", "row_of", "temporary"]
 
 _VERSION = 1
 # A file on another file system may have times of another clock.
 _OTHER_CLOCK_NS = 2_000_000_000
 
 Key = tuple[int, int, int, int, int]
+# How a file looks: mode, size, mtime, ctime (in ns), inode, device.
+Row = tuple[int, int, int, int, int, int]
+
+row_of: Callable[[os.stat_result], Row] = operator.attrgetter(
+    "st_mode", "st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_dev"
+)
 
 
 class StatCache:
-    """One file, `stat-cache.json`, read when made and written by `save`."""
+    """One file, `stat-cache.json`, read when it is first asked and written by `save`."""
 
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / "stat-cache.json"
-        self._known = _read(self._path)
+        self._read: dict[str, tuple[Key, str]] | None = None
         self._stamp: tuple[int, int] | None = None
 
-    def find(self, path: str, status: os.stat_result) -> Digest | None:
+    @property
+    def _known(self) -> dict[str, tuple[Key, str]]:
+        if self._read is None:
+            self._read = _read(self._path)
+        return self._read
+
+    def find(self, path: str, row: Row) -> Digest | None:
         """The digest of a file that looks as it did. `path` is relative to the project."""
         known = self._known.get(path)
-        if known is None or known[0] != _key_of(status):
+        if known is None or known[0] != row[1:]:
             return None
         return Digest(known[1])
 
     def begin(self) -> None:
         """Before hashing: take the time from the file system that holds the cache."""
-        probe = self._temporary()
+        probe = temporary(self._path)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with open(probe, "xb") as file:
@@ -55,18 +69,22 @@ class StatCache:
         else:
             self._stamp = (status.st_mtime_ns, status.st_dev)
 
-    def remember(self, path: str, status: os.stat_result, entry: Entry) -> None:
-        """What a file was that was looked at after `begin`, and hashed after that.
+    def remember(self, path: str, row: Row, entry: Entry) -> bool:
+        """What a file was that was looked at after `begin`, and hashed after that; False if it
+        may not be remembered.
 
-        If it was changed in between, nothing will ever look like `status` again.
+        If it was changed in between, nothing will ever look like `row` again.
         """
         self._known.pop(path, None)
         if self._stamp is None:
-            return
+            return False
         now, here = self._stamp
-        now -= 0 if status.st_dev == here else _OTHER_CLOCK_NS
-        if entry.digest is not None and max(status.st_mtime_ns, status.st_ctime_ns) < now:
-            self._known[path] = (_key_of(status), entry.digest)
+        _, size, modified, changed, _, device = row
+        now -= 0 if device == here else _OTHER_CLOCK_NS
+        if entry.digest is None or entry.size != size or max(modified, changed) >= now:
+            return False
+        self._known[path] = (row[1:], entry.digest)
+        return True
 
     def save(self, changed: bool) -> None:
         """Write the cache if anything in it changed."""
@@ -74,17 +92,19 @@ class StatCache:
             return
         files = {path: [*key, digest] for path, (key, digest) in sorted(self._known.items())}
         text = json.dumps({"version": _VERSION, "files": files}, separators=(",", ":"))
-        temporary = self._temporary()
+        path = temporary(self._path)
         # Not fsynced, and no error: without it the answer is right as well, only slower.
         with contextlib.suppress(OSError):
             try:
-                temporary.write_text(text, encoding="ascii")
-                temporary.replace(self._path)
+                path.write_text(text, encoding="ascii")
+                path.replace(self._path)
             finally:
-                temporary.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
-    def _temporary(self) -> Path:
-        return self._path.with_name(f".mllock-tmp-{os.getpid()}-{secrets.token_hex(6)}")
+
+def temporary(path: Path) -> Path:
+    """A name of its own beside `path`."""
+    return path.with_name(f".mllock-tmp-{os.getpid()}-{secrets.token_hex(6)}")
 
 
 def _read(path: Path) -> dict[str, tuple[Key, str]]:
@@ -95,13 +115,3 @@ def _read(path: Path) -> dict[str, tuple[Key, str]]:
         return {name: ((a, b, c, d, e), f) for name, (a, b, c, d, e, f) in value["files"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
-
-
-def _key_of(status: os.stat_result) -> Key:
-    return (
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-        status.st_ino,
-        status.st_dev,
-    )

@@ -19,6 +19,7 @@ from mllock.data.pin import locate
 from mllock.data.scan import labeller, walk_of
 from mllock.data.walk import shown
 from mllock.errors import DataError
+from mllock.spec.sources import here
 from mllock.spec.types import DataSource
 
 __all__ = ["Look", "Looks", "look", "touched"]
@@ -103,7 +104,7 @@ def _below(root: str) -> Iterator[tuple[str, Look]]:
 def _selected(root: Path, source: DataSource) -> Iterator[tuple[str, Look]]:
     """What the patterns select. The program sees these files and not their folders, so that
     somebody may write other files into them."""
-    walk = walk_of(root, source.include, source.exclude, labeller(source.source))
+    walk = walk_of(root, source.include, source.exclude, labeller(here(source)))
     for path, entry in walk.files():
         yield path, _look_of(entry.stat(follow_symlinks=False))
     for link in walk.entries:

@@ -50,7 +50,7 @@ class Walk:
         everything: bool = True,
     ) -> None:
         self._root = os.fsencode(root)
-        self._label = label
+        self.label = label
         self._wanted = wanted
         self._skip = skip
         self._all = everything
@@ -62,14 +62,15 @@ class Walk:
 
         A chain of lists, one for each folder: a call for each file would be felt.
         """
-        return itertools.chain.from_iterable(paths for paths, _ in self._by_folder())
+        return itertools.chain.from_iterable(paths for paths, _ in self.folders())
 
     def files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """As `paths`, with entries whose `stat` is quick until the next one is asked for."""
-        for paths, found in self._by_folder():
+        for paths, found in self.folders():
             yield from zip(paths, found, strict=True)
 
-    def _by_folder(self) -> Iterator[tuple[list[str], list[os.DirEntry[str]]]]:
+    def folders(self) -> Iterator[tuple[list[str], list[os.DirEntry[str]]]]:
+        """As `files`, a folder at a time; folders without files as well."""
         waiting = [""]
         while waiting:
             folder = waiting.pop()
@@ -149,7 +150,7 @@ class Walk:
                 relative = os.fsdecode(path[len(self._root) + 1 :])
                 raise DataError(
                     "changed while it was hashed",
-                    file=self._label(shown(relative)),
+                    file=self.label(shown(relative)),
                     hint="wait until nothing writes to it, then run the same command again",
                 )
 
@@ -164,7 +165,7 @@ class Walk:
         except UnicodeDecodeError:
             raise DataError(
                 "the name is not UTF-8",
-                file=self._label(shown(_join(folder, name))),
+                file=self.label(shown(_join(folder, name))),
                 hint="rename it",
             ) from None
 
@@ -178,7 +179,7 @@ class Walk:
                 if reason is not None:
                     raise DataError(
                         f"a name that is not portable: {reason}",
-                        file=self._label(shown(path)),
+                        file=self.label(shown(path)),
                         hint="rename it, or exclude it",
                     ) from None
         both = safepath.collision(names)
@@ -186,7 +187,7 @@ class Walk:
             first, second = sorted(both)
             raise DataError(
                 f"the same name as {shown(second)!r} on some file systems",
-                file=self._label(shown(_join(folder, first))),
+                file=self.label(shown(_join(folder, first))),
                 hint="rename one of them",
             )
 
@@ -196,15 +197,15 @@ class Walk:
             mode = stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
             raise DataError(
                 f"{_KINDS.get(mode, 'something unknown')}, not a file",
-                file=self._label(shown(path)),
+                file=self.label(shown(path)),
                 hint="remove it, or exclude it",
             )
         target = os.readlink(entry.name, dir_fd=descriptor)
-        self.entries.append(link_entry(path, target, self._label))
+        self.entries.append(link_entry(path, target, self.label))
 
     def _unreadable(self, folder: str, error: OSError) -> DataError:
         reason = (error.strerror or str(error)).lower()
-        return DataError(f"cannot be read: {reason}", file=self._label(shown(folder)))
+        return DataError(f"cannot be read: {reason}", file=self.label(shown(folder)))
 
 
 def _join(folder: str, name: str) -> str:

@@ -25,7 +25,8 @@ from mllock.lock.platforms import (
     targets_of,
 )
 from mllock.lock.toml import MAX_INTEGER
-from mllock.lock.types import DebianPackage, Lock, PythonPackage
+from mllock.lock.types import DataPin, DebianPackage, Lock, PythonPackage
+from mllock.spec.sources import is_remote, problem, shown
 
 __all__ = ["check_inputs", "check_lock", "order_of_debs", "strings"]
 
@@ -265,11 +266,22 @@ def _wheels(package: PythonPackage, key: str, file: str) -> None:
 
 def _data(lock: Lock, file: str) -> None:
     for name, pin in lock.data.items():
-        _safe(pin.source, f"data.{name}.source", file)
+        _source(pin, f"data.{name}.source", file)
         _safe(pin.path, f"data.{name}.path", file)
     for name in set(lock.data) ^ set(lock.inputs.data):
         where = "inputs" if name in lock.data else "data"
         raise LockError(f"no data source {name!r} here", file=file, key=where)
+
+
+def _source(pin: DataPin, key: str, file: str) -> None:
+    if not is_remote(pin.source):
+        _safe(pin.source, key, file)
+        if pin.etag is not None or pin.version is not None:
+            raise LockError("hints of a server about a local source", file=file, key=key)
+        return
+    wrong = problem(pin.source)
+    if wrong is not None:
+        raise LockError(wrong.message, file=file, key=key, found=shown(pin.source))
 
 
 def _layers(lock: Lock, file: str) -> None:

@@ -176,7 +176,11 @@ def _python(lock: Lock | None) -> _Pins:
 def _data(lock: Lock | None) -> _Pins:
     if lock is None:
         return {}
-    return {f"data.{name}": (_facts(pin), pin) for name, pin in lock.data.items()}
+    # What a server says of the same bytes is no change.
+    return {
+        f"data.{name}": (_facts(pin), (pin.source, pin.path, pin.kind, pin.tree))
+        for name, pin in lock.data.items()
+    }
 
 
 def _facts(pin: DataPin) -> str:

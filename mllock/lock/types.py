@@ -162,9 +162,10 @@ class PythonPins(_Table, frozen=True, kw_only=True):
     packages: tuple[PythonPackage, ...] = ()
 
 
-class DataPin(_Table, frozen=True, kw_only=True):
+class DataPin(_Table, frozen=True, kw_only=True, omit_defaults=True):
     """What a data source was: `tree` is its tree digest, `files` and `size` (bytes) are for people
-    and for a check by stat."""
+    and for a check by stat. `etag` and `version` are what the server of a remote source said of
+    it: hints, never proof."""
 
     source: NonEmpty
     path: NonEmpty
@@ -172,6 +173,8 @@ class DataPin(_Table, frozen=True, kw_only=True):
     files: Size
     size: Size
     tree: DigestText
+    etag: NonEmpty | None = None
+    version: NonEmpty | None = None
 
 
 class LayerGroup(_Table, frozen=True, kw_only=True):

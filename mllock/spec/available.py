@@ -11,7 +11,7 @@ from mllock.errors import NotAvailableError
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.places import Part
 
-__all__ = ["is_remote", "refuse_unavailable"]
+__all__ = ["refuse_unavailable"]
 
 _MESSAGE = "not available in this version"
 
@@ -22,21 +22,11 @@ def refuse_unavailable(loaded: LoadedSpec) -> None:
         raise loaded.error_of(NotAvailableError, _MESSAGE, *parts, found=found, hint=hint)
 
 
-def is_remote(source: str) -> bool:
-    """Whether a data source is a URL (RFC 3986: scheme, "://")."""
-    scheme, separator, _ = source.partition("://")
-    return bool(separator) and scheme.replace("+", "").replace("-", "").isalnum()
-
-
 _Asked = tuple[tuple[Part, ...], str | None, str | None]
 
 
 def _asked_for(loaded: LoadedSpec) -> Iterator[_Asked]:
     spec = loaded.spec
-    for name, source in spec.data.items():
-        if is_remote(source.source):
-            hint = "copy the data into the project, and name its path"
-            yield ("data", name, "source"), f'"{source.source}"', hint
     if spec.train is not None and spec.train.gpus:
         yield ("train", "gpus"), str(spec.train.gpus), "leave it out"
     if spec.evaluate is not None:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 
 from mllock.core import globs, safepath
-from mllock.spec.available import is_remote
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.places import Part, dotted
+from mllock.spec.sources import is_remote, problem, shown
 
 __all__ = ["check_glob", "check_paths"]
 
@@ -32,6 +32,7 @@ def check_paths(loaded: LoadedSpec) -> None:
             _path(loaded, name, "environment", key, index)
     for name, source in spec.data.items():
         if is_remote(source.source):
+            _url(loaded, name, source.source)
             if source.path is None:
                 raise loaded.error(
                     "missing key",
@@ -85,6 +86,20 @@ def _path(loaded: LoadedSpec, path: str, *parts: Part) -> None:
     better = posixpath.normpath(path.replace("\\", "/"))
     hint = None if safepath.problem(better) else f'write "{better}"'
     raise loaded.error(reason, *parts, expected=_RELATIVE, found=f'"{path}"', hint=hint)
+
+
+def _url(loaded: LoadedSpec, name: str, url: str) -> None:
+    wrong = problem(url)
+    if wrong is not None:
+        raise loaded.error(
+            wrong.message,
+            "data",
+            name,
+            "source",
+            expected=wrong.expected,
+            found=f'"{shown(url)}"',
+            hint=wrong.hint,
+        )
 
 
 def _not_reserved(loaded: LoadedSpec, path: str, parts: tuple[Part, ...]) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "Transport",
     "file_name",
     "host_of",
+    "new_session",
     "next_url",
     "translated",
     "wait_of",
@@ -130,7 +131,7 @@ class Transport:
     def _get(self, url: str) -> requests.Response:
         with self._lock:
             if self._session is None:
-                self._session = _new_session()
+                self._session = new_session()
         with translated():
             return self._session.get(
                 url,
@@ -178,7 +179,7 @@ class Body:
         return data
 
 
-def _new_session() -> requests.Session:
+def new_session() -> requests.Session:
     import http.cookiejar
 
     import requests

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mllock import __version__
 from mllock.core.offline import is_offline
-from mllock.data.pin import Pinner, stat_reasons, verify_source
+from mllock.data.pin import stat_reasons, verify_source
 from mllock.errors import InputError, LockError, ResolutionError, StaleLockError
 from mllock.image.types import BUILDER_FORMAT
 from mllock.lock.blame import blame
@@ -48,9 +48,11 @@ from mllock.spec.available import refuse_unavailable
 from mllock.spec.meaning import Meaning, meaning, package_name
 from mllock.spec.reader import LoadedSpec, load_spec
 from mllock.spec.requirements import Declared, declared
+from mllock.spec.sources import is_remote
 from mllock.store.atomic import write_bytes
 from mllock.workflows.context import Context
-from mllock.workflows.vendored_data import bring_data, is_only_vendored
+from mllock.workflows.remote_data import data_pins
+from mllock.workflows.vendored_data import bring_vendored, is_only_vendored
 
 __all__ = ["LockResult", "Resolvers", "check_lock", "current_lock", "lock_project"]
 
@@ -93,19 +95,19 @@ def lock_project(
     upgrade: Upgrade | None = None,
     fresh: bool = False,
     dry_run: bool = False,
+    by_content: bool = False,
     resolvers: Resolvers | None = None,
 ) -> LockResult:
     """Bring mlproject.lock up to date. `fresh` forgets the previous pins; with `dry_run` nothing is
-    written in the project but the stat cache."""
+    written in the project but the stat cache; `by_content` reads all data again."""
     resolvers = resolvers or Resolvers()
     loaded, wanted, means = _spec(ctx)
     path = ctx.project / LOCK_NAME
     previous = _previous(ctx, path, fresh=fresh)
     upgrade = _checked(upgrade or Upgrade(), previous.pins)
     if previous.parts is not None:
-        bring_data(ctx, loaded.spec.data, previous.parts.data)
-    pinner = Pinner(ctx.project, ctx.state)
-    data = {name: pinner.pin(name, item) for name, item in sorted(loaded.spec.data.items())}
+        bring_vendored(ctx, loaded.spec.data, previous.parts.data)
+    data = data_pins(ctx, loaded, means, previous.parts, upgrade, by_content=by_content)
     system = kept_system(previous.parts, means, upgrade)
     if system is None:
         system = _resolve_system(ctx, loaded, previous, upgrade, resolvers.system)
@@ -150,7 +152,7 @@ def check_lock(ctx: Context, *, by_content: bool = False) -> tuple[str, ...]:
     reasons = [*stale_reasons(lock, means), *_format_reasons(lock)]
     for name, source in sorted(loaded.spec.data.items()):
         pin = lock.data.get(name)
-        if pin is None or is_only_vendored(ctx, source, pin):
+        if pin is None or is_remote(source.source) or is_only_vendored(ctx, source, pin):
             continue
         if not by_content:
             reasons += stat_reasons(ctx.project, name, source, pin, ctx.state)
@@ -226,14 +228,15 @@ def _checked(upgrade: Upgrade, old: Lock | None) -> Upgrade:
     if old is None or not upgrade.names:
         return upgrade
     python, system = (set(pins) for pins in pins_of(old))
+    data = {f"data.{name}" for name in old.data}
     names = set()
     for name in sorted(upgrade.names):
         normal = package_name(name)
-        found = {normal} & python or {name} & system
+        found = {normal} & python or {name} & system or {name} & data
         if not found:
             import difflib
 
-            near = difflib.get_close_matches(normal, sorted(python | system), n=1)
+            near = difflib.get_close_matches(normal, sorted(python | system | data), n=1)
             raise InputError(
                 f"no locked package is named {name!r}",
                 file=LOCK_NAME,

@@ -39,6 +39,7 @@ from mllock.probes.recording import NAME as PROBES
 from mllock.spec.command import resolve
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.spec.sources import here
 from mllock.spec.types import Spec
 from mllock.store import atomic
 from mllock.train.logs import how_it_failed, tail
@@ -58,7 +59,7 @@ from mllock.workflows.runtimes import (
     host_runtime,
     part_for,
 )
-from mllock.workflows.vendored_data import bring_data
+from mllock.workflows.vendored_data import bring_vendored
 
 __all__ = ["TrainResult", "train"]
 
@@ -90,6 +91,7 @@ def train(
     """Train once. `runtime` None takes the engine where one answers. `output` gets what the program
     prints; `environment_of` is for tests of the runtime "host"."""
     from mllock.workflows.lock import current_lock
+    from mllock.workflows.remote_data import bring_remote
 
     loaded = load_spec(ctx.project / "mlproject.toml")
     refuse_unavailable(loaded)
@@ -103,9 +105,10 @@ def train(
     params = apply_overrides(declared.params, overrides)
     # By content below, so not by stat here.
     lock, lock_bytes = current_lock(ctx, loaded, data=False)
-    bring_data(ctx, loaded.spec.data, lock.data)
+    bring_vendored(ctx, loaded.spec.data, lock.data)
     with chosen(ctx, loaded, runtime, "train") as engine:
         lock = part_for(lock, engine)
+        bring_remote(ctx, loaded, lock)
         ctx.reporter.step("verifying the data")
         looks = _look_at_data(ctx, loaded)
         data = _verify_data(ctx, loaded, lock)
@@ -323,7 +326,7 @@ def _verify_data_again(
         if path is not None:
             raise VoidRunError(
                 "data was changed and put back while the program ran",
-                file=f"{source.source}/{path}" if path else source.source,
+                file=f"{here(source)}/{path}" if path else here(source),
                 key=f"data.{name}",
                 expected="data that nothing writes to, replaces or renames",
                 found="the bytes that are locked, with other marks (inode, times) than before",

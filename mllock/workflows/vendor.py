@@ -34,7 +34,8 @@ from mllock.store.vendored import FOLDER, Vendored, is_vendored, sums_bytes
 from mllock.workflows.context import Context
 from mllock.workflows.environment import locked_wheels, packages_of
 from mllock.workflows.lock import current_lock
-from mllock.workflows.vendored_data import bring_data
+from mllock.workflows.remote_data import bring_remote
+from mllock.workflows.vendored_data import bring_vendored
 
 __all__ = ["Item", "VendorCheck", "VendorResult", "check_vendor", "vendor"]
 
@@ -78,7 +79,8 @@ def vendor(ctx: Context, folder: Path | None = None, *, prune: bool = False) -> 
     """Make or complete `folder`, default `vendor` of the project."""
     loaded, lock = _lock(ctx)
     folder = _place(ctx, folder)
-    bring_data(ctx, loaded.spec.data, lock.data)
+    bring_vendored(ctx, loaded.spec.data, lock.data)
+    bring_remote(ctx, loaded, lock)
     manifests = {
         name: verify_source(ctx.project, name, source, lock.data[name])
         for name, source in sorted(loaded.spec.data.items())

@@ -14,6 +14,7 @@ from mllock.core.digest import Digest
 from mllock.core.tree import Entry, TreeManifest, parse
 from mllock.errors import InputError, IntegrityError
 from mllock.lock.types import DataPin
+from mllock.spec.sources import is_remote
 from mllock.spec.types import DataSource
 from mllock.store import atomic
 from mllock.store.regular import hash_regular
@@ -21,7 +22,7 @@ from mllock.store.vendored import Vendored
 from mllock.train.trees import copy_tree
 from mllock.workflows.context import Context
 
-__all__ = ["bring_data", "is_only_vendored"]
+__all__ = ["bring_vendored", "is_only_vendored"]
 
 _MAX_MANIFEST = 1 << 34
 
@@ -34,7 +35,7 @@ def is_only_vendored(ctx: Context, source: DataSource, pin: DataPin) -> bool:
     return any(_complete(folder, pin) is not None for folder in ctx.cache.vendored)
 
 
-def bring_data(
+def bring_vendored(
     ctx: Context, sources: Mapping[str, DataSource], pins: Mapping[str, DataPin]
 ) -> None:
     """Put every source that is missing here, and vendored, where the spec says that it is."""
@@ -51,7 +52,10 @@ def bring_data(
 
 
 def _missing(ctx: Context, source: DataSource) -> bool:
-    """Nothing of that name here, nor a link in the way that leads out of the project."""
+    """Nothing of that name here, nor a link in the way that leads out of the project. Remote data
+    are fetched, and the cache looks into vendored folders by itself."""
+    if is_remote(source.source):
+        return False
     inside = os.path.realpath(ctx.project)
     path = os.path.realpath(os.path.join(inside, source.source))
     return path.startswith(inside + os.sep) and not os.path.lexists(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mllock.data import pin as pin_module
+from mllock.data import remembered
 from mllock.data.pin import Pinner, stat_reasons, verify_source
 from mllock.data.scan import scan
 from mllock.errors import DataError, InputError, StaleLockError
@@ -70,7 +70,7 @@ class Hashed:
             return real(path, *rest)  # type: ignore[arg-type] # passed through
 
         monkeypatch.setattr(hashing, "hash_file", spy)
-        monkeypatch.setattr(pin_module, "hash_file", spy)
+        monkeypatch.setattr(remembered, "hash_file", spy)
 
     def take(self) -> list[str]:
         names, self.names = sorted(self.names), []
@@ -174,7 +174,8 @@ def test_exec_bit_and_links_without_reading(project: Path) -> None:
 )
 def test_a_damaged_cache_is_an_empty_one(project: Path, damage: bytes) -> None:
     pin = pinned(project, FOLDER)
-    (project / ".mllock" / "stat-cache.json").write_bytes(damage)
+    for name in ("stat-cache.json", "trees.json"):
+        (project / ".mllock" / name).write_bytes(damage)
     assert pinned(project, FOLDER) == pin
     assert json.loads((project / ".mllock" / "stat-cache.json").read_bytes())["version"] == 1
 
@@ -188,7 +189,7 @@ def test_a_cache_that_cannot_be_written(project: Path) -> None:
 
 def test_nothing_is_left_in_the_state_folder(project: Path) -> None:
     pinned(project, FOLDER)
-    assert os.listdir(project / ".mllock") == ["stat-cache.json"]
+    assert sorted(os.listdir(project / ".mllock")) == ["stat-cache.json", "trees.json"]
 
 
 def test_reasons(project: Path) -> None:

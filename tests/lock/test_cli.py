@@ -157,7 +157,6 @@ def test_no_lock_is_bad_input(project: LockProject, capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data"], "--data goes with --check"),
         (["--check", "--fresh"], "--check changes nothing: leave out --upgrade and --fresh"),
         (["--check", "--dry-run"], "--check changes nothing: leave out --dry-run"),
         (["--check", "--upgrade"], "--check changes nothing: leave out --upgrade and --fresh"),

@@ -9,14 +9,13 @@ from support.corpus import BASE
 
 from mllock.errors import NotAvailableError
 from mllock.resources import resource
-from mllock.spec.available import is_remote
 from mllock.spec.reader import load_spec, parse_spec, refuse_unavailable
+from mllock.spec.sources import is_remote
 
 TRAIN = '[train]\ncommand = ["x"]\nmodel = "model"\n'
 TEST = '[data.test]\nsource = "t.csv"\nrole = "test"\n'
 
 CASES = [
-    ('[data.a]\nsource = "s3://b/k"\npath = "k"', 6, "data.a.source", '"s3://b/k"'),
     (TRAIN + "gpus = 2", 8, "train.gpus", "2"),
     (
         TEST + TRAIN + '[evaluate]\ncommand = ["x"]\nmetrics = "m"',

@@ -22,7 +22,7 @@ from mllock.store.cache import Cache
 from mllock.store.vendored import Vendored, vendored_of
 from mllock.workflows.context import Context, make_context
 from mllock.workflows.vendor import vendor
-from mllock.workflows.vendored_data import bring_data, is_only_vendored
+from mllock.workflows.vendored_data import bring_vendored, is_only_vendored
 
 __all__ = ["ctx", "typed"]
 
@@ -275,7 +275,7 @@ def test_missing_data_counts_for_a_check_and_is_brought_back(ctx: Context, typed
     here = make_context(ctx.project, ctx.reporter, ctx.environ)
     lock = parse_lock((ctx.project / "mlproject.lock").read_bytes(), "mlproject.lock")
     ctx.reporter.lines.clear()
-    bring_data(here, spec.data, lock.data)
+    bring_vendored(here, spec.data, lock.data)
     folder = ctx.project / "vendor"
     assert ctx.reporter.lines == [
         f"note: data.pictures: brought back from {folder}",
@@ -285,7 +285,7 @@ def test_missing_data_counts_for_a_check_and_is_brought_back(ctx: Context, typed
     assert after == before
     # What is there is not touched, whatever it is.
     (ctx.project / "pictures" / "one.txt").unlink()
-    bring_data(here, spec.data, lock.data)
+    bring_vendored(here, spec.data, lock.data)
     assert not is_only_vendored(here, spec.data["pictures"], lock.data["pictures"])
     assert not (ctx.project / "pictures" / "one.txt").exists()
 
@@ -300,7 +300,7 @@ def test_data_that_was_changed_in_the_folder_is_not_brought_back(ctx: Context) -
     one.write_bytes(b"two")
     here = make_context(ctx.project, ctx.reporter, ctx.environ)
     with pytest.raises(IntegrityError) as caught:
-        bring_data(here, spec.data, lock.data)
+        bring_vendored(here, spec.data, lock.data)
     assert str(caught.value) == (
         f"{folder}: again.txt: the vendored data is not what its SHA256SUMS says\n"
         'hint: bring the folder here anew, or look with "mllock vendor --check"'

@@ -1,0 +1,1 @@
+"""Remote data sources: asking http servers and object stores, and bringing files into the cache."""

@@ -1,0 +1,197 @@
+"""A data source in an object store, through fsspec. Implements `mllock.data.remote.RemoteSource`.
+
+fsspec has one way to ask S3, Google Cloud Storage, Azure and the Hugging Face hub; each needs a
+package that an extra of mllock brings. Who is asked with which credentials is the business of those
+packages: their variables and files, never the spec's. What they raise is translated by name, to
+reasons without URLs; names of files are as the store has them, checked by who uses them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from mllock.core.tree import SINGLE
+from mllock.data.remote import (
+    Listing,
+    Mark,
+    NotFoundError,
+    RefusedError,
+    RemoteFile,
+    TransientError,
+)
+from mllock.errors import InputError
+from mllock.spec.sources import EXTRAS, split
+
+__all__ = ["FilesystemSource"]
+
+MAX_FILES = 1_000_000
+# One request brings so many bytes.
+_BLOCK = 8 * 1024 * 1024
+
+# The roots of what the packages raise: module -> names. Those that are loaded count.
+_ERRORS = {
+    "botocore.exceptions": ("BotoCoreError", "ClientError"),
+    "aiohttp": ("ClientError",),
+    "google.auth.exceptions": ("GoogleAuthError",),
+    "gcsfs.retry": ("HttpError",),
+    "azure.core.exceptions": ("AzureError",),
+    "huggingface_hub.errors": ("HfHubHTTPError", "HFValidationError", "LocalEntryNotFoundError"),
+    "httpx": ("HTTPError", "InvalidURL"),
+    "requests.exceptions": ("RequestException",),
+}
+_UNREACHABLE = ("Connect", "Timeout", "ServerDisconnected", "IncompleteRead", "HTTPClientError")
+_NO_CREDENTIALS = ("NoCredentials", "PartialCredentials", "DefaultCredentials", "TokenRetrieval")
+_GONE = ("NotFound", "NoSuchKey", "NoSuchBucket")
+_ANONYMOUS = {"s3": "; of a public bucket, set FSSPEC_S3_ANON=true"}
+
+
+class FilesystemSource:
+    """`url` as the spec has it. Raises InputError if the package for it is not installed."""
+
+    def __init__(self, url: str) -> None:
+        parts = split(url)
+        self._scheme = parts.scheme
+        self._is_folder = not parts.key or url.endswith("/")
+        self._root = f"{parts.place}/{parts.key}".rstrip("/")
+        self._files: Any = None
+        self._make = _filesystem_class(parts.scheme)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._files = None
+
+    def look(self) -> Listing:
+        with self._translated():
+            files = self._connected()
+            found = {} if self._is_folder else files.info(self._root)
+            if found.get("type") == "file":
+                mark = _mark(found)
+                return Listing(kind="file", files=(RemoteFile(path=SINGLE, mark=mark),))
+            listed = files.find(self._root, detail=True)
+        return self._folder(listed)
+
+    @contextlib.contextmanager
+    def open(self, file: RemoteFile, offset: int) -> Iterator[_Stream]:
+        path = self._root if file.path == SINGLE else f"{self._root}/{file.path}"
+        with self._translated():
+            files = self._connected()
+            opened = files.open(path, "rb", block_size=_BLOCK, cache_type="none")
+        with opened:
+            mark = _mark(getattr(opened, "details", None) or {})
+            start = offset if mark.is_of(file.mark) else 0
+            if mark.size is not None and start > mark.size:
+                start = 0
+            with self._translated():
+                opened.seek(start)
+            yield _Stream(self, opened, start, mark)
+
+    def read(self, opened: Any, amount: int) -> bytes:
+        with self._translated():
+            data: bytes = opened.read(min(amount, _BLOCK))
+            return data
+
+    def _connected(self) -> Any:
+        if self._files is None:
+            try:
+                self._files = self._make(skip_instance_cache=True, use_listings_cache=False)
+            except ValueError as error:  # an account that nothing names
+                raise RefusedError("its package lacks settings: an account, or who asks") from error
+        return self._files
+
+    def _folder(self, listed: Mapping[str, Mapping[str, Any]]) -> Listing:
+        if len(listed) > MAX_FILES:
+            raise RefusedError(f"lists more than {MAX_FILES} files")
+        files = []
+        prefix = f"{self._root}/"
+        for name, info in listed.items():
+            if not name.startswith(prefix):
+                raise RefusedError("lists files outside of the folder that was asked for")
+            # Stores have no folders; some tools put an empty object where one would be.
+            if info.get("type") == "directory" or (name.endswith("/") and not info.get("size")):
+                continue
+            files.append(RemoteFile(path=name.removeprefix(prefix), mark=_mark(info)))
+        if not files:
+            raise NotFoundError
+        files.sort(key=lambda file: file.path.encode("utf-8", "surrogatepass"))
+        return Listing(kind="folder", files=tuple(files))
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise NotFoundError from error
+        except PermissionError as error:
+            raise RefusedError("access is denied") from error
+        except TimeoutError as error:
+            raise TransientError("timed out") from error
+        except Exception as error:
+            # The packages are imported by what failed: their errors are known only now.
+            if isinstance(error, tuple(_loaded())):
+                raise self._reason(error) from error
+            if isinstance(error, OSError):
+                raise TransientError("the store refused, or the connection broke") from error
+            raise
+
+    def _reason(self, error: BaseException) -> Exception:
+        names = " ".join(kind.__name__ for kind in type(error).__mro__)
+        if any(part in names for part in _NO_CREDENTIALS):
+            return RefusedError("no credentials were found" + _ANONYMOUS.get(self._scheme, ""))
+        if any(part in names for part in _GONE):
+            return NotFoundError()
+        if any(part in names for part in _UNREACHABLE):
+            return TransientError("cannot be reached")
+        return RefusedError(f"its package says {type(error).__name__}")
+
+
+class _Stream:
+    def __init__(self, source: FilesystemSource, opened: Any, offset: int, mark: Mark) -> None:
+        self.offset = offset
+        self.mark = mark
+        self._source = source
+        self._opened = opened
+
+    def read(self, amount: int, /) -> bytes:
+        return self._source.read(self._opened, amount)
+
+
+def _filesystem_class(scheme: str) -> Any:
+    try:
+        import fsspec
+
+        return fsspec.get_filesystem_class(scheme)
+    except ImportError as error:
+        raise InputError(
+            f"{scheme}:// needs a package that is not installed",
+            hint=f'install it: pip install "mllock[{EXTRAS[scheme]}]"',
+        ) from error
+
+
+def _loaded() -> Iterator[type[BaseException]]:
+    for module, names in _ERRORS.items():
+        for name in names:
+            found = getattr(sys.modules.get(module), name, None)
+            if isinstance(found, type) and issubclass(found, BaseException):
+                yield found
+
+
+def _mark(info: Mapping[str, Any]) -> Mark:
+    """What a store says of one object; each protocol has words of its own."""
+    size = info.get("size")
+    lfs = info.get("lfs")
+    digest = lfs.get("sha256") if isinstance(lfs, Mapping) else getattr(lfs, "sha256", None)
+    etag = digest or next(
+        (info[key] for key in ("ETag", "etag", "blob_id", "md5Hash") if info.get(key)), None
+    )
+    version = next((info[key] for key in ("VersionId", "generation") if info.get(key)), None)
+    return Mark(
+        size=size if isinstance(size, int) and size >= 0 else None,
+        etag=None if etag is None else str(etag)[:1024],
+        version=None if version in (None, "null") else str(version)[:1024],
+        is_strong=etag is not None and isinstance(size, int),
+    )

@@ -1,0 +1,44 @@
+"""Trying again what may pass, with growing pauses."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from mllock.data.remote import TransientError
+
+__all__ = ["StoppedError", "again"]
+
+_T = TypeVar("_T")
+
+_RETRIES = 3
+# So many bytes more are progress: the next failure is a first one again.
+_PROGRESS = 16 * 1024 * 1024
+
+
+class StoppedError(Exception):
+    """Another download of the same call failed, or the user interrupted: this one ends early."""
+
+
+def again(
+    attempt: Callable[[], _T],
+    stop: threading.Event,
+    backoff: float,
+    reached: Callable[[], int] = lambda: 0,
+) -> _T:
+    """Call `attempt` until it does not raise TransientError, or has four times without progress;
+    `reached` is how many bytes are there. `backoff` is the first pause in seconds."""
+    failures, last, pause = 0, reached(), backoff
+    while True:
+        try:
+            return attempt()
+        except TransientError as error:
+            if reached() - last >= _PROGRESS:
+                failures, last, pause = 0, reached(), backoff
+            failures += 1
+            if failures > _RETRIES:
+                raise
+            if stop.wait(max(pause, error.wait)):
+                raise StoppedError from None
+            pause *= 4
