@@ -198,21 +198,49 @@ def test_every_effect_that_the_table_relies_on_is_made() -> None:
     assert done == set(EFFECTS)
 
 
-@pytest.mark.parametrize(("suite", "python"), [("bullseye", "3.9"), ("trixie", "3.13")])
-def test_other_suites_resolve_and_unpack(cache: Cache, suite: str, python: str) -> None:
+# Suite -> its Python, its C library, what has another name in it.
+OTHERS = {
+    "bullseye": ("3.9", "3.9.2", (2, 31), ("libglib2.0-0",)),
+    "trixie": ("3.13", "3.13.5", (2, 41), ("libglib2.0-0t64", "openssh-client")),
+}
+
+
+@pytest.mark.parametrize("suite", OTHERS)
+def test_other_suites_run(cache: Cache, suite: str, tmp_path: Path) -> None:
+    python, version, glibc, more = OTHERS[suite]
     reporter = Recorder()
     resolver = DebianResolver(HttpFetcher(cache, reporter), cache, os.environ, reporter)
+    names = ("libgomp1", "libgl1", "libopenblas0-pthread", *more)
     request = SystemRequest(
         base=f"debian:{suite}",
         python=python,
-        packages=(),
+        packages=names,
         platform="linux/amd64",
         mirror=None,
         pins={},
         upgrade=Upgrade(),
     )
     resolution = resolver.resolve(request)
-    assert resolution.base.python.startswith(f"{python}.")
-    debs = [(package, cache.blob_path(from_hex(package.sha256))) for package in resolution.packages]
-    paths = {node.path for node in base_nodes(debs)}
-    assert {f"usr/bin/python{python}", "etc/ssl/certs/ca-certificates.crt", "bin"} <= paths
+    assert resolution.base.python == version
+    assert glibc_of([item for item in resolution.packages if item.layer == "base"]) == glibc
+    debs: dict[str, list[tuple[DebianPackage, Path]]] = {"base": [], "system": []}
+    for package in resolution.packages:
+        debs[package.layer].append((package, cache.blob_path(from_hex(package.sha256))))
+    base = base_nodes(debs["base"])
+    system = system_nodes(debs["system"], {node.path: node for node in base})
+    # /usr is merged, also where the packages of the suite still have /bin and /lib.
+    merged = {node.path: node.target for node in base}
+    assert {name: merged[name] for name in ("bin", "lib", "sbin", "lib64")} == {
+        name: f"usr/{name}" for name in ("bin", "lib", "sbin", "lib64")
+    }
+    for layer in (base, system):
+        write(tmp_path, layer)
+    assert inside(tmp_path, f"/usr/bin/python{python}", "-c", PROGRAM) == "1\n"
+    libraries = ("libGL.so.1", "libblas.so.3", "libgomp.so.1", "libglib-2.0.so.0")
+    load = f"import ctypes; [ctypes.CDLL(name) for name in {libraries}]; print(1)"
+    assert inside(tmp_path, f"/usr/bin/python{python}", "-c", load) == "1\n"
+    assert "openblas" in os.readlink(tmp_path / "etc/alternatives/libblas.so.3-x86_64-linux-gnu")
+    if "openssh-client" in more:
+        # The account that its script makes has the first number that is free.
+        lines = (tmp_path / "etc/group").read_text().splitlines()
+        assert lines[-2:] == ["mllock:*:10001:", "_ssh:*:101:"]

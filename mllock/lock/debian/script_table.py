@@ -108,7 +108,7 @@ TABLE: dict[tuple[str, str], Accepted] = {
     ("gzip", "postinst"): Accepted(("dpkg-divert",), _NOT, "diversions for zutils"),
     ("gzip", "preinst"): Accepted(("dpkg-divert",), _NOT, "diversions for zutils"),
     ("iproute2", "postinst"): Accepted(
-        ("setcap",), _MISSING, "ip has no capabilities: only root may change networks"
+        ("getcap", "setcap"), _MISSING, "ip has no capabilities: only root may change networks"
     ),
     ("libasound2-dev", "preinst"): Accepted(("rm",), _NOT, "a link of older versions"),
     ("hicolor-icon-theme", "postinst"): Accepted(("*",), _NOT, "icons of desktops"),
@@ -163,7 +163,8 @@ TABLE: dict[tuple[str, str], Accepted] = {
         ("*",), _NOT, "the group shadow, which base-passwd has; /etc/shadow: nobody logs in"
     ),
     ("pkgconf-bin", "postinst"): Accepted(("install",), _NOT, "an empty folder"),
-    ("postgresql-client-15", "postinst"): Accepted(("*",), _NOT, "links of manual pages"),
+    ("libqt5core5a", "postinst"): Accepted(("rmdir",), _NOT, "a folder of older versions"),
+    ("libqt5core5t64", "postinst"): Accepted(("rmdir",), _NOT, "a folder of older versions"),
     ("python3", "postinst"): Accepted(("*",), _NOT, "compiles modules again after an upgrade"),
     ("python3", "preinst"): Accepted(("rm",), _NOT, "documentation of older versions"),
     ("python3-distutils", "postinst"): Accepted(("*",), _NOT, _BYTECODE),
@@ -185,6 +186,10 @@ TABLE: dict[tuple[str, str], Accepted] = {
     ("readline-common", "postinst"): Accepted(("cp",), _DONE, "/etc/inputrc"),
     ("tzdata", "postinst"): Accepted(("*",), _DONE, "/etc/localtime and /etc/timezone: UTC"),
 }
+for _major in ("13", "15", "17"):
+    TABLE[(f"postgresql-client-{_major}", "postinst")] = Accepted(
+        ("*",), _NOT, "links of manual pages"
+    )
 for _minor in ("3.9", "3.11", "3.13"):
     TABLE[(f"libpython{_minor}-minimal", "postinst")] = Accepted(("*",), _NOT, "prints a line")
     TABLE[(f"python{_minor}", "postinst")] = Accepted(("*",), _NOT, _BYTECODE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mllock.spec.importing.found import Collector, Place
+from mllock.spec.rules_base import SUITES
 
 __all__ = ["HUB", "base_of", "python_image"]
 
@@ -26,7 +27,7 @@ _WITHOUT = {
     "condaforge/miniforge3": "keeps its Python in a conda environment",
     "condaforge/mambaforge": "keeps its Python in a conda environment",
 }
-_DEBIAN = {"bookworm": "3.11", "bookworm-slim": "3.11", "12": "3.11", "12-slim": "3.11"}
+_RELEASES = {"11": "bullseye", "12": "bookworm", "13": "trixie"}
 _HINT = "the base is debian:bookworm, or the image of Python that is named; choose another by hand"
 
 
@@ -49,8 +50,10 @@ def base_of(out: Collector, image: str, place: Place) -> None:
     if repository in _WITHOUT:
         out.left(place, image, f"this base {_WITHOUT[repository]}", _HINT)
     elif repository == "debian":
-        if tag in _DEBIAN and (not out.python_exact or out.python == _DEBIAN[tag]):
-            out.base, out.python, out.python_exact = "debian:bookworm", _DEBIAN[tag], True
+        release = tag.removesuffix("-slim").partition(".")[0]
+        suite = f"debian:{_RELEASES.get(release, release)}"
+        if suite in SUITES and (not out.python_exact or out.python == SUITES[suite]):
+            out.base, out.python, out.python_exact = suite, SUITES[suite], True
         else:
             why = "this suite, or its Python, is not available in this version"
             out.left(place, image, why, _HINT)
