@@ -17,7 +17,7 @@ from support.debian import NOW, Archive, Key
 from support.reporter import Recorder
 from support.webserver import Answer, Server, serving
 
-__all__ = ["KEY", "Place", "archive", "machine", "message_of"]
+__all__ = ["KEY", "Place", "archive", "machine", "message_of", "without_port"]
 
 KEY = Key()
 
@@ -55,7 +55,7 @@ class Place:
         pins: Mapping[str, str] | None = None,
         upgrade: Upgrade | None = None,
         locked: SystemResolution | None = None,
-        key: Key = KEY,
+        keys: tuple[bytes, ...] = (KEY.public,),
     ) -> SystemResolution:
         """`locked` is what was resolved before: its versions are pins, unless others are given."""
         before = locked.packages if locked else ()
@@ -64,7 +64,7 @@ class Place:
             self.cache,
             self.environ,
             self.reporter,
-            keyring=lambda suite: (key.public,),
+            keyring=lambda suite: keys,
             now=lambda: NOW,
             apt=self.apt,
         )
@@ -105,4 +105,8 @@ def machine(
 
 def message_of(error: MllockError) -> str:
     """The message with the server's port, which varies, left out."""
-    return re.sub(r"127\.0\.0\.1:[0-9]+", "HOST", str(error))
+    return without_port(str(error))
+
+
+def without_port(text: str) -> str:
+    return re.sub(r"127\.0\.0\.1:[0-9]+", "HOST", text)

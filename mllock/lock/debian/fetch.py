@@ -21,6 +21,11 @@ from mllock.lock.types import DebianPackage
 
 __all__ = ["fetch_debs"]
 
+_LISTED = (
+    "the mirror lists it and does not have it: use another one, or set"
+    f" {SNAPSHOT} to an archive that has it"
+)
+
 
 def fetch_debs(
     packages: Sequence[DebianPackage],
@@ -31,8 +36,10 @@ def fetch_debs(
     fetcher: Fetcher,
     blobs: Blobs,
     apt: Path = APT,
+    listed: bool = False,
 ) -> dict[str, Path]:
-    """The verified files of `packages`, by `DebianPackage.filename`.
+    """The verified files of `packages`, by `DebianPackage.filename`. `listed`: the mirror's own
+    index has them now.
 
     Raises InputError (no mirror is configured), OfflineError or IntegrityError.
     """
@@ -43,7 +50,7 @@ def fetch_debs(
         # Offline it is no mistake that there is none: none would be asked.
         needed = not snapshots and not is_offline(environ)
         archives = find_archives(suite, mirror, environ, apt, needed=needed)
-        fetcher.fetch([_want(package, archives, snapshots) for package in missing])
+        fetcher.fetch([_want(package, archives, snapshots, listed=listed) for package in missing])
         for package in missing:
             found[package.filename] = blobs.get(from_hex(package.sha256))
     result: dict[str, Path] = {}
@@ -55,7 +62,13 @@ def fetch_debs(
     return result
 
 
-def _want(package: DebianPackage, archives: Sequence[Archive], snapshots: Sequence[str]) -> Want:
+def _want(
+    package: DebianPackage,
+    archives: Sequence[Archive],
+    snapshots: Sequence[str],
+    *,
+    listed: bool,
+) -> Want:
     urls = [archive.at(package.filename) for archive in _likely(package, archives)]
     urls += [f"{url}/{package.filename}" for url in snapshots]
     return Want(
@@ -63,9 +76,15 @@ def _want(package: DebianPackage, archives: Sequence[Archive], snapshots: Sequen
         urls=tuple(dict.fromkeys(urls)),
         size=package.size,
         digest=from_hex(package.sha256),
-        gone=f"mirrors drop what has a successor: set {SNAPSHOT} to"
-        + (" another archive" if snapshots else " an archive")
-        + f' that still has it, or take the successor with "mllock lock --upgrade {package.name}"',
+        gone=_LISTED if listed else _dropped(package.name, more=bool(snapshots)),
+    )
+
+
+def _dropped(name: str, *, more: bool) -> str:
+    which = "another archive" if more else "an archive"
+    return (
+        f"mirrors drop what has a successor: set {SNAPSHOT} to {which}"
+        f' that still has it, or take the successor with "mllock lock --upgrade {name}"'
     )
 
 

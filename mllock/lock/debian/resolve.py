@@ -137,7 +137,7 @@ class DebianResolver:
     ) -> None:
         """Fetch the packages; refuse those whose scripts do what nobody will do."""
         self._reporter.step(f"fetching and examining {len(packages)} debian packages")
-        debs = self._fetched(request, suite, packages)
+        debs = self._fetched(request, suite, packages, listed=True)
         for package in packages:
             deb = open_deb(debs[package.filename], package.filename)
             identify(deb, package.name, package.version, package.architecture)
@@ -146,7 +146,12 @@ class DebianResolver:
             self._reporter.note(f"{note}, because no maintainer script is run")
 
     def _fetched(
-        self, request: SystemRequest, suite: str, packages: Sequence[DebianPackage]
+        self,
+        request: SystemRequest,
+        suite: str,
+        packages: Sequence[DebianPackage],
+        *,
+        listed: bool = False,
     ) -> Mapping[str, Path]:
         return fetch_debs(
             packages,
@@ -156,6 +161,7 @@ class DebianResolver:
             fetcher=self._fetcher,
             blobs=self._blobs,
             apt=self._apt,
+            listed=listed,
         )
 
     def _open(

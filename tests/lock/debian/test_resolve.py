@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import lzma
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.debian import Archive, Key
-from support.debian_machine import KEY, Place, archive, machine, message_of
+from support.debian_machine import KEY, Place, archive, machine, message_of, without_port
 from support.webserver import Answer
 
-from mllock.core.digest import from_hex
+from mllock.core.digest import from_hex, sha256_of
 from mllock.errors import InputError, IntegrityError, MllockError, OfflineError, ResolutionError
 from mllock.lock.debian.suites import seeds
 from mllock.lock.ports import Upgrade
@@ -70,26 +71,99 @@ def test_pins_hold_until_an_upgrade(tmp_path: Path) -> None:
 
 def test_signed_by_somebody_else(tmp_path: Path) -> None:
     with machine(tmp_path, archive()) as (place, _), pytest.raises(IntegrityError) as caught:
-        place.resolve(key=Key())
-    assert message_of(caught.value).startswith(
+        place.resolve(keys=(Key().public,))
+    assert message_of(caught.value) == (
         "http://HOST/debian/dists/bookworm/InRelease: signed by keys that are not the archive"
-        " keys of this suite\nfound: "
+        f" keys of this suite\nfound: {KEY.signing}"
     )
     assert caught.value.exit_code == 4
 
 
-def test_a_tampered_index_is_refused_and_not_kept(tmp_path: Path) -> None:
+def test_an_archive_key_that_is_no_more(tmp_path: Path) -> None:
+    with machine(tmp_path, archive()) as (place, _), pytest.raises(IntegrityError) as caught:
+        place.resolve(keys=(KEY.revoked(),))
+    assert message_of(caught.value) == (
+        "http://HOST/debian/dists/bookworm/InRelease: signed by an archive key that was revoked\n"
+        f"found: {KEY.fingerprint}\n"
+        "hint: use a mirror that is up to date, and a newer mllock, which has newer keys"
+    )
+
+
+def test_an_inrelease_that_is_cut_off(tmp_path: Path) -> None:
     made = archive()
+    path = "/debian/dists/bookworm/InRelease"
+    error = refused(tmp_path, made, {path: Answer(body=made.inrelease()[:-100])})
+    assert message_of(error) == (
+        "http://HOST/debian/dists/bookworm/InRelease: the signed index is cut off\n"
+        "hint: run the same command again, or use another mirror"
+    )
+
+
+def test_the_security_archive_is_verified_as_well(tmp_path: Path) -> None:
+    made = archive()
+    path = "/debian-security/dists/bookworm-security/InRelease"
+    # The suite itself, signed and in date, in the place of its security fixes.
+    error = refused(tmp_path, made, {path: Answer(body=made.inrelease())})
+    assert message_of(error) == (
+        "http://HOST/debian-security/dists/bookworm-security/InRelease: the archive is of another"
+        " suite\nexpected: bookworm-security\nfound: bookworm"
+    )
+
+
+ALTERED = {
+    "changed": lambda body: body[:-1] + bytes([body[-1] ^ 1]),
+    "cut off": lambda body: body[:-1],
+    "longer": lambda body: body + b"x",
+    "empty": lambda body: b"",
+}
+
+
+def wrong(name: str, right: bytes, body: bytes) -> str:
+    """The message for `body` where the signed lists have `right`."""
+    if len(body) > len(right):
+        expected, found = f"{len(right)} bytes", f"more than {len(right)} bytes"
+    elif len(body) < len(right):
+        expected, found = f"{len(right)} bytes", f"{len(body)} bytes"
+    else:
+        expected, found = sha256_of(right), sha256_of(body)
+    return (
+        f"{name}: HOST has other bytes than expected\n"
+        f"expected: {expected}\nfound: {found}\n"
+        "hint: ask another mirror, or lock again if the archive was changed on purpose"
+    )
+
+
+@pytest.mark.parametrize("how", ALTERED)
+@pytest.mark.parametrize("by_hash", ["yes", "no"])
+def test_a_tampered_index_is_refused_and_not_kept(tmp_path: Path, how: str, by_hash: str) -> None:
+    made = archive()
+    made.release["Acquire-By-Hash"] = by_hash
+    right = lzma.compress(made.packages(), preset=0)
     changes = {
-        path: Answer(body=answer.body[:-1] + b"x")
+        path: Answer(body=ALTERED[how](answer.body))
         for path, answer in made.answers().items()
-        if "Packages" in path or "by-hash" in path
+        if answer.body == right
     }
+    assert len(changes) == 2
     error = refused(tmp_path, made, changes)
     assert isinstance(error, IntegrityError)
-    assert error.file == "bookworm main/binary-amd64/Packages.xz"
+    name = "bookworm main/binary-amd64/Packages.xz"
+    assert message_of(error) == wrong(name, right, ALTERED[how](right))
     with machine(tmp_path, made) as (place, _):
         assert place.resolve()
+
+
+def test_an_index_by_hash_that_is_tampered_with_and_the_right_one_beside_it(tmp_path: Path) -> None:
+    made = archive()
+    changes = {
+        path: Answer(body=b"x")
+        for path in made.answers()
+        if path.startswith("/debian/dists/") and "/by-hash/" in path
+    }
+    with machine(tmp_path, made, changes) as (place, _):
+        assert place.resolve()
+        warned = [without_port(line) for line in place.reporter.lines if "warn" in line]
+    assert warned == ["warn: HOST has wrong bytes for bookworm main/binary-amd64/Packages.xz"]
 
 
 def test_an_index_that_unpacks_to_something_else(tmp_path: Path) -> None:
@@ -111,13 +185,45 @@ def test_an_index_that_unpacks_to_something_else(tmp_path: Path) -> None:
         )
 
 
-def test_a_tampered_package_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ALTERED)
+def test_a_tampered_package_is_refused(tmp_path: Path, how: str) -> None:
     made = archive()
     path = "/debian/pool/main/bash_1.0_amd64.deb"
-    body = made.answers()[path].body
-    error = refused(tmp_path, made, {path: Answer(body=body[:-1] + b"x")})
+    right = made.answers()[path].body
+    error = refused(tmp_path, made, {path: Answer(body=ALTERED[how](right))})
     assert isinstance(error, IntegrityError)
-    assert error.file == "bash 1.0"
+    assert message_of(error) == wrong("bash 1.0", right, ALTERED[how](right))
+
+
+def test_a_package_that_the_mirror_lists_and_does_not_have(tmp_path: Path) -> None:
+    path = "/debian/pool/main/bash_1.0_amd64.deb"
+    error = refused(tmp_path, archive(), {path: Answer(status=404)})
+    assert message_of(error) == (
+        "cannot fetch bash 1.0: HOST: not found\n"
+        "hint: the mirror lists it and does not have it: use another one, or set"
+        " MLLOCK_DEBIAN_SNAPSHOT to an archive that has it"
+    )
+
+
+def test_two_people_get_the_same(tmp_path: Path) -> None:
+    """Other caches, other mirrors of the same archive in another order, other paths."""
+    made = archive()
+    other = archive()
+    other.stanzas = {
+        pocket: list(reversed(texts)) for pocket, texts in reversed(made.stanzas.items())
+    }
+    with machine(tmp_path / "a", made) as (place, server):
+        first = place.resolve("libgomp1", "gcc-12-base")
+        elsewhere = Place(tmp_path / "b", server.url)
+        url = server.url
+        elsewhere.environ["MLLOCK_DEBIAN_MIRROR"] = f"{url}/debian-security {url}/debian/"
+        second = elsewhere.resolve("gcc-12-base", "libgomp1")
+    assert msgspec.json.encode(second) == msgspec.json.encode(first)
+    # The order of an index chooses nothing; the archive is another one, and that is in the lock.
+    with machine(tmp_path / "c", other) as (place, _):
+        third = place.resolve("libgomp1", "gcc-12-base")
+    assert third.packages == first.packages
+    assert third.base.indexes != first.base.indexes
 
 
 def test_a_tampered_package_in_the_cache_is_fetched_again(tmp_path: Path) -> None:
@@ -192,7 +298,11 @@ def test_an_expired_archive(tmp_path: Path) -> None:
     made = archive()
     made.release["Valid-Until"] = "Sun, 22 Nov 2026 00:00:00 UTC"
     error = refused(tmp_path, made)
-    assert "expired: valid until Sun, 22 Nov 2026 00:00:00 UTC" in str(error)
+    assert message_of(error) == (
+        "http://HOST/debian/dists/bookworm/InRelease: expired: valid until"
+        " Sun, 22 Nov 2026 00:00:00 UTC\n"
+        "hint: use a mirror that is up to date; is the clock of this machine right?"
+    )
 
 
 def test_an_archive_without_this_architecture(tmp_path: Path) -> None:
@@ -249,7 +359,7 @@ def test_credentials_reach_neither_messages_nor_the_lock(tmp_path: Path) -> None
         resolution = place.resolve()
         assert "Basic" in server.headers[0].get("Authorization", "")
         with pytest.raises(IntegrityError) as caught:
-            place.resolve(key=Key())
+            place.resolve(keys=(Key().public,))
     assert "secret" not in "".join([str(caught.value), repr(resolution), *place.reporter.lines])
     assert b"http" not in msgspec.json.encode(resolution)
     with pytest.raises(OfflineError) as offline:
