@@ -71,7 +71,7 @@ class DebianResolver:
         architecture = KNOWN[request.platform].debian
         indexes, solution = self._solved(request, suite.name, architecture, seeds(minor), {})
         packages = _packages(solution)
-        self._examined(request, suite.name, packages)
+        self._examined(request, suite.name, packages, solution)
         base = Base(
             kind="debian",
             suite=suite.name,
@@ -88,7 +88,7 @@ class DebianResolver:
         architecture = KNOWN[request.platform].debian
         indexes, solution = self._solved(request, suite, architecture, (), installed)
         packages = tuple(_package(available, "system") for available in solution.system)
-        self._examined(request, suite, packages)
+        self._examined(request, suite, packages, solution)
         return indexes, packages
 
     def _solved(
@@ -133,7 +133,11 @@ class DebianResolver:
         return indexes, solution
 
     def _examined(
-        self, request: SystemRequest, suite: str, packages: tuple[DebianPackage, ...]
+        self,
+        request: SystemRequest,
+        suite: str,
+        packages: tuple[DebianPackage, ...],
+        solution: Solution,
     ) -> None:
         """Fetch the packages; refuse those whose scripts do what nobody will do."""
         self._reporter.step(f"fetching and examining {len(packages)} debian packages")
@@ -141,7 +145,7 @@ class DebianResolver:
         for package in packages:
             deb = open_deb(debs[package.filename], package.filename)
             identify(deb, package.name, package.version, package.architecture)
-            examine(deb, package.name, package.version)
+            examine(deb, package.name, package.version, solution.chain(package.name))
         for note in notes(package.name for package in packages):
             self._reporter.note(f"{note}, because no maintainer script is run")
 

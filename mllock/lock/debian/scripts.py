@@ -11,6 +11,7 @@ at lock time. Pure.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from mllock.errors import ResolutionError
 from mllock.lock.debian.deb import Deb
@@ -24,8 +25,11 @@ __all__ = ["Account", "Alternative", "examine"]
 _SHELLS = re.compile(rb"#!\s*(?:/usr)?/bin/(?:sh|bash|dash)\b")
 
 
-def examine(deb: Deb, name: str, version: str) -> tuple[Alternative | Account, ...]:
-    """The alternatives and accounts that the scripts make, in their order.
+def examine(
+    deb: Deb, name: str, version: str, chain: Sequence[str] = ()
+) -> tuple[Alternative | Account, ...]:
+    """The alternatives and accounts that the scripts make, in their order. `chain` says for whom
+    the package was chosen, from what was asked for to itself.
 
     Raises ResolutionError: a script would do something else that an image would miss.
     """
@@ -38,22 +42,28 @@ def examine(deb: Deb, name: str, version: str) -> tuple[Alternative | Account, .
         if accepted is not None and accepted.commands == ("*",):
             continue
         if not _SHELLS.match(text):
-            raise _refused(deb, name, version, script, UnknownShellError("not a shell script", 1))
+            raise _refused(
+                deb, (name, version), script, chain, UnknownShellError("not a shell script", 1)
+            )
         try:
             commands = accepted.commands if accepted else ()
             found += judge(text.decode("utf-8", "replace"), action, commands)
         except UnknownShellError as error:
-            raise _refused(deb, name, version, script, error) from error
+            raise _refused(deb, (name, version), script, chain, error) from error
     return tuple(found)
 
 
 def _refused(
-    deb: Deb, name: str, version: str, script: str, error: UnknownShellError
+    deb: Deb, package: tuple[str, str], script: str, chain: Sequence[str], error: UnknownShellError
 ) -> ResolutionError:
+    name, version = package
+    asked = chain[0] if chain else name
+    needed = f" ({' -> '.join(chain)})" if len(chain) > 1 else ""
     return ResolutionError(
-        f"{name} {version}: its {script} script would do what mllock cannot do without running it",
+        f"{name} {version}{needed}: its {script} script would do what mllock cannot do without"
+        " running it",
         file=f"{deb.name}: {script}",
         line=error.line or None,
         found=error.message,
-        hint=f"leave {name}, or the package that needs it, out of system-packages",
+        hint=f"leave {asked} out of system-packages, or take an image as base that has it",
     )

@@ -29,10 +29,16 @@ ASKED = "environment.system-packages"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Solution:
-    """The chosen packages, sorted by name: of the base, and of the system layer."""
+    """The chosen packages, sorted by name: of the base, and of the system layer. `why` has for each
+    that was not asked for the one that it was first chosen for."""
 
     base: tuple[Available, ...]
     system: tuple[Available, ...]
+    why: Mapping[str, str]
+
+    def chain(self, name: str) -> tuple[str, ...]:
+        """From what was asked for to `name`."""
+        return _chain(self.why, name)
 
 
 class _RuledOutError(Exception):
@@ -55,6 +61,7 @@ class _Walk:
     pins: Mapping[str, str]
     out: Mapping[tuple[str, str], ResolutionError]
     roots: frozenset[str]
+    asked: frozenset[str]
     left_out: Collection[str]
     chosen: dict[str, Available] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
@@ -131,11 +138,13 @@ class _Walk:
 
     def _shown(self, package: Available) -> str:
         """The package, and who wanted it: "b 1 (asked -> a -> b)"."""
-        names = [package.name]
-        while names[0] in self.why:
-            names.insert(0, self.why[names[0]])
+        names = _chain(self.why, package.name)
         chain = f" ({' -> '.join(names)})" if len(names) > 1 else ""
         return f"{package.name} {package.version}{chain}"
+
+    def _key(self, package: Available) -> str | None:
+        """The key of the spec that is to blame for `package`; None if the base needs it."""
+        return ASKED if _chain(self.why, package.name)[0] in self.asked else None
 
     def _ambiguous(
         self, package: Available, group: Sequence[Relation], providers: tuple[str, ...]
@@ -143,7 +152,7 @@ class _Walk:
         wanted = " | ".join(str(relation) for relation in group)
         return ResolutionError(
             f"{self._shown(package)} depends on {wanted}, which {len(providers)} packages provide",
-            key=ASKED,
+            key=self._key(package),
             expected=f"one of {_listed(providers)}",
             hint="add the one that you want to system-packages",
         )
@@ -152,6 +161,7 @@ class _Walk:
         wanted = " | ".join(str(relation) for relation in group)
         error = ResolutionError(
             f"{self._shown(package)} depends on {wanted}, which no archive offers",
+            key=self._key(package),
             hint=self._why_not(group),
         )
         for relation in group:
@@ -160,6 +170,7 @@ class _Walk:
                 error = ResolutionError(
                     f"{self._shown(package)} depends on {wanted},"
                     f" and the base has {there.name} {there.version}",
+                    key=self._key(package),
                     hint="what a base has is not upgraded: take a newer base, or leave out"
                     f" {package.name}",
                 )
@@ -209,6 +220,7 @@ class _Walk:
                     error = ResolutionError(
                         f"{self._shown(package)} cannot be installed together with"
                         f" {self._shown(other)}",
+                        key=self._key(package) or self._key(other),
                         found=f"Conflicts or Breaks of {package.name}: {relation}",
                         hint="ask for only one of them in system-packages",
                     )
@@ -286,6 +298,7 @@ def solve(
             pins=pins,
             out=out,
             roots=frozenset((*seeds, *asked)),
+            asked=frozenset(asked) - frozenset(seeds),
             left_out=dropped,
             chosen=dict(there),
             installed=there,
@@ -307,7 +320,15 @@ def solve(
         return Solution(
             base=tuple(package for package in packages if package.name in base),
             system=tuple(package for package in packages if package.name not in base),
+            why=walk.why,
         )
+
+
+def _chain(why: Mapping[str, str], name: str) -> tuple[str, ...]:
+    names = [name]
+    while names[0] in why:
+        names.insert(0, why[names[0]])
+    return tuple(names)
 
 
 def _exists(universe: Universe, name: str, reason: str | None) -> None:

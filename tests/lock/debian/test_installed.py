@@ -105,7 +105,8 @@ def test_what_a_base_has_is_not_upgraded() -> None:
     with pytest.raises(ResolutionError) as caught:
         above(universe(OFFERS), "new")
     assert str(caught.value) == (
-        "new 1 depends on libc6 (>= 2.36-10), and the base has libc6 2.36-9\n"
+        "environment.system-packages: new 1 depends on libc6 (>= 2.36-10), and the base has libc6"
+        " 2.36-9\n"
         "hint: what a base has is not upgraded: take a newer base, or leave out new"
     )
 
@@ -118,7 +119,7 @@ def test_a_package_that_the_base_breaks() -> None:
     with pytest.raises(ResolutionError) as caught:
         above(universe(OFFERS), "old")
     assert str(caught.value) == (
-        "libc6 2.36-9 cannot be installed together with old 1\n"
+        "environment.system-packages: libc6 2.36-9 cannot be installed together with old 1\n"
         "found: Conflicts or Breaks of libc6: old (<< 2)\n"
         "hint: ask for only one of them in system-packages"
     )

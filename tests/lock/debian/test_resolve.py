@@ -345,10 +345,15 @@ def test_a_python_that_the_suite_does_not_have(tmp_path: Path) -> None:
 def test_a_package_whose_script_cannot_be_replaced(tmp_path: Path) -> None:
     made = archive()
     made.add("server", scripts={"postinst": "#!/bin/sh\nuseradd server\n"})
+    made.add("tool", fields={"Depends": "helper"})
+    made.add("helper", fields={"Depends": "server"})
     with machine(tmp_path, made) as (place, _), pytest.raises(ResolutionError) as caught:
-        place.resolve("server")
-    assert caught.value.message == (
-        "server 1.0: its postinst script would do what mllock cannot do without running it"
+        place.resolve("tool")
+    assert str(caught.value) == (
+        "pool/main/server_1.0_amd64.deb: postinst:2: server 1.0 (tool -> helper -> server): its"
+        " postinst script would do what mllock cannot do without running it\n"
+        "found: useradd server\n"
+        "hint: leave tool out of system-packages, or take an image as base that has it"
     )
 
 

@@ -221,7 +221,7 @@ def test_a_package_whose_script_cannot_be_replaced(tmp_path: Path) -> None:
         "x_1.0.deb: postinst:3: x 1.0: its postinst script would do what mllock cannot do"
         " without running it\n"
         "found: adduser x\n"
-        "hint: leave x, or the package that needs it, out of system-packages"
+        "hint: leave x out of system-packages, or take an image as base that has it"
     )
     assert caught.value.exit_code == 2
 

@@ -141,12 +141,14 @@ def test_an_alternative_that_does_not_go_with_the_rest_makes_room_for_the_next()
     assert run(offers, "app", "tool") == ["+app 1", "+second 1", "+tool 1"]
     assert run(offers, "both") == ["+both 1", "+first 1", "+rude 1"]
     assert refused(offers, "app", "rude", "tool") == (
-        "first 1 (app -> first) cannot be installed together with tool 1\n"
+        "environment.system-packages: first 1 (app -> first) cannot be installed together with"
+        " tool 1\n"
         "found: Conflicts or Breaks of first: tool\n"
         "hint: ask for only one of them in system-packages"
     )
     assert refused(offers, "shy") == (
-        "first 1 (shy -> first) cannot be installed together with tool 1 (shy -> tool)\n"
+        "environment.system-packages: first 1 (shy -> first) cannot be installed together with"
+        " tool 1 (shy -> tool)\n"
         "found: Conflicts or Breaks of first: tool\n"
         "hint: ask for only one of them in system-packages"
     )
@@ -171,15 +173,15 @@ def test_multiarch_qualifiers() -> None:
     # Policy of Multi-Arch: only a package that says "allowed" may be taken for NAME:any.
     assert run(offers, "c") == ["+c 1", "+dash 1"]
     assert refused(offers, "b") == (
-        "b 1 depends on data:any, which no archive offers\n"
+        "environment.system-packages: b 1 depends on data:any, which no archive offers\n"
         "hint: data is not Multi-Arch: allowed, which :any asks for"
     )
     assert refused(offers, "d") == (
-        "d 1 depends on absent:any, which no archive offers\n"
+        "environment.system-packages: d 1 depends on absent:any, which no archive offers\n"
         "hint: are all pockets of the suite (updates, security) in the mirror that is set?"
     )
     assert refused(offers, "foreign") == (
-        "foreign 1 depends on lib:i386, which no archive offers\n"
+        "environment.system-packages: foreign 1 depends on lib:i386, which no archive offers\n"
         "hint: an image has packages of one architecture, here amd64"
     )
 
@@ -232,12 +234,12 @@ def test_conflicts() -> None:
         ]
     )
     assert refused(offers, "a", "b") == (
-        "a 1 cannot be installed together with b 1\n"
+        "environment.system-packages: a 1 cannot be installed together with b 1\n"
         "found: Conflicts or Breaks of a: b\n"
         "hint: ask for only one of them in system-packages"
     )
     assert refused(offers, "mta1", "mta2") == (
-        "mta1 1 cannot be installed together with mta2 1\n"
+        "environment.system-packages: mta1 1 cannot be installed together with mta2 1\n"
         "found: Conflicts or Breaks of mta1: mta\n"
         "hint: ask for only one of them in system-packages"
     )
