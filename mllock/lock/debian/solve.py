@@ -68,6 +68,17 @@ class _Walk:
     installed: Mapping[str, Available] = field(default_factory=dict)
     open: list[_Open] = field(default_factory=list)
     soft: set[str] = field(default_factory=set)
+    # What is chosen, by its name and by the names that it provides.
+    there: dict[str, list[Available]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for available in tuple(self.chosen.values()):
+            self._take(available)
+
+    def _take(self, available: Available) -> None:
+        self.chosen[available.name] = available
+        for name in {available.name, *(provided.name for provided in available.provides)}:
+            self.there.setdefault(name, []).append(available)
 
     def candidate(self, name: str) -> Available | None:
         """The version of `name` to use: the pinned one, else the highest that is not ruled out."""
@@ -95,11 +106,15 @@ class _Walk:
         available = self.candidate(name)
         if available is None:
             raise next(error for (other, _), error in self.out.items() if other == name)
-        self.chosen[name] = available
+        self._take(available)
         return available
 
     def _met(self, group: Sequence[Relation]) -> bool:
-        return any(self._meets(there, relation) for relation in group for there in self._all())
+        return any(
+            self._meets(there, relation)
+            for relation in group
+            for there in self.there.get(relation.name, ())
+        )
 
     def _satisfy(self, package: Available, group: Sequence[Relation]) -> list[Available]:
         # What is needed only by scripts that are never run: see LEFT_OUT.
@@ -116,7 +131,7 @@ class _Walk:
                     return []
                 offers = [offer for offer in offers if offer.name == named[0]]
             for offer in offers:
-                self.chosen[offer.name] = offer
+                self._take(offer)
                 self.why[offer.name] = package.name
                 if len(group) > 1:
                     self.soft.add(offer.name)
@@ -211,7 +226,8 @@ class _Walk:
         """The first chosen package that another one conflicts with or breaks."""
         for package in sorted(self.chosen.values(), key=lambda available: available.name):
             for relation in package.against:
-                for other in sorted(self._all(), key=lambda available: available.name):
+                others = self.there.get(relation.name, ())
+                for other in sorted(others, key=lambda available: available.name):
                     # Policy 7.4: a package does not conflict with itself or what it provides.
                     if other.name == package.name or not self._meets(other, relation):
                         continue
@@ -245,9 +261,6 @@ class _Walk:
         if others and other.name not in self.installed:
             return other
         return min(package, other, key=rank)
-
-    def _all(self) -> Iterable[Available]:
-        return self.chosen.values()
 
     def _meets(self, available: Available, relation: Relation) -> bool:
         if relation.arch == "any":
