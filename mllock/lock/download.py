@@ -35,10 +35,11 @@ def download(
     target: Target,
     options: tuple[str, ...],
     indexes: Sequence[PackageIndex],
+    *,
+    pins: Sequence[str],
 ) -> None:
-    """Download the wheels that the pins file of `folder` names, each from where it has to come
+    """Download the wheels of `pins`, lines of a requirements file, each from where it has to come
     from, or say why that failed."""
-    pins = (folder / PINS).read_text().splitlines(keepends=True)
     groups = by_index(pins, indexes)
     for number, (index, lines) in enumerate(groups.items()):
         one = asking(pip, index, indexes, folder)

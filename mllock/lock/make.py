@@ -37,6 +37,7 @@ __all__ = [
     "locked_debian",
     "pins_of",
     "same_sources",
+    "stays",
 ]
 
 # The inputs of each part, by their keys in [inputs.environment].
@@ -89,14 +90,20 @@ def keep_wheels(
     An index may get another wheel for a version at any time; a pin does not move for that. Raises
     IntegrityError if the same file came with other bytes, unless it was asked to be upgraded.
     """
-    if old is None or target not in targets_of(old):
-        return tuple(packages)
-    before = {item.name: item for item in narrowed(old, target.platform).python.packages}
-    return tuple(_kept_wheel(before.get(item.name), item, upgrade) for item in packages)
+    before = {item.name: item for item in stays(old, target, upgrade)}
+    return tuple(_kept_wheel(before.get(item.name), item) for item in packages)
 
 
-def _kept_wheel(old: PythonPackage | None, new: PythonPackage, upgrade: Upgrade) -> PythonPackage:
-    if old is None or old.version != new.version or upgrade.all or new.name in upgrade.names:
+def stays(old: Lock | None, target: Target, upgrade: Upgrade) -> tuple[PythonPackage, ...]:
+    """Packages of `old` for `target` whose wheels stay, if their versions do."""
+    if old is None or upgrade.all or target not in targets_of(old):
+        return ()
+    before = narrowed(old, target.platform).python.packages
+    return tuple(item for item in before if item.name not in upgrade.names)
+
+
+def _kept_wheel(old: PythonPackage | None, new: PythonPackage) -> PythonPackage:
+    if old is None or old.version != new.version:
         return new
     known = {wheel.name: wheel.hashes["sha256"] for wheel in old.wheels}
     for wheel in new.wheels:

@@ -41,7 +41,8 @@ class PythonRequest:
     `python` is the full version of the image's interpreter ("3.11.2"), `platform` an OCI platform,
     `glibc` what the base has (major, minor). `pins` are the previous lock's name -> version.
     `exclude_newer` is a time in UTC (ISO 8601): files that came into an index then or later, or in
-    an index that does not say when, do not exist.
+    an index that does not say when, do not exist. `known` are packages of the previous lock whose
+    wheels stay if their versions do.
     """
 
     requirements: tuple[str, ...]
@@ -53,6 +54,7 @@ class PythonRequest:
     upgrade: Upgrade
     exclude_newer: str | None = None
     indexes: tuple[PackageIndex, ...] = ()
+    known: tuple[PythonPackage, ...] = ()
 
 
 class PythonResolver(Protocol):

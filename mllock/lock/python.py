@@ -61,6 +61,7 @@ class WheelResolver:
             (folder / PINS).write_text("".join(f"{n}=={v}\n" for n, v in sorted(pins.items())))
             (folder / _CONSTRAINTS).write_text("".join(f"{t}\n" for t in request.constraints))
             asked = request.requirements
+            known = {item.name: item for item in request.known}
             free = frozenset() if request.upgrade.all else request.upgrade.names
             for _ in range(MAX_ROUNDS):
                 if assigned(request.indexes):
@@ -69,7 +70,10 @@ class WheelResolver:
                 free = frozenset()  # by now they are what they are to be
                 found = closure(request.requirements, _metadata(wheels), target)
                 if not found.missing:
-                    return tuple(self._keep(wheels[name]) for name in sorted(found.needed))
+                    return tuple(
+                        self._keep(folder, wheels[name], known.get(name))
+                        for name in sorted(found.needed)
+                    )
                 asked = tuple(dict.fromkeys((*asked, *found.missing)))
         raise ResolutionError(
             f"no set of versions fits Python {target.python}, although one fits this machine's",
@@ -99,12 +103,18 @@ class WheelResolver:
     ) -> dict[str, Path]:
         """Versions for what is `asked`, and their wheels by normalised name; `free` are to move."""
         names = self._chosen(folder, asked, target, request, free)
-        options = published_before(request.exclude_newer)
-        self._reporter.step(f"fetching {len(names)} wheels")
-        download(self._pip, folder, target, ("--no-deps", *options), request.indexes)
+        stay = [item for item in request.known if names.get(item.name) == item.version]
+        # Bytes that are locked and here, by their digest, need not come again.
+        wheels = _cached(stay, self._blobs)
+        missing = sorted(names.keys() - wheels.keys())
+        if missing:
+            self._reporter.step(f"fetching {len(missing)} wheels")
+            options = ("--no-deps", *published_before(request.exclude_newer))
+            lines = [f"{name}=={names[name]}\n" for name in missing]
+            download(self._pip, folder, target, options, request.indexes, pins=lines)
         files = _by_version(folder / "wheels")
         # A round before may have left wheels of other versions.
-        return {name: files[_pin(name, version)] for name, version in names.items()}
+        return wheels | {name: files[_pin(name, names[name])] for name in missing}
 
     def _chosen(
         self,
@@ -160,7 +170,9 @@ class WheelResolver:
                 return error
         return None
 
-    def _keep(self, path: Path) -> PythonPackage:
+    def _keep(self, folder: Path, path: Path, known: PythonPackage | None) -> PythonPackage:
+        if known is not None and not path.is_relative_to(folder):
+            return known
         name, version = _name_and_version(path)
         size = path.stat().st_size
         hex_digest = hex_of(self._blobs.put_file(path, move=True))
@@ -207,7 +219,6 @@ def fetch_wheels(
             for item, wheel in missing
         ]
         with blobs.scratch() as folder:
-            (folder / PINS).write_text("".join(lines))
             pip = Pip(environ=environ, reporter=reporter)
             # By hash, a wheel may come from anywhere: without an index, from a folder.
             offline = is_offline(environ)
@@ -215,8 +226,9 @@ def fetch_wheels(
                 pip, indexes = only_local(pip, folder), ()
             elif indexes and is_set(read_settings(pip.settings(folder)).get("no-index")):
                 indexes = ()
+            options = ("--no-deps", "--require-hashes")
             try:
-                download(pip, folder, target, ("--no-deps", "--require-hashes"), indexes)
+                download(pip, folder, target, options, indexes, pins=lines)
             except MllockError as error:
                 if not offline:
                     raise
@@ -234,6 +246,13 @@ def _wish_again(file: Path, wishes: Mapping[str, str]) -> None:
     have = pins_in(found)
     more = (f"{n}=={v}\n" for n, v in sorted(wishes.items()) if n not in have)
     file.write_text(found + "".join(more))
+
+
+def _cached(packages: Sequence[PythonPackage], blobs: Blobs) -> dict[str, Path]:
+    """The wheels of `packages`, one each, that are in the cache: verified, by package."""
+    with ThreadPoolExecutor() as threads:
+        paths = list(threads.map(lambda item: blobs.get(_digest(item.wheels[0])), packages))
+    return {item.name: path for item, path in zip(packages, paths, strict=True) if path is not None}
 
 
 def _digest(wheel: Wheel) -> Digest:

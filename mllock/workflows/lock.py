@@ -30,6 +30,7 @@ from mllock.lock.make import (
     locked_debian,
     pins_of,
     same_sources,
+    stays,
 )
 from mllock.lock.overlaps import refuse_unknown_packages
 from mllock.lock.platforms import debs_for, merge_python, merge_system
@@ -353,6 +354,7 @@ def _resolve_python(
             upgrade=wishes.upgrade,
             exclude_newer=loaded.spec.environment.exclude_newer,
             indexes=indexes_of(means.environment),
+            known=stays(stay, target, upgrade),
         )
         try:
             packages = resolver.resolve(request)

@@ -178,22 +178,6 @@ def test_what_only_uv_asks_for(tmp_path: Path) -> None:
         )
 
 
-def test_other_bytes_than_those_that_are_locked(tmp_path: Path) -> None:
-    """Where the cache lost a wheel and the index has got another one under its name."""
-    with serving({PAGE: page(GOOD), FILE: Answer(body=GOOD)}) as server:
-        bench = Bench(tmp_path, SimpleIndex(url=f"{server.url}/simple"))
-        packages = bench.resolve("alpha")
-    with serving({PAGE: page(OTHER), FILE: Answer(body=OTHER)}) as server:
-        late = Bench(tmp_path / "late", SimpleIndex(url=f"{server.url}/simple"))
-        with pytest.raises(IntegrityError) as caught:
-            late.fetch(packages)
-    assert str(caught.value) == (
-        f"the index serves other bytes for {NAME} than those that are locked\n"
-        f"expected: sha256:{sha(GOOD)}\nfound: sha256:{sha(OTHER)}\n"
-        "hint: find out why before you lock them anew: a released wheel never changes"
-    )
-
-
 @contextlib.contextmanager
 def dripping() -> Iterator[str]:
     """An index that answers at once, and then sends a byte now and then for ever."""

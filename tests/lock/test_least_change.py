@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +68,7 @@ def test_one_more_dependency_changes_what_it_must(team: tuple[Team, SimpleIndex]
     index.add("light", "8.0", ["p10"])
     index.add("light", "9.0", ["p10>=2"])
     project.project.change('"p01>=1"', '"p01>=1", "heavy"')
+    asked = len(index.requests)
     assert project.changes() == [
         "Added heavy 7.0",
         "Added light 8.0",
@@ -74,6 +76,9 @@ def test_one_more_dependency_changes_what_it_must(team: tuple[Team, SimpleIndex]
         "Updated p07 1.0 -> 2.0",
         "Updated p08 1.0 -> 2.0",
     ]
+    files = {path for path in index.requests[asked:] if path.startswith("/files/")}
+    fetched = {path.rpartition("/")[2].partition("-")[0] for path in files}
+    assert {"heavy", "light", "p03", "p07", "p08"} <= fetched
     after = project.project.path.read_text()
     touched = Counter(before.splitlines()) - Counter(after.splitlines())
     # Two digests; and for each of three packages its version and its wheel.
@@ -130,3 +135,17 @@ def test_a_pin_that_the_index_has_no_longer(each_bench: Bench) -> None:
         each_bench.index.add("beta", version)
     found = each_bench.versions("alpha", "beta", pins={"alpha": "1.0", "beta": "1.0"})
     assert found == {"alpha": "2.0", "beta": "1.0"}
+
+
+def test_a_wheel_that_is_locked_and_here_does_not_come_again(each_bench: Bench) -> None:
+    each_bench.index.add("alpha", "1.0")
+    each_bench.index.add("beta", "1.0")
+    pins = {"alpha": "1.0"}
+    known = each_bench.resolve("alpha")
+    # An index may get a better wheel for a version, or lose the one that is locked.
+    each_bench.index.files["alpha"] = {}
+    each_bench.index.add("alpha", "1.0", tag="cp311-none-any")
+    assert each_bench.resolve("alpha", "beta", pins=pins, known=known)[0] == known[0]
+    shutil.rmtree(each_bench.cache.root / "blobs")
+    (again, _) = each_bench.resolve("alpha", "beta", pins=pins, known=known)
+    assert again.wheels[0].name == "alpha-1.0-cp311-none-any.whl"

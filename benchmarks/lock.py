@@ -1,0 +1,241 @@
+"""Locking Python packages, against the resolvers alone: pip-compile and uv pip compile.
+
+    python benchmarks/lock.py [--runs 3] [--sets sklearn,torch,many] [--json PATH] [--folder FOLDER]
+
+Three requirement sets: scikit-learn + pandas + fastapi; a torch stack for the CPU; about 150
+packages. Each is locked with either resolver, four times over: cold (no cache at all), warm (full
+caches, no lock), change (full caches, a lock, one dependency more), nothing (a lock that is
+current; the peers have no such case and resolve again with their previous output). The peers write
+hashes (`--generate-hashes`) for the same Python and platform, from the same indexes, which are
+those that pip is set to on this machine. mllock does more: it fetches the wheels of the platform
+and pins the bytes that came. So cold is bound by the network, and sizes differ.
+
+What is timed of mllock is `lock_project` with the real resolver in a process of its own; the Debian
+part and the data, which the peers do not have, are locked beforehand and stay. Runs alternate;
+medians are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from common import print_table, write_json
+
+SETS: dict[str, tuple[tuple[str, ...], str]] = {
+    "sklearn": (("scikit-learn", "pandas", "fastapi", "uvicorn"), "httpx"),
+    "torch": (("torch", "torchvision", "transformers", "accelerate", "safetensors"), "einops"),
+    "many": (
+        (
+            *("scikit-learn", "pandas", "fastapi", "uvicorn", "matplotlib", "seaborn", "plotly"),
+            *("xgboost", "lightgbm", "statsmodels", "mlflow", "optuna", "dask[dataframe]"),
+            *("jupyterlab", "requests", "httpx", "boto3", "sqlalchemy", "polars", "pytest"),
+            *("streamlit", "spacy", "onnx"),
+        ),
+        "einops",
+    ),
+}
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+RESOLVERS = ("pip-tools", "uv")
+CASES = ("cold", "warm", "change", "nothing")
+SPEC = """\
+[project]
+name = "bench"
+
+[environment]
+python = "{python}"
+platforms = ["{platform}"]
+resolver = "{resolver}"
+dependencies = [{dependencies}]
+"""
+# One process for each run: what a user waits for, but for the command line itself.
+LOCK = """\
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {benchmarks!r})
+from common import Silent
+from lock import system_part
+from mllock.workflows.context import make_context
+from mllock.workflows.lock import Resolvers, lock_project
+ctx = make_context(Path({project!r}), Silent(), os.environ)
+lock_project(ctx, resolvers=Resolvers(system=system_part()))
+"""
+
+
+class _System:
+    """A base that is there already: the peers have none."""
+
+    def resolve(self, request: object) -> object:
+        from mllock.lock.ports import SystemResolution
+        from mllock.lock.types import Base, DebianPackage, ReleaseIndex
+
+        libc = DebianPackage(
+            name="libc6",
+            version="2.36-9",
+            architecture=os.uname().machine.replace("x86_64", "amd64").replace("aarch64", "arm64"),
+            filename="pool/main/g/glibc/libc6_2.36-9_any.deb",
+            size=1,
+            sha256="0" * 64,
+            layer="base",
+        )
+        index = ReleaseIndex(
+            suite="bookworm", inrelease="sha256:" + "0" * 64, date="now", signed_by=("A",)
+        )
+        base = Base(
+            kind="debian",
+            suite="bookworm",
+            python=sys.version.split()[0],
+            interpreter="/usr/bin/python3",
+            indexes=(index,),
+        )
+        return SystemResolution(base=base, packages=(libc,))
+
+
+def system_part() -> _System:
+    return _System()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--sets", default=",".join(SETS), help="which, with commas between")
+    parser.add_argument("--json", metavar="PATH", help="write the result there as well")
+    parser.add_argument("--folder", help="where caches and projects are made (up to 10 GB)")
+    options = parser.parse_args()
+    rows = []
+    for name in options.sets.split(","):
+        for resolver in RESOLVERS:
+            with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+                rows += _compare(name, resolver, Path(folder), options.runs)
+    print_table(rows)
+    write_json(options.json, rows)
+
+
+def _compare(name: str, resolver: str, folder: Path, runs: int) -> list[dict[str, object]]:
+    ours, peer = _Ours(folder / "ours", resolver), _Peer(folder / "peer", resolver)
+    wanted, more = SETS[name]
+    rows: list[dict[str, object]] = []
+    for case in CASES:
+        times: dict[str, list[float]] = {"ours": [], "peer": []}
+        for _ in range(1 if case == "cold" else runs):
+            for who, contestant in (("peer", peer), ("ours", ours)):
+                contestant.prepare(case, wanted)
+                asked = (*wanted, more) if case == "change" else wanted
+                times[who].append(_timed(lambda c=contestant, a=asked: c.lock(a)))
+        mine, theirs = (statistics.median(times[who]) for who in ("ours", "peer"))
+        rows.append(
+            {
+                "set": name,
+                "packages": ours.packages(),
+                "resolver": resolver,
+                "case": case,
+                "mllock s": mine,
+                "peer s": theirs,
+                "ratio": mine / theirs,
+            }
+        )
+        print_table(rows[-1:])
+    return rows
+
+
+def _timed(fn: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    fn()
+    return time.perf_counter() - start
+
+
+class _Contestant:
+    def __init__(self, folder: Path, resolver: str) -> None:
+        self.resolver = resolver
+        self.cache, self.project = folder / "cache", folder / "project"
+        self.project.mkdir(parents=True)
+        self.output = self.project / "output"
+        self.environ = os.environ | {
+            "XDG_CACHE_HOME": str(self.cache),
+            "MLLOCK_CACHE": str(self.cache / "mllock"),
+            "PIP_CACHE_DIR": str(self.cache / "pip"),
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
+
+    def prepare(self, case: str, wanted: Sequence[str]) -> None:
+        """What `case` begins with."""
+        if case == "cold":
+            shutil.rmtree(self.cache, ignore_errors=True)
+        if case in ("cold", "warm"):
+            self.output.unlink(missing_ok=True)
+        else:
+            self.lock(wanted)
+
+    def lock(self, wanted: Sequence[str]) -> None:
+        raise SystemExit("a contestant locks")
+
+    def run(self, command: Sequence[str], environ: dict[str, str]) -> None:
+        done = subprocess.run(
+            command, cwd=self.project, env=environ, capture_output=True, check=False
+        )
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)[:200]}\n{done.stderr.decode()[-3000:]}")
+
+
+class _Ours(_Contestant):
+    def __init__(self, folder: Path, resolver: str) -> None:
+        super().__init__(folder, resolver)
+        self.output = self.project / "mlproject.lock"
+
+    def lock(self, wanted: Sequence[str]) -> None:
+        from mllock.core.platform import host_platform
+
+        text = SPEC.format(
+            python=PYTHON,
+            platform=host_platform(),
+            resolver=self.resolver,
+            dependencies=", ".join(f'"{item}"' for item in wanted),
+        )
+        (self.project / "mlproject.toml").write_text(text)
+        place = str(Path(__file__).parent)
+        script = LOCK.format(benchmarks=place, project=str(self.project))
+        self.run([sys.executable, "-c", script], self.environ)
+
+    def packages(self) -> int:
+        from mllock.lock.format import read_lock
+
+        return len(read_lock(self.output).python.packages)
+
+
+class _Peer(_Contestant):
+    def lock(self, wanted: Sequence[str]) -> None:
+        (self.project / "requirements.in").write_text("".join(f"{item}\n" for item in wanted))
+        same = ("--generate-hashes", "--output-file", self.output.name, "requirements.in")
+        if self.resolver == "uv":
+            import uv
+
+            from mllock.lock.pip import Pip, read_settings
+            from mllock.lock.uv import variables_of
+
+            pip = Pip(environ=self.environ, reporter=_silent())
+            settings = read_settings(pip.settings(self.project))
+            command = [str(uv.find_uv_bin()), "pip", "compile", "--only-binary", ":all:"]
+            command += ["--python", sys.executable, "--cache-dir", str(self.cache / "uv"), *same]
+            self.run(command, variables_of(self.environ, settings))
+            return
+        command = [sys.executable, "-m", "piptools", "compile", "--allow-unsafe", "--strip-extras"]
+        command += ["--cache-dir", str(self.cache / "pip-tools")]
+        self.run([*command, "--pip-args", "--only-binary :all:", *same], self.environ)
+
+
+def _silent() -> object:
+    from common import Silent
+
+    return Silent()
+
+
+if __name__ == "__main__":
+    main()
