@@ -52,7 +52,14 @@ _PACKAGES = frozenset(
         "urllib3",
     }
 )
-_UNREACHABLE = ("Connect", "Timeout", "ServerDisconnected", "IncompleteRead", "HTTPClientError")
+_UNREACHABLE = (
+    "Connect",
+    "Timeout",
+    "ServerDisconnected",
+    "IncompleteRead",
+    "HTTPClientError",
+    "ServiceRe",
+)
 _NO_CREDENTIALS = ("NoCredentials", "PartialCredentials", "DefaultCredentials", "TokenRetrieval")
 _GONE = ("NotFound", "NoSuchKey", "NoSuchBucket")
 _ANONYMOUS = {"s3": "; of a public bucket, set FSSPEC_S3_ANON=true"}
@@ -110,7 +117,7 @@ class FilesystemSource:
             try:
                 self._files = self._make(skip_instance_cache=True, use_listings_cache=False)
             except ValueError as error:  # an account that nothing names
-                raise RefusedError("its package lacks settings: an account, or who asks") from error
+                raise RefusedError("no account is named; set AZURE_STORAGE_ACCOUNT_NAME") from error
         return self._files
 
     def _folder(self, listed: Mapping[str, Mapping[str, Any]]) -> Listing:
@@ -160,6 +167,8 @@ class FilesystemSource:
             return RefusedError("no credentials were found" + _ANONYMOUS.get(self._scheme, ""))
         if any(part in names for part in _GONE):
             return NotFoundError()
+        if "FileExpired" in names:  # If-Match
+            return TransientError("changed while it was read")
         if any(part in names for part in _UNREACHABLE):
             return TransientError("cannot be reached")
         return RefusedError(f"its package says {type(error).__name__}")
