@@ -11,6 +11,7 @@ from mllock.cli.app import App, json_option, printable
 
 if TYPE_CHECKING:
     from mllock.core.tree import Difference, Entry
+    from mllock.lock.types import DataPin
     from mllock.workflows.data import DataDiff, DataState
 
 __all__ = ["command"]
@@ -122,10 +123,8 @@ def fetch_command(app: App, names: tuple[str, ...], *, force: bool) -> None:
 
     placed = fetch_sources(app.context(), names, force=force)
     for item in placed:
-        what = f"{item.path} ({item.pin.files} files, {item.pin.size} bytes)"
-        if item.pin.kind == "file":
-            what = f"{item.path} ({item.pin.size} bytes)"
-        app.print(printable(f"{'fetched' if item.is_new else 'current'} data.{item.name} {what}"))
+        verb = "fetched" if item.is_new else "current"
+        app.print(printable(f"{verb} data.{item.name} {item.path} ({_amount(item.pin)})"))
     if not placed:
         app.reporter.note("there is no remote data source")
 
@@ -146,14 +145,18 @@ def _state_lines(states: Sequence[DataState], moved: dict[str, str]) -> Iterator
     for state in states:
         facts: list[str] = [state.state]
         if state.pin is not None:
-            files = "" if state.pin.kind == "file" else f"{state.pin.files} files, "
-            facts.append(f"{files}{state.pin.size} bytes")
+            facts.append(_amount(state.pin))
             facts.append(state.pin.tree.removeprefix("sha256:")[:SHORT])
         if state.moved is not None:
             facts.append(moved[state.moved])
         yield printable(f"{state.name.ljust(width)}  {state.source}  {'; '.join(facts)}")
         for reason in state.reasons:
             yield printable(f"{' ' * width}  {reason}")
+
+
+def _amount(pin: DataPin) -> str:
+    files = "1 file" if pin.files == 1 else f"{pin.files} files"
+    return f"{pin.size} bytes" if pin.kind == "file" else f"{files}, {pin.size} bytes"
 
 
 def _state_json(state: DataState) -> dict[str, Any]:

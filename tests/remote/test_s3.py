@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from collections.abc import Iterator
@@ -9,7 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from mllock.core.tree import SINGLE
+from mllock.data.remote import TransientError
 from mllock.errors import DataError, OfflineError, StaleLockError
+from mllock.store.remote.fetch import RemoteData
+from mllock.store.remote.filesystem import FilesystemSource
 
 LARGE = random.Random(1).randbytes(9_000_000)
 
@@ -168,6 +172,75 @@ def test_nothing_there(bucket: Bucket, bench) -> None:
         with pytest.raises(DataError) as caught:
             bench.fetch(f"s3://{place}")
         assert caught.value.message == f"there is nothing at s3://{place}"
+
+
+class Between:
+    """The real source, with something that happens between its answers."""
+
+    def __init__(self, url: str, happens) -> None:
+        self._source = FilesystemSource(url)
+        self._happens = happens
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._source.__exit__(*exc)
+
+    def look(self):
+        return self._source.look()
+
+    @contextlib.contextmanager
+    def open(self, file, offset: int):
+        with self._source.open(file, offset) as stream:
+            self._happens(stream)
+            yield stream
+
+
+def test_an_interrupted_fetch_goes_on_where_it_stopped(bucket: Bucket, bench) -> None:
+    bucket.put("a.bin", LARGE)
+    url = f"s3://{bucket.name}/a.bin"
+    offsets = []
+
+    def breaks(stream) -> None:
+        offsets.append(stream.offset)
+        read = stream.read
+
+        def once(amount: int) -> bytes:
+            if len(offsets) < 5 and stream_bytes.setdefault(len(offsets), 0) >= 4_000_000:
+                raise TransientError("the connection broke")
+            data = read(amount)
+            stream_bytes[len(offsets)] += len(data)
+            return data
+
+        stream_bytes: dict[int, int] = {len(offsets): 0}
+        stream.read = once
+
+    data = RemoteData(
+        bench.cache, bench.reporter, lambda place: Between(place, breaks), backoff=0.001
+    )
+    found = data.fetch("d", bench.source(url))
+    assert bench.bytes_of(found) == {SINGLE: LARGE}
+    assert offsets == [0, 4 * 2**20, 8 * 2**20]
+    assert bench.leftovers() == []
+
+
+def test_a_folder_that_changes_while_it_is_fetched(bucket: Bucket, bench) -> None:
+    bucket.put("d/a.csv", b"1")
+    bucket.put("d/b.csv", b"2")
+    url = f"s3://{bucket.name}/d"
+    data = RemoteData(
+        bench.cache,
+        bench.reporter,
+        lambda place: Between(place, lambda _: bucket.put("d/b.csv", b"3")),
+        backoff=0.001,
+    )
+    with pytest.raises(DataError) as caught:
+        data.fetch("d", bench.source(url))
+    assert str(caught.value) == (
+        f"{url}/b.csv: changed while it was fetched\n"
+        "hint: wait until nothing writes to it, then run the same command again"
+    )
 
 
 def test_without_credentials(bucket: Bucket, bench, monkeypatch) -> None:

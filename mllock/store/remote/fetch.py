@@ -200,7 +200,8 @@ class RemoteData:
         remove_old(self._cache)
         stop = threading.Event()
         total = sum(download.file.mark.size or 0 for download in downloads)
-        text = f"fetching data.{name} from {shown(source.source)}"
+        verb = "fetching" if downloads[0].keep else "reading"
+        text = f"{verb} data.{name} from {shown(source.source)}"
         threads = min(_THREADS, len(downloads))
         with (
             self._reporter.progress(text, total) as done,

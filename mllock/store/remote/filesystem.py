@@ -9,7 +9,6 @@ reasons without URLs; names of files are as the store has them, checked by who u
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -24,6 +23,7 @@ from mllock.data.remote import (
 )
 from mllock.errors import InputError
 from mllock.spec.sources import EXTRAS, split
+from mllock.store.transport import TRANSIENT
 
 __all__ = ["FilesystemSource"]
 
@@ -31,18 +31,35 @@ MAX_FILES = 1_000_000
 # One request brings so many bytes.
 _BLOCK = 8 * 1024 * 1024
 
-# The roots of what the packages raise: module -> names. Those that are loaded count.
-_ERRORS = {
-    "botocore.exceptions": ("BotoCoreError", "ClientError"),
-    "aiohttp": ("ClientError",),
-    "google.auth.exceptions": ("GoogleAuthError",),
-    "gcsfs.retry": ("HttpError",),
-    "azure.core.exceptions": ("AzureError",),
-    "huggingface_hub.errors": ("HfHubHTTPError", "HFValidationError", "LocalEntryNotFoundError"),
-    "httpx": ("HTTPError", "InvalidURL"),
-    "requests.exceptions": ("RequestException",),
-}
-_UNREACHABLE = ("Connect", "Timeout", "ServerDisconnected", "IncompleteRead", "HTTPClientError")
+# Whose exceptions are the store's affair, and not a bug of ours.
+_PACKAGES = frozenset(
+    {
+        "adlfs",
+        "aiobotocore",
+        "aiohttp",
+        "azure",
+        "botocore",
+        "fsspec",
+        "gcsfs",
+        "google",
+        "httpcore",
+        "httpcore2",
+        "httpx",
+        "httpx2",
+        "huggingface_hub",
+        "requests",
+        "s3fs",
+        "urllib3",
+    }
+)
+_UNREACHABLE = (
+    "Connect",
+    "Timeout",
+    "ServerDisconnected",
+    "IncompleteRead",
+    "HTTPClientError",
+    "ServiceRe",
+)
 _NO_CREDENTIALS = ("NoCredentials", "PartialCredentials", "DefaultCredentials", "TokenRetrieval")
 _GONE = ("NotFound", "NoSuchKey", "NoSuchBucket")
 _ANONYMOUS = {"s3": "; of a public bucket, set FSSPEC_S3_ANON=true"}
@@ -100,7 +117,7 @@ class FilesystemSource:
             try:
                 self._files = self._make(skip_instance_cache=True, use_listings_cache=False)
             except ValueError as error:  # an account that nothing names
-                raise RefusedError("its package lacks settings: an account, or who asks") from error
+                raise RefusedError("no account is named; set AZURE_STORAGE_ACCOUNT_NAME") from error
         return self._files
 
     def _folder(self, listed: Mapping[str, Mapping[str, Any]]) -> Listing:
@@ -131,19 +148,27 @@ class FilesystemSource:
         except TimeoutError as error:
             raise TransientError("timed out") from error
         except Exception as error:
-            # The packages are imported by what failed: their errors are known only now.
-            if isinstance(error, tuple(_loaded())):
+            if _is_theirs(error):
                 raise self._reason(error) from error
             if isinstance(error, OSError):
                 raise TransientError("the store refused, or the connection broke") from error
             raise
 
     def _reason(self, error: BaseException) -> Exception:
+        status = _status_of(error)
+        if status in (401, 403):
+            return RefusedError(f"answered {status}: access is denied")
+        if status in (404, 410):
+            return NotFoundError()
+        if status in TRANSIENT:
+            return TransientError(f"answered {status}")
         names = " ".join(kind.__name__ for kind in type(error).__mro__)
         if any(part in names for part in _NO_CREDENTIALS):
             return RefusedError("no credentials were found" + _ANONYMOUS.get(self._scheme, ""))
         if any(part in names for part in _GONE):
             return NotFoundError()
+        if "FileExpired" in names:  # If-Match
+            return TransientError("changed while it was read")
         if any(part in names for part in _UNREACHABLE):
             return TransientError("cannot be reached")
         return RefusedError(f"its package says {type(error).__name__}")
@@ -172,12 +197,18 @@ def _filesystem_class(scheme: str) -> Any:
         ) from error
 
 
-def _loaded() -> Iterator[type[BaseException]]:
-    for module, names in _ERRORS.items():
-        for name in names:
-            found = getattr(sys.modules.get(module), name, None)
-            if isinstance(found, type) and issubclass(found, BaseException):
-                yield found
+def _status_of(error: BaseException) -> int | None:
+    """What the store answered, where the package says it; each does in its own way."""
+    answer = getattr(error, "response", None)
+    for holder, name in ((answer, "status_code"), (error, "status_code"), (error, "code")):
+        value = getattr(holder, name, None)
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def _is_theirs(error: BaseException) -> bool:
+    return any(kind.__module__.partition(".")[0] in _PACKAGES for kind in type(error).__mro__)
 
 
 def _mark(info: Mapping[str, Any]) -> Mark:
