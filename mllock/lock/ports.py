@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from mllock.lock.direct import DirectWheel
 from mllock.lock.indexes import PackageIndex
 from mllock.lock.types import Base, DataPin, DebianPackage, PythonPackage, ReleaseIndex
 from mllock.spec.types import DataSource
@@ -41,7 +42,7 @@ class PythonRequest:
     `python` is the full version of the image's interpreter ("3.11.2"), `platform` an OCI platform,
     `glibc` what the base has (major, minor). `pins` are the previous lock's name -> version.
     `exclude_newer` is a time in UTC (ISO 8601): files that came into an index then or later, or in
-    an index that does not say when, do not exist.
+    an index that does not say when, do not exist. `find_links` are absolute (`mllock.lock.links`).
     """
 
     requirements: tuple[str, ...]
@@ -53,6 +54,9 @@ class PythonRequest:
     upgrade: Upgrade
     exclude_newer: str | None = None
     indexes: tuple[PackageIndex, ...] = ()
+    find_links: tuple[str, ...] = ()
+    # Wheels of direct references that are locked already, or were built.
+    direct: tuple[DirectWheel, ...] = ()
 
 
 class PythonResolver(Protocol):
