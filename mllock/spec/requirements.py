@@ -21,6 +21,7 @@ from mllock.spec.builds import check_builds
 from mllock.spec.direct import DIRECT, parse_reference
 from mllock.spec.links import is_page, link_problem
 from mllock.spec.loaded import LoadedSpec
+from mllock.spec.pyproject import file_and_extras, is_pyproject, own_requirements
 
 __all__ = [
     "Declared",
@@ -116,10 +117,13 @@ def declared(project: Path, loaded: LoadedSpec) -> Declared:
         ("constraints", environment.constraints),
     ):
         for index, name in enumerate(names):
-            problem = _problem(project, name)
+            problem = _problem(project, file_and_extras(name)[0])
             if problem:
                 raise loaded.error(problem, "environment", key, index, found=name)
-            lines += _read(project, name, constraint=key == "constraints", seen=seen)
+            if key == "requirements":
+                lines += _lines_of(project, loaded, name, seen)
+            else:
+                lines += _read(project, name, constraint=True, seen=seen)
     links = [*environment.find_links]
     found = [(line, _LINKS.fullmatch(line.text)) for line in lines]
     links += [_link(project, line, match[1]) for line, match in found if match is not None]
@@ -144,10 +148,34 @@ def places_of(project: Path, loaded: LoadedSpec) -> dict[str, tuple[str, int | N
         found.setdefault(canonical(text), place)
     seen: set[tuple[str, bool]] = set()
     for name in environment.requirements:
-        for line in _read(project, name, constraint=False, seen=seen):
+        for line in _lines_of(project, loaded, name, seen):
             if not line.constraint and _LINKS.fullmatch(line.text) is None:
                 found.setdefault(_canonical_line(line), (line.file, line.number))
     return found
+
+
+def _lines_of(
+    project: Path, loaded: LoadedSpec, name: str, seen: set[tuple[str, bool]]
+) -> Iterator[_Line]:
+    """The lines of an entry of `requirements`."""
+    if is_pyproject(name):
+        return _own(project, loaded, *file_and_extras(name))
+    return _read(project, name, constraint=False, seen=seen)
+
+
+def _own(project: Path, loaded: LoadedSpec, file: str, extras: tuple[str, ...]) -> Iterator[_Line]:
+    environment = loaded.spec.environment
+    known = {name for text in environment.dependencies if (name := _named(text))}
+    known |= {parts_of(name)[0] for index in environment.indexes for name in index.packages}
+    data = _text(project, file).encode()
+    found = own_requirements(data, file, extras, python=environment.python, known=known)
+    for number, text in found:
+        yield _Line(file=file, number=number, text=text, constraint=False)
+
+
+def _named(text: str) -> str | None:
+    name, _, specifier, _ = parts_of(text)
+    return name if specifier.startswith(DIRECT) else None
 
 
 def _link(project: Path, line: _Line, text: str) -> str:
