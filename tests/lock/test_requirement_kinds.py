@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import posixpath
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from support.wheels import SimpleIndex, make_wheel, simple_index, write_wheel
 from mllock.core.digest import sha256_of
 from mllock.errors import InputError, IntegrityError, SpecError
 from mllock.workflows.environment import locked_wheels
-from mllock.workflows.export_python import export_requirements
+from mllock.workflows.export_python import export_pylock, export_requirements
 from mllock.workflows.lock import check_lock
 
 BOTH = pytest.mark.parametrize("resolver", ["pip-tools", "uv"])
@@ -243,3 +245,29 @@ def test_what_is_wrong_with_a_wheel_at_a_url(tmp_path: Path, index: SimpleIndex)
         # Locked and installed from the right one, after all that.
         project.change("ours @ URL", f"ours @ {server.url}{path}#sha256={digest[7:]}")
         assert project.installed(project.real().lock) == {"ours": "1.2"}
+
+
+def test_what_is_exported_is_installed_by_pip_and_uv(tmp_path: Path, index: SimpleIndex) -> None:
+    """A wheel by URL stands in a requirements.txt with its URL, in a pylock.toml beside it."""
+    index.add("beta", "1.0")
+    path, answer = wheel_at("ours", "1.2+team", "beta")
+    with serving({path: answer, path.replace("+", "%2B"): answer}) as server:
+        project = made(tmp_path, index, f'dependencies = ["ours @ {server.url}{path}"]', "uv")
+        project.real()
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/requirements.txt").write_bytes(export_requirements(project.ctx, None))
+        (tmp_path / "out/pylock.toml").write_bytes(
+            export_pylock(project.ctx, None, tmp_path / "out")
+        )
+        tools = (
+            ("pip", "install", "--require-hashes", "-r", "requirements.txt"),
+            ("uv", "pip", "install", "--require-hashes", "-r", "requirements.txt"),
+            ("uv", "pip", "install", "-r", "pylock.toml"),
+        )
+        for number, (tool, *words) in enumerate(tools):
+            place = tmp_path / f"site-{number}"
+            environ = project.environ | {"UV_DEFAULT_INDEX": index.url, "UV_NO_CONFIG": "1"}
+            command = [sys.executable, "-m", tool, *words, "--target", str(place), "--quiet"]
+            subprocess.run(command, cwd=tmp_path / "out", env=environ, check=True)
+            found = {item.name for item in place.glob("*.dist-info")}
+            assert found == {"beta-1.0.dist-info", "ours-1.2+team.dist-info"}
