@@ -26,23 +26,28 @@ from mllock.lock.platforms import (
 )
 from mllock.lock.toml import MAX_INTEGER
 from mllock.lock.types import DataPin, DebianPackage, Lock, PythonPackage
+from mllock.spec.direct import parse_reference
 from mllock.spec.sources import is_remote, problem, shown
 
 __all__ = ["check_inputs", "check_lock", "order_of_debs", "strings"]
 
 # user:password@ in a URL. A reference to the environment (${NAME}) is not a credential.
-_CREDENTIALS = re.compile(r"[a-z][a-z0-9+.-]*://(?!(?:\$\{\w+\}:?)+@)[^/\s@]+@", re.IGNORECASE)
+# Neither is the user of ssh, which a URL cannot hold a password for.
+_CREDENTIALS = re.compile(
+    r"\b(?!ssh://[\w.-]+@)[a-z][a-z0-9]*://(?!(?:\$\{\w+\}:?)+@)[^/\s@]+@", re.IGNORECASE
+)
 
 
 def check_lock(lock: Lock, document: dict[str, Any], file: str) -> None:
     """Raises LockError. `document` is the parsed file, for what a record does not keep."""
     check_inputs(lock, file)
     for key, text in strings(document):
-        if _CREDENTIALS.match(text):
+        if _CREDENTIALS.search(text):
             raise LockError("a URL with a user name or password in it", file=file, key=key)
     _platforms(lock, file)
     _system(lock, file)
     _python(lock, document, file)
+    _builds(lock, file)
     _data(lock, file)
     _layers(lock, file)
 
@@ -262,6 +267,31 @@ def _wheels(package: PythonPackage, key: str, file: str) -> None:
                 expected=f"wheels/{wheel.name}",
                 found=wheel.path,
             )
+
+
+def _builds(lock: Lock, file: str) -> None:
+    _sorted_unique((build.name for build in lock.builds), "builds", file)
+    names = {package.name for package in lock.python.packages}
+    for index, build in enumerate(lock.builds):
+        key = f"builds[{index}]"
+        if build.name not in names:
+            raise LockError(f"{build.name!r} is no locked package", file=file, key=f"{key}.name")
+        if (build.commit is None) == (build.sha256 is None):
+            raise LockError("needs either commit or sha256", file=file, key=key)
+        _sorted_unique((tool.name for tool in build.tools), f"{key}.tools", file)
+        for number, tool in enumerate(build.tools):
+            here = f"{key}.tools[{number}].name"
+            _safe(tool.name, here, file)
+            if not tool.name.endswith(".whl"):
+                raise LockError("not the name of a wheel", file=file, key=here, found=tool.name)
+        _reference(build.reference, f"{key}.reference", file)
+
+
+def _reference(text: str, key: str, file: str) -> None:
+    try:
+        parse_reference(text)
+    except ValueError as error:
+        raise LockError(str(error), file=file, key=key) from None
 
 
 def _data(lock: Lock, file: str) -> None:

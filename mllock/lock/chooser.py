@@ -33,6 +33,7 @@ class Question:
     before: str | None = None
     indexes: tuple[PackageIndex, ...] = ()
     wishes: Mapping[str, str] = field(default_factory=dict)
+    links: tuple[str, ...] = ()
 
 
 class Chooser(Protocol):

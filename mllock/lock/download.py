@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mllock.lock.indexes import PackageIndex, assigned, pip_variables, shared
+from mllock.lock.links import link_lines, link_variables
 from mllock.lock.pip import Pip, read_settings
 from mllock.lock.pip_words import explain
 from mllock.lock.target import Target
@@ -35,31 +36,39 @@ def download(
     target: Target,
     options: tuple[str, ...],
     indexes: Sequence[PackageIndex],
+    links: Sequence[str] = (),
     *,
     pins: Sequence[str],
 ) -> None:
     """Download the wheels of `pins`, lines of a requirements file, each from where it has to come
-    from, or say why that failed."""
+    from, or say why that failed. `links` are more places for what has no index of its own."""
     groups = by_index(pins, indexes)
     for number, (index, lines) in enumerate(groups.items()):
-        one = asking(pip, index, indexes, folder)
+        one = asking(pip, index, indexes, folder, links)
+        head = "".join(f"{line}\n" for line in link_lines(links)) if index is None else ""
         if not one.download_together(
-            folder, _split(folder, f"pins-{number}", lines), target, options
+            folder, _split(folder, f"pins-{number}", head, lines), target, options
         ):
-            (folder / f"pins-{number}.txt").write_text("".join(lines))
+            (folder / f"pins-{number}.txt").write_text(head + "".join(lines))
             again = one.download(folder, f"pins-{number}.txt", target, (*options, *AGAIN))
             if again.code != 0:
                 raise explain(again.text, target)
 
 
 def asking(
-    pip: Pip, index: PackageIndex | None, indexes: Sequence[PackageIndex], folder: Path
+    pip: Pip,
+    index: PackageIndex | None,
+    indexes: Sequence[PackageIndex],
+    folder: Path,
+    links: Sequence[str] = (),
 ) -> Pip:
-    """`pip`, with its settings such that it asks `index` alone, or what is for all others."""
+    """`pip`, with its settings such that it asks `index` alone, or what is for all others, and
+    with what the lines of `links` need."""
     nothing = folder / "no-links"
     nothing.mkdir(exist_ok=True)
     settings = read_settings(pip.settings(folder)) if index is None and shared(indexes) else {}
     variables = pip_variables(index, indexes, pip.environ, settings, str(nothing.absolute()))
+    variables |= link_variables(links, pip.environ)
     return replace(pip, environ={**pip.environ, **variables})
 
 
@@ -75,9 +84,9 @@ def by_index(
     return groups
 
 
-def _split(folder: Path, name: str, lines: Sequence[str]) -> Sequence[str]:
-    """The pins `lines` in as many files as pip downloads side by side."""
+def _split(folder: Path, name: str, head: str, lines: Sequence[str]) -> Sequence[str]:
+    """The pins `lines` in as many files as pip downloads side by side, each after `head`."""
     parts = 1 if len(lines) < _WORTH_SPLITTING else min((os.cpu_count() or 1) + 1, 4)
     for part in range(parts):
-        (folder / f"{name}-{part}.txt").write_text("".join(lines[part::parts]))
+        (folder / f"{name}-{part}.txt").write_text(head + "".join(lines[part::parts]))
     return [f"{name}-{part}.txt" for part in range(parts)]

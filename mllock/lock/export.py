@@ -12,9 +12,13 @@ from typing import Any
 
 import msgspec
 
+from mllock.errors import InputError
+from mllock.lock.direct import references_for
 from mllock.lock.platforms import platforms_of
+from mllock.lock.target import target_of
 from mllock.lock.toml import write
 from mllock.lock.types import Lock
+from mllock.spec.direct import DIRECT
 
 __all__ = ["pylock_of", "requirements_of"]
 
@@ -34,16 +38,28 @@ def pylock_of(lock: Lock) -> bytes:
 
 
 def requirements_of(lock: Lock) -> bytes:
-    """A requirements.txt with a hash for each line, of a lock that is narrowed to one platform."""
+    """A requirements.txt with a hash for each line, of a lock that is narrowed to one platform.
+
+    Raises InputError for a wheel that was built: no index has it.
+    """
     lines = [
         f"# The Python packages of a mlproject.lock, for {_targets(lock)}.",
         "# Made by: mllock export requirements. Install with",
         "#   pip install --require-hashes -r requirements.txt    or    "
         "uv pip sync --require-hashes requirements.txt",
     ]
+    references = references_for(lock.inputs.environment["dependencies"], target_of(lock))
     for package in lock.python.packages:
         (wheel,) = package.wheels
-        lines.append(f"{package.name}=={package.version} \\")
+        reference = references.get(package.name)
+        if reference is not None and reference.kind != "wheel":
+            raise InputError(
+                f"{package.name} was built from sources: no index has its wheel",
+                found=str(reference),
+                hint="take the wheels along: mllock export pylock --wheels -o DIR/pylock.toml",
+            )
+        place = f"=={package.version}" if reference is None else f"{DIRECT}{reference.url}"
+        lines.append(f"{package.name}{place} \\")
         lines.append(f"    --hash=sha256:{wheel.hashes['sha256']}")
     return ("\n".join(lines) + "\n").encode()
 

@@ -49,6 +49,7 @@ _TABLES = (
     ("base", "platforms"),
     ("system",),
     ("python", "packages"),
+    ("builds",),
     ("layers", "python"),
 )
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
@@ -81,6 +82,10 @@ def seal(lock: Lock) -> Lock:
             packages=tuple(
                 sorted(lock.python.packages, key=lambda item: (item.name, item.version))
             ),
+        ),
+        builds=tuple(
+            msgspec.structs.replace(item, tools=tuple(sorted(item.tools, key=lambda t: t.name)))
+            for item in sorted(lock.builds, key=lambda item: item.name)
         ),
     )
     return msgspec.structs.replace(lock, content_digest=content_digest(lock))
@@ -140,6 +145,8 @@ def _document(lock: Lock) -> dict[str, Any]:
     document["inputs"] |= {
         key: _sorted_keys(document["inputs"][key]) for key in ("environment", "data", "builder")
     }
+    if not lock.builds:  # as it was before there were any
+        del document["builds"]
     document["data"] = dict(sorted(document["data"].items()))
     for platform in document["base"].get("platforms", ()):
         platform["variables"] = _sorted_keys(platform["variables"])

@@ -21,10 +21,13 @@ __all__ = [
     "PackageIndex",
     "assigned",
     "bare_url",
+    "credentials",
     "indexes_of",
     "pip_variables",
     "shared",
+    "url_for",
     "uv_variables",
+    "with_user",
 ]
 
 _USER = re.compile(r"(?P<scheme>[a-z]+://)(?P<user>[^/?#]*)@(?P<rest>.*)", re.DOTALL)
@@ -87,7 +90,7 @@ def uv_variables(indexes: Iterable[PackageIndex], environ: Mapping[str, str]) ->
     """User and password of the indexes that uv is told by name, without them in the URL."""
     found = {}
     for index in indexes:
-        user, password = _credentials(index, environ)
+        user, password = credentials(index, environ)
         variable = f"UV_INDEX_{index.name.upper().replace('-', '_')}"
         if user:
             found[f"{variable}_USERNAME"] = user
@@ -107,11 +110,22 @@ def url_for(index: PackageIndex, environ: Mapping[str, str]) -> str:
     match = _USER.fullmatch(index.url)
     if match is None:
         return index.url
-    user = ":".join(quote(item, safe="") for item in _credentials(index, environ) if item)
+    user = ":".join(quote(item, safe="") for item in credentials(index, environ) if item)
     return f"{match['scheme']}{user}@{match['rest']}"
 
 
-def _credentials(index: PackageIndex, environ: Mapping[str, str]) -> tuple[str, str]:
+def with_user(index: PackageIndex, names: tuple[str, str]) -> str:
+    """Its URL with other names of variables, for user and password, where it has some."""
+    match = _USER.fullmatch(index.url)
+    if match is None:
+        return index.url
+    count = match["user"].count(":") + 1
+    user = ":".join(f"${{{name}}}" for name in names[:count])
+    return f"{match['scheme']}{user}@{match['rest']}"
+
+
+def credentials(index: PackageIndex, environ: Mapping[str, str]) -> tuple[str, str]:
+    """User and password, "" where the URL has none. Raises InputError if one is not set."""
     match = _USER.fullmatch(index.url)
     user, _, password = match["user"].partition(":") if match else ("", "", "")
     return _value(index, user, environ), _value(index, password, environ)

@@ -16,6 +16,7 @@ from pathlib import Path
 from mllock.core.ports import Reporter
 from mllock.errors import ResolutionError
 from mllock.lock.chooser import Chooser, Question
+from mllock.lock.direct import without_files
 from mllock.lock.pip import Output
 
 __all__ = ["PIN", "choose", "pins_in"]
@@ -99,7 +100,11 @@ def _try_again(
 def _ask(chooser: Chooser, folder: Path, question: Question, pins: Mapping[str, str]) -> Output:
     lines = (f"{name}=={version}\n" for name, version in sorted(pins.items()))
     (folder / question.pins).write_text("".join(lines))
-    return chooser.choose(folder, question)
+    done = chooser.choose(folder, question)
+    if done.code == 0:  # what was asked for by its file has no version to choose
+        file = folder / question.pins
+        file.write_text(without_files(question.asked, file.read_text()))
+    return done
 
 
 def _moved(pins: Mapping[str, str], chosen: Mapping[str, str]) -> set[str]:

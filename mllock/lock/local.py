@@ -16,6 +16,7 @@ from typing import Protocol
 from mllock.core.digest import from_hex
 from mllock.core.ports import Blobs
 from mllock.errors import InputError, MllockError, OfflineError, ResolutionError
+from mllock.lock.links import local_links
 from mllock.lock.pip import Pip, read_settings
 from mllock.lock.ports import PythonRequest, PythonResolver
 from mllock.lock.types import Lock, PythonPackage
@@ -50,7 +51,7 @@ class LocalResolver:
             self._link(wheels)
             pip = only_local(self._pip, folder, (wheels,), settings=not request.indexes)
             try:
-                return self._make(pip.environ).resolve(replace(request, indexes=()))
+                return self._make(pip.environ).resolve(_on_this_machine(request))
             except (ResolutionError, OfflineError) as error:
                 raise _explained(error) from error
 
@@ -60,6 +61,10 @@ class LocalResolver:
             path = self._blobs.get(from_hex(wheel.hashes["sha256"]))
             if path is not None:
                 os.symlink(path, folder / os.path.basename(wheel.name))
+
+
+def _on_this_machine(request: PythonRequest) -> PythonRequest:
+    return replace(request, indexes=(), find_links=local_links(request.find_links))
 
 
 def only_local(pip: Pip, folder: Path, links: Iterable[Path] = (), *, settings: bool = True) -> Pip:

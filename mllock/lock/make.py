@@ -19,6 +19,7 @@ from mllock.lock.platforms import debs_for, is_for, narrowed, targets_of
 from mllock.lock.ports import LockedDebian, SystemResolution, Upgrade
 from mllock.lock.target import Target
 from mllock.lock.types import (
+    Build,
     DataPin,
     Inputs,
     Layers,
@@ -49,9 +50,11 @@ _PYTHON_INPUTS = (
     "resolver",
     "exclude-newer",
     "indexes",
+    "find-links",
+    "builds",
 )
 # Of these, what says where wheels come from, and which of them count.
-_SOURCES = ("exclude-newer", "indexes")
+_SOURCES = ("exclude-newer", "indexes", "find-links")
 _NO_DIGEST = "sha256:" + "0" * 64
 
 
@@ -152,6 +155,7 @@ def assemble(
     system: SystemResolution,
     targets: Sequence[Target],
     packages: Sequence[PythonPackage],
+    builds: Sequence[Build] = (),
     data: Mapping[str, DataPin],
     previous: Lock | None,
 ) -> Lock:
@@ -174,6 +178,7 @@ def assemble(
                 requires_python=targets[0].requires_python,
                 packages=tuple(packages),
             ),
+            builds=tuple(builds),
             data=dict(data),
             layers=Layers(
                 builder_format=builder_format,

@@ -15,6 +15,7 @@ from mllock.core.ports import Reporter
 from mllock.errors import MllockError, ResolutionError
 from mllock.lock.chooser import Question
 from mllock.lock.indexes import pip_variables
+from mllock.lock.links import link_variables
 from mllock.lock.pip import Output, Pip, published_before, read_settings
 from mllock.lock.pip_words import explain, in_the_way
 from mllock.lock.target import Target
@@ -46,6 +47,7 @@ class PipToolsChooser:
         that has this requirement."""
         settings = read_settings(self._pip.settings(folder)) if question.indexes else {}
         variables = pip_variables(None, question.indexes, self._pip.environ, settings, "")
+        variables |= link_variables(question.links, self._pip.environ)
         pip = replace(self._pip, environ={**self._pip.environ, **variables})
         before = published_before(question.before)
         return pip.compile(folder, question.source, question.pins, before)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from mllock.lock.direct import DirectWheel
 from mllock.lock.indexes import PackageIndex
 from mllock.lock.types import Base, DataPin, DebianPackage, PythonPackage, ReleaseIndex
 from mllock.spec.types import DataSource
@@ -42,7 +43,7 @@ class PythonRequest:
     `glibc` what the base has (major, minor). `pins` are the previous lock's name -> version.
     `exclude_newer` is a time in UTC (ISO 8601): files that came into an index then or later, or in
     an index that does not say when, do not exist. `known` are packages of the previous lock whose
-    wheels stay if their versions do.
+    wheels stay if their versions do. `find_links` are absolute (`mllock.lock.links`).
     """
 
     requirements: tuple[str, ...]
@@ -55,6 +56,9 @@ class PythonRequest:
     exclude_newer: str | None = None
     indexes: tuple[PackageIndex, ...] = ()
     known: tuple[PythonPackage, ...] = ()
+    find_links: tuple[str, ...] = ()
+    # Wheels of direct references that are locked already, or were built.
+    direct: tuple[DirectWheel, ...] = ()
 
 
 class PythonResolver(Protocol):

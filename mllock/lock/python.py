@@ -9,7 +9,7 @@ asked for in another round. Hashes and sizes are those of the bytes that came.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,9 +19,16 @@ from mllock.core.ports import Blobs, Reporter
 from mllock.errors import ArchiveError, MllockError, ResolutionError
 from mllock.lock.chooser import Chooser, Question
 from mllock.lock.closure import WheelMetadata, closure, read_metadata
+from mllock.lock.direct import (
+    fetch_direct,
+    gather,
+    localised,
+    references_for,
+)
 from mllock.lock.download import AGAIN, PINS, asking, by_index, download
 from mllock.lock.indexes import PackageIndex, assigned
 from mllock.lock.least import PIN, choose, pins_in
+from mllock.lock.links import link_lines, local_links
 from mllock.lock.local import only_local
 from mllock.lock.pip import Pip, is_set, published_before, read_settings
 from mllock.lock.pip_tools import PipToolsChooser
@@ -30,6 +37,7 @@ from mllock.lock.ports import PythonRequest
 from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage, Wheel
 from mllock.lock.uv import UvChooser
+from mllock.spec.direct import Reference
 
 __all__ = ["WheelResolver", "fetch_wheels", "resolver_of"]
 
@@ -57,7 +65,9 @@ class WheelResolver:
         target = Target(python=request.python, platform=request.platform, glibc=request.glibc)
         self._chooser.check(target)
         with self._blobs.scratch() as folder:
-            pins = _kept(request)
+            references = references_for(request.requirements, target)
+            files = gather(self._pip, folder, target, references, request.direct)
+            pins = {n: v for n, v in _kept(request).items() if n not in files}
             (folder / PINS).write_text("".join(f"{n}=={v}\n" for n, v in sorted(pins.items())))
             (folder / _CONSTRAINTS).write_text("".join(f"{t}\n" for t in request.constraints))
             asked = request.requirements
@@ -66,7 +76,8 @@ class WheelResolver:
             for _ in range(MAX_ROUNDS):
                 if assigned(request.indexes):
                     _wish_again(folder / PINS, pins)
-                wheels = self._round(folder, asked, target, request, free)
+                texts = localised(asked, files)
+                wheels = self._round(folder, texts, target, request, free) | files
                 free = frozenset()  # by now they are what they are to be
                 found = closure(request.requirements, _metadata(wheels), target)
                 if not found.missing:
@@ -89,9 +100,12 @@ class WheelResolver:
         target = Target(python=request.python, platform=request.platform, glibc=request.glibc)
         self._chooser.check(target)
         with self._blobs.scratch() as folder:
+            references = references_for(request.requirements, target)
+            files = gather(self._pip, folder, target, references, request.direct)
             (folder / PINS).write_text("")
             (folder / _CONSTRAINTS).write_text("".join(f"{t}\n" for t in request.constraints))
-            return self._chosen(folder, request.requirements, target, request, frozenset())
+            asked = localised(request.requirements, files)
+            return self._chosen(folder, asked, target, request, frozenset())
 
     def _round(
         self,
@@ -111,7 +125,8 @@ class WheelResolver:
             self._reporter.step(f"fetching {len(missing)} wheels")
             options = ("--no-deps", *published_before(request.exclude_newer))
             lines = [f"{name}=={names[name]}\n" for name in missing]
-            download(self._pip, folder, target, options, request.indexes, pins=lines)
+            links = request.find_links
+            download(self._pip, folder, target, options, request.indexes, links, pins=lines)
         files = _by_version(folder / "wheels")
         # A round before may have left wheels of other versions.
         return wheels | {name: files[_pin(name, names[name])] for name in missing}
@@ -124,9 +139,10 @@ class WheelResolver:
         request: PythonRequest,
         free: frozenset[str],
     ) -> dict[str, str]:
-        lines = [*asked, f"-c {_CONSTRAINTS}", ""]
+        links = request.find_links
+        lines = [*link_lines(links), *asked, f"-c {_CONSTRAINTS}", ""]
         (folder / _REQUIREMENTS).write_text("\n".join(lines))
-        pip = asking(self._pip, None, request.indexes, folder)
+        pip = asking(self._pip, None, request.indexes, folder, links)
         options = published_before(request.exclude_newer)
         question = Question(
             asked=asked,
@@ -136,6 +152,7 @@ class WheelResolver:
             target=target,
             before=request.exclude_newer,
             indexes=request.indexes,
+            links=links,
         )
         chosen = choose(self._chooser, folder, question, free, self._reporter)
         if chosen.code != 0:
@@ -156,8 +173,10 @@ class WheelResolver:
         without what it needs, which may have to come from elsewhere."""
         options = ("--no-deps", *published_before(request.exclude_newer), *AGAIN)
         for index, texts in by_index(asked, request.indexes).items():
-            (folder / _REQUIREMENTS).write_text("\n".join([*texts, f"-c {_CONSTRAINTS}", ""]))
-            pip = asking(self._pip, index, request.indexes, folder)
+            head = link_lines(request.find_links) if index is None else []
+            lines = [*head, *texts, f"-c {_CONSTRAINTS}", ""]
+            (folder / _REQUIREMENTS).write_text("\n".join(lines))
+            pip = asking(self._pip, index, request.indexes, folder, request.find_links)
             again = pip.download(folder, _REQUIREMENTS, target, options)
             if again.code:
                 error = explain(again.text, target)
@@ -200,11 +219,15 @@ def fetch_wheels(
     environ: Mapping[str, str],
     reporter: Reporter,
     indexes: Sequence[PackageIndex] = (),
+    links: Callable[[], Sequence[str]] = tuple,
+    references: Mapping[str, Reference] | None = None,
 ) -> dict[str, Path]:
     """Every wheel of `packages`, by file name: verified bytes, from the cache or fetched again.
 
-    A damaged wheel in the cache is reported by the cache, removed, and counts as missing. Raises
-    OfflineError, or IntegrityError if an index serves other bytes.
+    `links` is asked for more places where something is missing; `references` are the URLs of
+    packages that have one. A damaged wheel in the cache is
+    reported by the cache, removed, and counts as missing. Raises OfflineError, or IntegrityError if
+    an index serves other bytes.
     """
     wanted = {wheel.name: _digest(wheel) for item in packages for wheel in item.wheels}
     with ThreadPoolExecutor() as threads:
@@ -214,12 +237,15 @@ def fetch_wheels(
     ]
     if missing:
         reporter.step(f"fetching {len(missing)} wheels")
-        lines = [
-            f"{item.name}=={item.version} --hash=sha256:{wheel.hashes['sha256']}\n"
-            for item, wheel in missing
-        ]
+        wheels = {item.name: (item.version, wheel.hashes["sha256"]) for item, wheel in missing}
         with blobs.scratch() as folder:
             pip = Pip(environ=environ, reporter=reporter)
+            failures = fetch_direct(pip, folder, target, wheels, references or {})
+            lines = [
+                f"{name}=={version} --hash=sha256:{digest}\n"
+                for name, (version, digest) in wheels.items()
+                if failures.get(name, name not in (references or {}))
+            ]
             # By hash, a wheel may come from anywhere: without an index, from a folder.
             offline = is_offline(environ)
             if offline:
@@ -228,11 +254,13 @@ def fetch_wheels(
                 indexes = ()
             options = ("--no-deps", "--require-hashes")
             try:
-                download(pip, folder, target, options, indexes, pins=lines)
+                if lines:
+                    more = local_links(links()) if offline else links()
+                    download(pip, folder, target, options, indexes, more, pins=lines)
             except MllockError as error:
-                if not offline:
-                    raise
-                raise not_here([wheel.name for _, wheel in missing]) from error
+                if offline:
+                    raise not_here([wheel.name for _, wheel in missing]) from error
+                raise next(iter(failures.values()), error) from error
             for _, wheel in missing:
                 path = folder / "wheels" / wheel.name
                 blobs.put_file(path, expected=wanted[wheel.name], move=True)

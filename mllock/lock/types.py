@@ -21,6 +21,8 @@ __all__ = [
     "Base",
     "BaseLayer",
     "BasePlatform",
+    "Build",
+    "BuildTool",
     "DataPin",
     "DebianPackage",
     "Inputs",
@@ -162,6 +164,25 @@ class PythonPins(_Table, frozen=True, kw_only=True):
     packages: tuple[PythonPackage, ...] = ()
 
 
+class BuildTool(_Table, frozen=True, kw_only=True):
+    """One wheel that a build ran with. `name` is its file name, so that versions show."""
+
+    name: NonEmpty
+    size: Size
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?![\s\S])")]
+
+
+class Build(_Table, frozen=True, kw_only=True, omit_defaults=True):
+    """A wheel of [python] that was built, of what, and with what: so that it can be built again,
+    and compared. `commit` is that of a repository, `sha256` that of an archive."""
+
+    name: NonEmpty
+    reference: NonEmpty
+    commit: Annotated[str, Meta(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})(?![\s\S])")] | None = None
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?![\s\S])")] | None = None
+    tools: tuple[BuildTool, ...]
+
+
 class DataPin(_Table, frozen=True, kw_only=True, omit_defaults=True):
     """What a data source was: `tree` is its tree digest, `files` and `size` (bytes) are for people
     and for a check by stat. `etag` and `version` are what the server of a remote source said of
@@ -198,5 +219,6 @@ class Lock(_Table, frozen=True, kw_only=True):
     base: Base
     system: tuple[DebianPackage, ...] = ()
     python: PythonPins
+    builds: tuple[Build, ...] = ()
     data: dict[str, DataPin] = {}
     layers: Layers

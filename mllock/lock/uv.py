@@ -27,6 +27,7 @@ from mllock.lock.indexes import (
     pip_variables,
     uv_variables,
 )
+from mllock.lock.links import for_uv, link_variables
 from mllock.lock.pip import Output, Pip, in_time, is_set, read_settings
 from mllock.lock.pip_words import explain
 from mllock.lock.target import Target
@@ -85,19 +86,23 @@ class UvChooser:
             self._settings = read_settings(self._pip.settings(folder))
         settings = dict(self._settings)
         settings |= _with_shared(settings, question.indexes, self._environ)
+        if question.links:
+            # Also in `source`, which is not what uv reads where packages have an index each.
+            more = [*for_uv(question.links, self._environ), settings.get("find-links", "")]
+            settings["find-links"] = " ".join(more)
         source, options = question.source, ["--constraints", _KEPT]
         # What stands in the file of the output is a wish only.
         (folder / question.pins).rename(folder / _KEPT)
         lines = (f"{name}=={version}\n" for name, version in sorted(question.wishes.items()))
         (folder / question.pins).write_text("".join(lines))
-        variables: dict[str, str] = {}
+        variables = link_variables(question.links, self._environ)
         if own := assigned(question.indexes):
             project = _project(question)
             source = _PROJECT
             options += ["--constraints", question.constraints, "--excludes", _EXCLUDED]
             (folder / _PROJECT).write_text(project.text)
             (folder / _EXCLUDED).write_text("".join(f"{name}\n" for name in project.excluded))
-            variables = uv_variables(set(own.values()), self._environ)
+            variables |= uv_variables(set(own.values()), self._environ)
         if alone:
             options.append("--no-deps")
         if is_set(settings.get("no-index")):
@@ -183,6 +188,8 @@ def _project(question: Question) -> _Project:
     asked: dict[str, str] = {}
     for text in question.asked:
         requirement = Requirement(text)
+        if requirement.url is not None:  # it comes from there, and from no index
+            own.pop(str(canonicalize_name(requirement.name)), None)
         name = str(canonicalize_name(requirement.name))
         if name not in own:
             asked[text] = ""

@@ -50,6 +50,13 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "Environment.overlaps": "Which wheel wins where two write one file with different bytes.",
         "Environment.variables": "Environment variables of both images.",
         "Environment.indexes": "Package indexes beside the default one.",
+        "Environment.find-links": (
+            "Folders of the project, and pages, whose wheels count as those of an index."
+        ),
+        "Environment.builds": (
+            "Packages that are built by mllock lock from the sources that their URL names: their "
+            "own code runs."
+        ),
         "DataSource.source": "A file or folder of the project, or a URL.",
         "DataSource.role": "What the data is for.",
         "DataSource.include": "Patterns of the files of a folder that count.",

@@ -19,6 +19,7 @@ from typing import Any
 
 from mllock.core.canonical import digest_of
 from mllock.core.digest import Digest
+from mllock.spec.links import meaning_of_links
 from mllock.spec.requirements import Declared
 from mllock.spec.types import DataSource, Environment, Spec
 
@@ -81,6 +82,10 @@ def _environment(environment: Environment, declared: Declared) -> dict[str, Any]
     }
     if environment.exclude_newer is not None:
         out["exclude-newer"] = environment.exclude_newer
+    if environment.builds:
+        out["builds"] = sorted({package_name(name) for name in environment.builds})
+    if declared.find_links:
+        out["find-links"] = meaning_of_links(declared.find_links)
     return out
 
 

@@ -1,9 +1,9 @@
 """Python requirements: PEP 508 text in one canonical form, and the files that hold more of it.
 
 A requirements or constraints file is read as pip reads one, limited to what means the same to
-every resolver: PEP 508 lines, comments, continuation lines, and `-r`/`-c` of files inside of the
-project. Every other option of pip's is an error at its line. Which index answers is a matter of
-pip's own settings, not of these files.
+every resolver: PEP 508 lines, comments, continuation lines, `--find-links`, and `-r`/`-c` of files
+inside of the project. Every other option of pip's is an error at its line. Which index answers is a
+matter of pip's own settings and of [[environment.indexes]], not of these files.
 
 Law: `canonical(canonical(text)) == canonical(text)`; order and layout never change `declared`.
 """
@@ -17,23 +17,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mllock.errors import SpecError
+from mllock.spec.builds import check_builds
+from mllock.spec.direct import DIRECT, parse_reference
+from mllock.spec.links import is_page, link_problem
 from mllock.spec.loaded import LoadedSpec
+from mllock.spec.pyproject import file_and_extras, is_pyproject, own_requirements
 
-__all__ = ["Declared", "canonical", "declared", "logical_lines", "parts_of", "places_of"]
+__all__ = [
+    "Declared",
+    "canonical",
+    "declared",
+    "logical_lines",
+    "parts_of",
+    "places_of",
+    "shown",
+]
 
 MAX_FILE = 1024 * 1024
 
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s+|(?<=-[rc]))(\S.*)")
+_LINKS = re.compile(r"(?:-f|--find-links)(?:\s*=\s*|\s+|(?<=-f))(\S.*)")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _OPTIONS = {
     "-e": "make a wheel of it, publish it on an index of yours, and name it here",
     "--editable": "make a wheel of it, publish it on an index of yours, and name it here",
     "--hash": "mlproject.lock holds the hashes; leave them out here",
     "-i": "say it in pip's settings (PIP_INDEX_URL or pip.conf): an index is not part of the lock",
-    "-f": "say it in pip's settings (PIP_FIND_LINKS or pip.conf)",
 }
 _OPTIONS |= {"--index-url": _OPTIONS["-i"], "--extra-index-url": _OPTIONS["-i"]}
-_OPTIONS |= {"--find-links": _OPTIONS["-f"], "--no-index": _OPTIONS["-i"]}
+_OPTIONS |= {"--no-index": _OPTIONS["-i"]}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +54,8 @@ class Declared:
 
     requirements: tuple[str, ...]
     constraints: tuple[str, ...]
+    # Folders, from the project, and URLs of pages, each once, in their order.
+    find_links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,15 +69,17 @@ class _Line:
 def canonical(text: str) -> str:
     """PEP 508 with the name normalised, extras and specifiers sorted, spaces as PEP 508 shows.
 
-    Raises ValueError with the reason, also for direct references (`name @ URL`).
+    Raises ValueError with the reason.
     """
     name, extras, specifier, marker = parts_of(text)
     out = name + (f"[{','.join(extras)}]" if extras else "") + specifier
-    return f"{out}; {marker}" if marker else out
+    # PEP 508: a URL ends where a space is.
+    space = " " if specifier.startswith(DIRECT) else ""
+    return f"{out}{space}; {marker}" if marker else out
 
 
 def parts_of(text: str) -> tuple[str, tuple[str, ...], str, str]:
-    """Normalised name, sorted extras, sorted specifier, marker. Raises ValueError."""
+    """Normalised name, sorted extras, sorted specifier or " @ URL", marker. Raises ValueError."""
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 
@@ -72,14 +88,20 @@ def parts_of(text: str) -> tuple[str, tuple[str, ...], str, str]:
     except InvalidRequirement as error:
         reason = str(error).splitlines()[0]
         raise ValueError(reason[:1].lower() + reason[1:]) from None
+    specifier = ",".join(sorted(str(item) for item in requirement.specifier))
     if requirement.url is not None:
-        raise ValueError("a direct reference (name @ URL) cannot be locked by name and version")
+        specifier = f"{DIRECT}{parse_reference(requirement.url)}"
     return (
         str(canonicalize_name(requirement.name)),
         tuple(sorted(str(canonicalize_name(extra)) for extra in requirement.extras)),
-        ",".join(sorted(str(item) for item in requirement.specifier)),
+        specifier,
         str(requirement.marker) if requirement.marker else "",
     )
+
+
+def shown(text: str) -> str:
+    """A requirement that may hold a password, as it may be shown."""
+    return re.sub(r"(?<=://)(?!\$\{)[^/\s@]+@", "***@", text)
 
 
 def declared(project: Path, loaded: LoadedSpec) -> Declared:
@@ -95,15 +117,25 @@ def declared(project: Path, loaded: LoadedSpec) -> Declared:
         ("constraints", environment.constraints),
     ):
         for index, name in enumerate(names):
-            problem = _problem(project, name)
+            problem = _problem(project, file_and_extras(name)[0])
             if problem:
                 raise loaded.error(problem, "environment", key, index, found=name)
-            lines += _read(project, name, constraint=key == "constraints", seen=seen)
+            if key == "requirements":
+                lines += _lines_of(project, loaded, name, seen)
+            else:
+                lines += _read(project, name, constraint=True, seen=seen)
+    links = [*environment.find_links]
+    found = [(line, _LINKS.fullmatch(line.text)) for line in lines]
+    links += [_link(project, line, match[1]) for line, match in found if match is not None]
+    lines = [line for line, match in found if match is None]
     requirements = {canonical(text) for text in environment.dependencies}
     requirements |= {_canonical_line(line) for line in lines if not line.constraint}
+    check_builds(loaded, requirements)
     constraints = {_canonical_line(line) for line in lines if line.constraint}
     return Declared(
-        requirements=tuple(sorted(requirements)), constraints=tuple(sorted(constraints))
+        requirements=tuple(sorted(requirements)),
+        constraints=tuple(sorted(constraints)),
+        find_links=tuple(dict.fromkeys(links)),
     )
 
 
@@ -116,10 +148,48 @@ def places_of(project: Path, loaded: LoadedSpec) -> dict[str, tuple[str, int | N
         found.setdefault(canonical(text), place)
     seen: set[tuple[str, bool]] = set()
     for name in environment.requirements:
-        for line in _read(project, name, constraint=False, seen=seen):
-            if not line.constraint:
+        for line in _lines_of(project, loaded, name, seen):
+            if not line.constraint and _LINKS.fullmatch(line.text) is None:
                 found.setdefault(_canonical_line(line), (line.file, line.number))
     return found
+
+
+def _lines_of(
+    project: Path, loaded: LoadedSpec, name: str, seen: set[tuple[str, bool]]
+) -> Iterator[_Line]:
+    """The lines of an entry of `requirements`."""
+    if is_pyproject(name):
+        return _own(project, loaded, *file_and_extras(name))
+    return _read(project, name, constraint=False, seen=seen)
+
+
+def _own(project: Path, loaded: LoadedSpec, file: str, extras: tuple[str, ...]) -> Iterator[_Line]:
+    environment = loaded.spec.environment
+    known = {name for text in environment.dependencies if (name := _named(text))}
+    known |= {parts_of(name)[0] for index in environment.indexes for name in index.packages}
+    data = _text(project, file).encode()
+    found = own_requirements(data, file, extras, python=environment.python, known=known)
+    for number, text in found:
+        yield _Line(file=file, number=number, text=text, constraint=False)
+
+
+def _named(text: str) -> str | None:
+    name, _, specifier, _ = parts_of(text)
+    return name if specifier.startswith(DIRECT) else None
+
+
+def _link(project: Path, line: _Line, text: str) -> str:
+    """A `--find-links` line: a page, or a folder: beside the file, or else from the project, as
+    pip looks for it. Whether it is there is asked when wheels are looked for."""
+    link = text.strip("\"'")
+    if not is_page(link):
+        beside = posixpath.normpath(posixpath.join(posixpath.dirname(line.file), link))
+        link = beside if (project / beside).is_dir() or link.startswith("../") else link
+    problem = link_problem(link)
+    if problem is not None:
+        message, shown, hint = problem
+        raise SpecError(message, file=line.file, line=line.number, found=shown, hint=hint)
+    return link
 
 
 def _canonical_line(line: _Line) -> str:
@@ -129,12 +199,12 @@ def _canonical_line(line: _Line) -> str:
             "this option of pip's is not read here",
             file=line.file,
             line=line.number,
-            expected="PEP 508 requirements, comments, -r FILE and -c FILE",
+            expected="PEP 508 requirements, comments, -r FILE, -c FILE and --find-links FOLDER",
             found=option[1],
             hint=_OPTIONS.get(option[1]),
         )
     try:
-        name, extras, _, _ = parts_of(line.text)
+        name, extras, specifier, _ = parts_of(line.text)
         text = canonical(line.text)
     except ValueError as error:
         raise SpecError(
@@ -142,8 +212,16 @@ def _canonical_line(line: _Line) -> str:
             file=line.file,
             line=line.number,
             expected='PEP 508, e.g. "pandas>=2,<3"',
-            found=line.text,
+            found=shown(line.text),
         ) from None
+    if line.constraint and specifier.startswith(DIRECT):
+        raise SpecError(
+            "a constraint cannot be a URL",
+            file=line.file,
+            line=line.number,
+            found=line.text,
+            hint=f'write "{text}" into dependencies, if the project needs it',
+        )
     if line.constraint and extras:
         raise SpecError(
             "a constraint cannot have extras",

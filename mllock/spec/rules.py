@@ -138,7 +138,7 @@ def _timestamp(loaded: LoadedSpec) -> None:
 
 def _requirements(loaded: LoadedSpec) -> None:
     """PEP 508, and no package twice where both would count."""
-    from mllock.spec.requirements import parts_of
+    from mllock.spec.requirements import parts_of, shown
 
     environment = loaded.spec.environment
     seen: dict[tuple[str, str], int] = {}
@@ -150,7 +150,7 @@ def _requirements(loaded: LoadedSpec) -> None:
             raise loaded.error(
                 f"not a requirement: {error}",
                 *where,
-                found=f'"{text}"',
+                found=f'"{shown(text)}"',
                 expected='PEP 508, e.g. "pandas>=2,<3"',
                 hint=_requirement_hint(text),
             ) from None
@@ -183,8 +183,8 @@ def _requirement_hint(text: str) -> str | None:
         return f'did you mean "{poetry[1]}~={poetry[2]}"?'
     if text.endswith((".txt", ".in")):
         return f'did you mean requirements = ["{text}"]?'
-    if "@" in text or "://" in text or text.startswith((".", "/")):
-        return "publish a wheel of it on an index of yours, and name it here"
+    if ("://" in text and "@" not in text.partition("://")[0]) or text.startswith((".", "/")):
+        return "name it: NAME @ URL; or put a wheel of it into a folder that find-links names"
     return None
 
 

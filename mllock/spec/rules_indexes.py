@@ -29,7 +29,8 @@ def check_indexes(loaded: LoadedSpec) -> None:
                 *(*where, "url"),
                 expected="https:// or http://",
                 found=f'"{index.url}"',
-                hint="a folder of wheels is named in pip's settings: PIP_FIND_LINKS, find-links",
+                hint="a folder of wheels is named in find-links, if it is in the project; or in "
+                "pip's settings (PIP_FIND_LINKS)",
             )
         if index.name in names:
             raise loaded.error("named twice", *(*where, "name"), found=f'"{index.name}"')

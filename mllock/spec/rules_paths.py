@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from mllock.core import globs, safepath
+from mllock.spec.links import link_problem
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.places import Part, dotted
 from mllock.spec.sources import is_remote, problem, shown
@@ -30,6 +31,12 @@ def check_paths(loaded: LoadedSpec) -> None:
     for key in ("requirements", "constraints"):
         for index, name in enumerate(getattr(spec.environment, key)):
             _path(loaded, name, "environment", key, index)
+    for index, link in enumerate(spec.environment.find_links):
+        wrong = link_problem(link)
+        if wrong is not None:
+            where = ("environment", "find-links", index)
+            message, said, hint = wrong
+            raise loaded.error(message, *where, found=said and f'"{said}"', hint=hint)
     for name, source in spec.data.items():
         if is_remote(source.source):
             _url(loaded, name, source.source)

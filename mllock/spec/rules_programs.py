@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from mllock.core import safepath
 from mllock.spec import hints
 from mllock.spec.command import PARAMS_FILE, placeholders
 from mllock.spec.loaded import LoadedSpec
@@ -65,8 +66,25 @@ def hook_reason(name: str) -> str | None:
 
 def check_variables(loaded: LoadedSpec) -> None:
     """Raises SpecError."""
-    for name in loaded.spec.environment.variables:
+    for name, value in loaded.spec.environment.variables.items():
+        if name == "PYTHONPATH":
+            _own_packages(loaded, value)
+            continue
         _not_a_hook(loaded, name, "environment", "variables", name)
+
+
+def _own_packages(loaded: LoadedSpec, value: str) -> None:
+    """PYTHONPATH may name folders of the project, which are code like any other: the programs run
+    in its folder, on the host and in the images, so that a relative path is the same one."""
+    for part in value.split(":"):
+        reason = safepath.problem(part)
+        if reason is not None or part.startswith("~"):
+            raise loaded.error(
+                "not a folder of the project: it makes Python import other code than the declared",
+                *("environment", "variables", "PYTHONPATH"),
+                expected='folders relative to the spec, e.g. PYTHONPATH = "src"',
+                found=f'"{value}"',
+            )
 
 
 def check_programs(loaded: LoadedSpec) -> None:

@@ -109,6 +109,8 @@ class Environment(_Table, frozen=True, kw_only=True):
     overlaps: tuple[Overlap, ...] = ()
     variables: dict[VariableName, str] = {}
     indexes: tuple[Index, ...] = ()
+    find_links: tuple[NonEmpty, ...] = ()
+    builds: tuple[NonEmpty, ...] = ()
 
 
 class DataSource(_Table, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mllock.core import canonical
-from mllock.core.digest import Digest
+from mllock.core.digest import Digest, from_hex
 from mllock.core.platform import image_platform
 from mllock.errors import SpecError
 from mllock.image.build import Packages, build_environment, layers_below_python
@@ -101,20 +101,36 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
     """The wheels of `lock`, from the cache or wherever pip finds them."""
 
     def fetch(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
+        from mllock.lock.direct import references_for
         from mllock.lock.indexes import indexes_of
         from mllock.lock.python import fetch_wheels
         from mllock.lock.target import target_of
+        from mllock.workflows.links import spec_links
 
+        target = target_of(lock)
+        made = {pin.name: pin for pin in lock.builds}
+        for package in packages:
+            pin = made.get(package.name)
+            if pin is not None and not _there(ctx, package):
+                from mllock.workflows.builds import build_locked
+
+                build_locked(ctx, lock.inputs.environment, pin, package)
         return fetch_wheels(
             packages,
             ctx.cache,
-            target=target_of(lock),
+            target=target,
             environ=ctx.environ,
             reporter=ctx.reporter,
             indexes=indexes_of(lock.inputs.environment),
+            links=lambda: spec_links(ctx),
+            references=references_for(lock.inputs.environment["dependencies"], target),
         )
 
     return fetch
+
+
+def _there(ctx: Context, package: PythonPackage) -> bool:
+    return all(ctx.cache.get(from_hex(wheel.hashes["sha256"])) for wheel in package.wheels)
 
 
 def packages_of(ctx: Context, loaded: LoadedSpec, lock: Lock) -> Packages:

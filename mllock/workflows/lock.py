@@ -19,6 +19,7 @@ from mllock.errors import InputError, LockError, ResolutionError, StaleLockError
 from mllock.image.types import BUILDER_FORMAT
 from mllock.lock.blame import blame
 from mllock.lock.compare import Change, changes, stale_reasons
+from mllock.lock.direct import references_for
 from mllock.lock.format import LOCK_NAME, NEWER, dump_lock, parse_lock, read_bytes
 from mllock.lock.imported import moved_pins, read_pins
 from mllock.lock.indexes import indexes_of
@@ -44,7 +45,7 @@ from mllock.lock.ports import (
 )
 from mllock.lock.target import Target, base_glibc
 from mllock.lock.together import Wishes, different_versions, resolve_together
-from mllock.lock.types import Lock, PythonPackage, Tool
+from mllock.lock.types import Build, Lock, PythonPackage, Tool
 from mllock.spec.available import refuse_unavailable
 from mllock.spec.meaning import Meaning, meaning, package_name
 from mllock.spec.reader import LoadedSpec, load_spec
@@ -52,6 +53,8 @@ from mllock.spec.requirements import Declared, declared
 from mllock.spec.sources import is_remote
 from mllock.store.atomic import write_bytes
 from mllock.workflows.context import Context
+from mllock.workflows.direct import DirectWheels
+from mllock.workflows.links import absolute_links
 from mllock.workflows.remote_data import data_pins
 from mllock.workflows.vendored_data import bring_vendored, is_only_vendored
 
@@ -121,10 +124,13 @@ def lock_project(
         for platform in means.environment["platforms"]
     )
     packages = kept_python(previous.parts, means, targets, upgrade)
+    builds = () if previous.parts is None else previous.parts.builds
     tool = previous.parts.tool if previous.parts is not None else None
     if packages is None or tool is None:
         resolver = resolvers.python or _resolver(ctx, loaded, previous, means)
-        packages = _resolve_python(ctx, loaded, wanted, targets, previous, upgrade, resolver)
+        packages, builds = _resolve_python(
+            ctx, loaded, wanted, targets, previous, upgrade, resolver
+        )
         tool = Tool(mllock=__version__, resolver=resolver.name, resolver_version=resolver.version())
     refuse_unknown_packages(loaded, [package.name for package in packages])
     lock = assemble(
@@ -134,6 +140,7 @@ def lock_project(
         system=system,
         targets=targets,
         packages=packages,
+        builds=builds,
         data=data,
         previous=previous.pins,
     )
@@ -334,7 +341,7 @@ def _resolve_python(
     previous: _Previous,
     upgrade: Upgrade,
     resolver: PythonResolver,
-) -> tuple[PythonPackage, ...]:
+) -> tuple[tuple[PythonPackage, ...], tuple[Build, ...]]:
     _refuse_foreign(loaded)
     count = len(wanted.requirements)
     what = f"resolving {count} requirement{'s' if count != 1 else ''}"
@@ -342,8 +349,12 @@ def _resolve_python(
     means = meaning(loaded.spec, wanted)
     stay = previous.parts if same_sources(previous.parts, means) else None
 
+    direct = DirectWheels(ctx, means, previous.parts, upgrade)
+
     def resolve(target: Target, wishes: Wishes) -> tuple[PythonPackage, ...]:
         ctx.reporter.step(what if len(targets) == 1 else f"{what} for {target.platform}")
+        # What comes from a URL was kept, or is asked for anew.
+        free = upgrade.names | references_for(wanted.requirements, target).keys()
         request = PythonRequest(
             requirements=wanted.requirements,
             constraints=wanted.constraints,
@@ -354,14 +365,16 @@ def _resolve_python(
             upgrade=wishes.upgrade,
             exclude_newer=loaded.spec.environment.exclude_newer,
             indexes=indexes_of(means.environment),
-            known=stays(stay, target, upgrade),
+            known=stays(stay, target, Upgrade(all=upgrade.all, names=free)),
+            find_links=absolute_links(ctx.project, wanted.find_links),
+            direct=direct.wheels(target),
         )
         try:
             packages = resolver.resolve(request)
         except ResolutionError as error:
             blame(error, loaded, wanted, pins_of(previous.shown)[0])
             raise
-        return keep_wheels(stay, packages, target, upgrade)
+        return keep_wheels(stay, packages, target, Upgrade(all=upgrade.all, names=free))
 
     pins = {t.platform: previous.imported or pins_of(previous.pins, t.platform)[0] for t in targets}
     found = resolve_together(targets, pins, upgrade, resolve)
@@ -370,7 +383,8 @@ def _resolve_python(
     merged = merge_python(found)
     for line in () if upgrade.all else moved_pins(previous.imported, merged):
         ctx.reporter.warn(line)
-    return merged
+    names = {package.name for package in merged}
+    return merged, tuple(build for build in direct.builds if build.name in names)
 
 
 def _write(path: Path, lock: Lock, previous: _Previous, *, dry_run: bool) -> LockResult:

@@ -44,11 +44,12 @@ def test_a_file_in_this_folder(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr() == (
         "requirements.txt:2: -e .: the project's own code is not installed: it is copied into the "
         "images as it is\n"
-        "  hint: list its files in [train] code, and run it from the folder of the project\n"
-        "requirements.txt:3: --extra-index-url https://index.example.org/simple: which index "
-        "answers is a matter of pip's own settings, not of the project, and credentials in it "
-        "were left out\n"
-        "  hint: set PIP_INDEX_URL or PIP_EXTRA_INDEX_URL, or write it into pip.conf\n",
+        "  hint: list its files in [train] code, and run it from the folder of the project; if its "
+        'packages are in src: variables = { PYTHONPATH = "src" }\n'
+        "requirements.txt:3: index https://index.example.org/simple: is in [[environment.indexes]] "
+        "without user and password, and credentials in it were left out\n"
+        "  hint: keep them in netrc; or write ${NAME} where they were, and set that variable where "
+        "you lock\n",
         f"made {name} from requirements.txt: {tmp_path}/mlproject.toml\n"
         "carried over: 1 requirement, 0 versions to begin with, 0 system packages\n"
         "not carried over: 2 things, listed above and in mlproject.toml\n"
@@ -57,7 +58,10 @@ def test_a_file_in_this_folder(tmp_path, monkeypatch, capsys):
     )
     expected = {".gitignore", ".mllock/mlproject.schema.json", "mlproject.toml", "requirements.txt"}
     assert tree(tmp_path) == expected
-    assert load_spec(Path("mlproject.toml")).spec.environment.dependencies == ("pandas==2.2.2",)
+    environment = load_spec(Path("mlproject.toml")).spec.environment
+    assert environment.dependencies == ("pandas==2.2.2",)
+    (index,) = environment.indexes
+    assert (index.url, index.packages) == ("https://index.example.org/simple", ())
 
 
 def test_a_folder_into_another(tmp_path, capsys):

@@ -18,12 +18,16 @@ from mllock.lock.types import (
     Base,
     BaseLayer,
     BasePlatform,
+    Build,
+    BuildTool,
     DebianPackage,
     LayerGroup,
     Lock,
 )
 
 LOCK = make_lock()
+TOOL = BuildTool(name="tool-1-py3-none-any.whl", size=1, sha256="0" * 64)
+BUILD = Build(name="alpha", reference="git+https://e.org/a", commit="0" * 40, tools=(TOOL,))
 TARGET = Target(python="3.11.2", platform="linux/amd64", glibc=(2, 36))
 
 
@@ -51,6 +55,32 @@ def with_wheel_name(name: str) -> Lock:
         (
             replace(LOCK, base=replace(BASE, interpreter="/usr/../bin/python")),
             "base.interpreter: \"..\" in path: 'usr/../bin/python'",
+        ),
+        (
+            replace(LOCK, builds=(replace(BUILD, name="gone"),)),
+            "builds[0].name: 'gone' is no locked package",
+        ),
+        (replace(LOCK, builds=(BUILD, BUILD)), "builds: 'alpha' is twice"),
+        (
+            replace(LOCK, builds=(replace(BUILD, commit=None),)),
+            "builds[0]: needs either commit or sha256",
+        ),
+        (
+            replace(LOCK, builds=(replace(BUILD, sha256="0" * 64),)),
+            "builds[0]: needs either commit or sha256",
+        ),
+        (
+            replace(LOCK, builds=(replace(BUILD, reference="git+file:///srv/alpha"),)),
+            "builds[0].reference: a URL of a kind that cannot be locked: expected https://.../"
+            "NAME.whl, https://.../NAME.tar.gz or git+https://...@REVISION",
+        ),
+        (
+            replace(LOCK, builds=(replace(BUILD, reference="git+https://u:p@e.org/a"),)),
+            "builds[0].reference: a URL with a user name or password in it",
+        ),
+        (
+            replace(LOCK, builds=(replace(BUILD, tools=(replace(TOOL, name="../x.whl"),)),)),
+            "builds[0].tools[0].name: \"..\" in path: '../x.whl'",
         ),
         (
             with_package(version="not a version"),

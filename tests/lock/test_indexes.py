@@ -321,8 +321,8 @@ def test_it_is_part_of_the_question_and_of_the_lock(tmp_path: Path) -> None:
             'https://${TOKEN}@index.example.org/simple"',
             'file:///srv/wheels"',
             'url: an index of one machine\nexpected: https:// or http://\nfound: "file:///srv/'
-            "wheels\"\nhint: a folder of wheels is named in pip's settings: PIP_FIND_LINKS, "
-            "find-links",
+            'wheels"\nhint: a folder of wheels is named in find-links, if it is in the project; '
+            "or in pip's settings (PIP_FIND_LINKS)",
         ),
         (
             '"torch"]',

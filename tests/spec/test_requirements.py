@@ -87,7 +87,7 @@ def test_what_a_constraints_file_includes_is_a_constraint(tmp_path):
         (
             "--index-url https://example.org\n",
             ("requirements.in:1: this option of pip's is not read here\n"
-            "expected: PEP 508 requirements, comments, -r FILE and -c FILE\n"
+            "expected: PEP 508 requirements, comments, -r FILE, -c FILE and --find-links FOLDER\n"
             "found: --index-url\n"
             "hint: say it in pip's settings (PIP_INDEX_URL or pip.conf): an index is not part of "
             "the lock"),
@@ -95,14 +95,14 @@ def test_what_a_constraints_file_includes_is_a_constraint(tmp_path):
         (
             "a==1 \\\n  --hash=sha256:00\n",
             ("requirements.in:1: this option of pip's is not read here\n"
-            "expected: PEP 508 requirements, comments, -r FILE and -c FILE\n"
+            "expected: PEP 508 requirements, comments, -r FILE, -c FILE and --find-links FOLDER\n"
             "found: --hash\n"
             "hint: mlproject.lock holds the hashes; leave them out here"),
         ),
         (
             "-e .\n",
             ("requirements.in:1: this option of pip's is not read here\n"
-            "expected: PEP 508 requirements, comments, -r FILE and -c FILE\n"
+            "expected: PEP 508 requirements, comments, -r FILE, -c FILE and --find-links FOLDER\n"
             "found: -e\n"
             "hint: make a wheel of it, publish it on an index of yours, and name it here"),
         ),
@@ -120,14 +120,28 @@ def test_what_a_constraints_file_includes_is_a_constraint(tmp_path):
         ),
         (
             "a @ file:///srv/a.whl",
-            ("requirements.in:1: not a requirement: a direct reference (name @ URL) cannot be "
-            'locked by name and version\nexpected: PEP 508, e.g. "pandas>=2,<3"\n'
+            ("requirements.in:1: not a requirement: a file of one machine: put it into a folder "
+            'that find-links names\nexpected: PEP 508, e.g. "pandas>=2,<3"\n'
             "found: a @ file:///srv/a.whl"),
+        ),
+        (
+            "a @ https://me:pw@example.org/a-1-py3-none-any.whl",
+            ("requirements.in:1: not a requirement: credentials in a URL: put them in netrc, or "
+            'write ${NAME}\nexpected: PEP 508, e.g. "pandas>=2,<3"\n'
+            "found: a @ https://***@example.org/a-1-py3-none-any.whl"),
+        ),
+        (
+            "-c c.txt",
+            ("c.txt:1: a constraint cannot be a URL\n"
+            "found: a @ https://example.org/a-1-py3-none-any.whl\n"
+            'hint: write "a @ https://example.org/a-1-py3-none-any.whl" into dependencies, if the '
+            "project needs it"),
         ),
     ],
 )  # fmt: skip
 def test_what_is_refused(tmp_path, content: str, message: str):
     files = {"requirements.in": content, "constraints-with-extras.txt": "a[b]<1"}
+    files["c.txt"] = "a @ https://example.org/a-1-py3-none-any.whl"
     with pytest.raises(SpecError) as caught:
         project(tmp_path, **files)
     assert str(caught.value) == message

@@ -62,8 +62,13 @@ def serving(answers: Mapping[str, Answer | Sequence[Answer]]) -> Iterator[Server
             if length is not None:
                 self.send_header("Content-Length", str(length))
             self.end_headers()
+            if self.command == "HEAD":
+                return
             with contextlib.suppress(OSError):
                 self.wfile.write(answer.body)
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
 
         def log_message(self, *args: object) -> None:
             pass

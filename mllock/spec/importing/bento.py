@@ -12,8 +12,10 @@ from mllock.spec.importing.pip_lines import read_requirements, requirement_line
 
 __all__ = ["read_bento"]
 
-_INDEX = "which index answers is a matter of pip's own settings, not of the project"
-_INDEX_HINT = "set PIP_INDEX_URL or PIP_EXTRA_INDEX_URL, or write it into pip.conf"
+_INDEX = "which index stands in the place of the default one is a matter of pip's own settings"
+_INDEX_HINT = (
+    "set PIP_INDEX_URL, or write it into pip.conf; or list its packages in [[environment.indexes]]"
+)
 
 
 def read_bento(out: Collector, files: Files, doc: Document) -> None:
@@ -75,7 +77,12 @@ def _packages(out: Collector, files: Files, doc: Document) -> None:
         path = posixpath.normpath(name)
         if path.startswith(("/", "..")) or not read_requirements(out, files, path):
             out.left(doc.place("python", "requirements_txt"), name, "no such file in this folder")
-    for key in ("index_url", "extra_index_url", "find_links", "trusted_host", "no_index"):
+    for key in ("extra_index_url", "find_links"):
+        value = doc.get("python", key)
+        place = doc.place("python", key)
+        for url in value if isinstance(value, list) else [value] if value else []:
+            (out.index if key == "extra_index_url" else out.link)(str(url), place)
+    for key in ("index_url", "trusted_host", "no_index"):
         value = doc.get("python", key)
         if value:
             urls = ", ".join(map(str, value)) if isinstance(value, list) else str(value)

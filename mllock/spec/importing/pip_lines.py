@@ -36,19 +36,24 @@ _EXACT = re.compile(
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2")
 
 _OWN = "the project's own code is not installed: it is copied into the images as it is"
-_OWN_HINT = "list its files in [train] code, and run it from the folder of the project"
-_INDEX = "which index answers is a matter of pip's own settings, not of the project"
-_INDEX_HINT = "set PIP_INDEX_URL or PIP_EXTRA_INDEX_URL, or write it into pip.conf"
-_LINKS_HINT = "set PIP_FIND_LINKS, or write it into pip.conf"
+_OWN_HINT = (
+    "list its files in [train] code, and run it from the folder of the project; if its packages "
+    'are in src: variables = { PYTHONPATH = "src" }'
+)
+_SETTING = "whom pip trusts, and whether it asks an index, is a matter of its own settings"
+_INDEX = "which index stands in the place of the default one is a matter of pip's own settings"
+_INDEX_HINT = (
+    "set PIP_INDEX_URL, or write it into pip.conf; or list its packages in [[environment.indexes]]"
+)
 # Option -> why it is not carried over, and what to do; None: nothing is lost.
 _OPTIONS: dict[str, tuple[str, str | None] | None] = {
     "-i": (_INDEX, _INDEX_HINT),
     "--index-url": (_INDEX, _INDEX_HINT),
-    "--extra-index-url": (_INDEX, _INDEX_HINT),
-    "--no-index": (_INDEX, "set PIP_NO_INDEX"),
-    "-f": (_INDEX, _LINKS_HINT),
-    "--find-links": (_INDEX, _LINKS_HINT),
-    "--trusted-host": (_INDEX, "set PIP_TRUSTED_HOST, or write it into pip.conf"),
+    "--extra-index-url": None,  # one more index of the spec
+    "--no-index": (_SETTING, "set PIP_NO_INDEX"),
+    "-f": None,
+    "--find-links": None,
+    "--trusted-host": (_SETTING, "set PIP_TRUSTED_HOST, or write it into pip.conf"),
     "--pre": ("pre-releases are chosen by a range that names one", 'write e.g. "NAME>=2.0rc1"'),
     "--no-binary": ("only wheels are locked", PUBLISH),
     "--only-binary": None,
@@ -181,6 +186,12 @@ def _option(out: Collector, files: Files, name: str, value: str, place: Place, k
             out.left(place, what, _OWN, _OWN_HINT)
         else:
             out.left(place, what, "an editable install cannot be locked", PUBLISH)
+    elif name == "--extra-index-url":
+        out.index(value, place)
+    elif name in ("-f", "--find-links"):
+        local = "://" not in value and not value.startswith(("/", "~", "file:"))
+        beside = posixpath.join(posixpath.dirname(place.file), value) if local else value
+        out.link(beside, place)
     elif name not in _OPTIONS:
         out.left(place, f"{name} {value}".strip(), "this option of pip's is not known here")
     elif (reason := _OPTIONS[name]) is not None:

@@ -17,12 +17,19 @@ from mllock.spec.importing.poetry_ranges import specifier
 
 __all__ = ["read_pyproject"]
 
+# Poetry's priorities of a source that others have to give way to.
+_DEFAULTS = ("primary", "default")
 _COMPARED = re.compile(r"^(===|==|~=|!=|<=|>=|<|>)(.*)$")
 _GROUP = "a group of packages beside the dependencies is not part of the images"
 _GROUP_HINT = "add to dependencies those that training or serving imports"
 _SOURCE = "comes from a repository, URL or folder, and cannot be locked by version"
-_INDEX = "which index answers is a matter of pip's own settings"
-_INDEX_HINT = "set PIP_EXTRA_INDEX_URL, or write it into pip.conf"
+_INDEX = "which index stands in the place of the default one is a matter of pip's own settings"
+_INDEX_HINT = (
+    "set PIP_INDEX_URL, or write it into pip.conf; or list its packages in [[environment.indexes]]"
+)
+_SHARED = "is asked for every package here, and the best version of all indexes is taken"
+_SHARED_HINT = "list in its packages what is to come from there alone"
+_NO_INDEX = "no index of this name is declared"
 
 
 def read_pyproject(out: Collector, files: Files, doc: Document) -> None:
@@ -30,18 +37,20 @@ def read_pyproject(out: Collector, files: Files, doc: Document) -> None:
     from packaging.utils import canonicalize_name
 
     out.read(doc.file)
+    chosen: dict[str, list[tuple[str, Place]]] = {}  # packages by the name of their only index
     for name in doc.table("tool", "uv", "sources"):
         where = ("tool", "uv", "sources", name)
         source = doc.get(*where)
         first = source[0] if isinstance(source, list) and source else source
         if isinstance(first, dict) and "index" in first:
-            out.left(doc.place(*where), f"{name} from index {first['index']}", _INDEX, _INDEX_HINT)
+            chosen.setdefault(str(first["index"]), []).append((name, doc.place(*where)))
         else:
             out.elsewhere.add(str(canonicalize_name(name)))
             out.left(doc.place(*where), name, _SOURCE, PUBLISH)
     _project(out, files, doc)
     _groups(out, doc, "dependency-groups")
     _uv(out, doc)
+    _indexes(out, doc, ("tool", "uv", "index"), chosen)
     _pdm(out, doc)
     if doc.table("tool", "poetry"):
         _poetry(out, doc)
@@ -113,18 +122,40 @@ def _uv(out: Collector, doc: Document) -> None:
             else:
                 why = f"uv's {key} have no key here"
                 out.left(place, text, why, 'put it into a file, and write constraints = ["FILE"]')
-    for index, item in enumerate(doc.array("tool", "uv", "index")):
-        place = doc.place("tool", "uv", "index", index)
-        url = item.get("url", "") if isinstance(item, dict) else ""
-        out.left(place, f"index {url}", _INDEX, _INDEX_HINT)
+
+
+def _indexes(
+    out: Collector, doc: Document, at: tuple[str, ...], chosen: dict[str, list[tuple[str, Place]]]
+) -> None:
+    """Uv's indexes, PDM's and Poetry's sources. `chosen` are packages that name one of them."""
+    for number, item in enumerate(doc.array(*at)):
+        place = doc.place(*at, number)
+        table = item if isinstance(item, dict) else {}
+        url, name = str(table.get("url", "")), str(table.get("name", ""))
+        packages = [package for package, _ in chosen.pop(name, [])]
+        included = table.get("include_packages")
+        for one in included if isinstance(included, list) else ():
+            packages += [str(one)] if "*" not in str(one) else []
+        # uv's word, Poetry's words (and none is "primary"), PDM's name of the default one.
+        priority = table.get("priority", "primary" if at[1] == "poetry" else "")
+        default = table.get("default") is True or name == "pypi" or priority in _DEFAULTS
+        explicit = table.get("explicit") is True or priority == "explicit"
+        if packages:
+            out.index(url, place, name=name, packages=packages)
+        elif default:
+            out.left(place, f"index {url}", _INDEX, _INDEX_HINT)
+        elif not explicit:
+            out.index(url, place, name=name)
+            if at[1] != "pdm":
+                out.left(place, f"index {name or url}", _SHARED, _SHARED_HINT)
+    for name, those in chosen.items():
+        for package, place in those:
+            out.left(place, f"{package} from index {name}", _NO_INDEX, _INDEX_HINT)
 
 
 def _pdm(out: Collector, doc: Document) -> None:
     _groups(out, doc, "tool", "pdm", "dev-dependencies")
-    for index, item in enumerate(doc.array("tool", "pdm", "source")):
-        place = doc.place("tool", "pdm", "source", index)
-        url = item.get("url", "") if isinstance(item, dict) else ""
-        out.left(place, f"source {url}", _INDEX, _INDEX_HINT)
+    _indexes(out, doc, ("tool", "pdm", "source"), {})
     where = ("tool", "pdm", "resolution", "overrides")
     for name in doc.table(*where):
         what = f"{name} {doc.text(*where, name)}"
@@ -134,6 +165,7 @@ def _pdm(out: Collector, doc: Document) -> None:
 
 def _poetry(out: Collector, doc: Document) -> None:
     at = ("tool", "poetry")
+    chosen: dict[str, list[tuple[str, Place]]] = {}
     out.project(*(doc.text(*at, key) for key in ("name", "version", "description")))
     for name in doc.table(*at, "dependencies"):
         where = (*at, "dependencies", name)
@@ -145,6 +177,8 @@ def _poetry(out: Collector, doc: Document) -> None:
                 _poetry_dependency(out, name, one, doc.place(*where, index))
         else:
             _poetry_dependency(out, name, value, doc.place(*where))
+            if isinstance(value, dict) and "source" in value:
+                chosen.setdefault(str(value["source"]), []).append((name, doc.place(*where)))
     if doc.table(*at, "dev-dependencies"):
         names = ", ".join(doc.table(*at, "dev-dependencies"))
         place = doc.place(*at, "dev-dependencies")
@@ -153,9 +187,7 @@ def _poetry(out: Collector, doc: Document) -> None:
         names = ", ".join(doc.table(*at, "group", group, "dependencies"))
         what = f"group {group} ({names})"
         out.left(doc.place(*at, "group", group), what, _GROUP, _GROUP_HINT)
-    for index, item in enumerate(doc.array(*at, "source")):
-        url = item.get("url", "") if isinstance(item, dict) else ""
-        out.left(doc.place(*at, "source", index), f"source {url}", _INDEX, _INDEX_HINT)
+    _indexes(out, doc, (*at, "source"), chosen)
     if doc.table(*at, "scripts"):
         why = "the project's own code is not installed, so that it has no scripts"
         hint = 'write commands as ["python", "-m", "MODULE"]'
@@ -175,8 +207,6 @@ def _poetry_dependency(out: Collector, name: str, value: Any, place: Place) -> N
         what = f"{name} {version}"
         out.left(place, what, "an optional dependency belongs to an extra", _GROUP_HINT)
         return
-    if "source" in table:
-        out.left(place, f"{name} from source {table['source']}", _INDEX, _INDEX_HINT)
     extras = table.get("extras", [])
     ranges = specifier(version) if isinstance(version, str) else None
     python = specifier(str(table.get("python", "*")))

@@ -65,11 +65,22 @@ def _lines(found: Found, platforms: Sequence[str], foreign: bool) -> Iterator[st
     if foreign:
         note = "chooses versions for other machines than this one"
         yield _said('resolver = "uv"', note)
+    elif any(index.packages for index in found.indexes):
+        yield _said('resolver = "uv"', "takes a package from one index alone")
+    if found.links:
+        yield from _array("find-links", found.links, "more wheels")
     if found.variables:
         yield ""
         yield "[environment.variables]                  # set in both images"
         for name, value in found.variables.items():
             yield f"{_key(name)} = {_text(value)}"
+    for index in found.indexes:
+        yield ""
+        yield "[[environment.indexes]]"
+        yield f"name = {_text(index.name)}"
+        yield f"url = {_text(index.url)}"
+        if index.packages:
+            yield from _array("packages", index.packages, "from here, and from nowhere else")
     yield from _data(found)
     yield from _train(found)
     yield from _serve(found)
