@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
-from mllock import __version__
 from mllock.core import canonical
 from mllock.core.digest import hex_of, parse_digest, sha256_of
 from mllock.image.gzip import LEVEL, GzipSink
@@ -125,11 +124,7 @@ def remember(cache: Cache, what: str, key: Mapping[str, Any], value: Mapping[str
 
 
 def _full(what: str, key: Mapping[str, Any]) -> bytes:
-    full: dict[str, Any] = {"kind": what, "builder-format": BUILDER_FORMAT, **key}
-    if BUILDER_FORMAT == 0:
-        # It carries no promise: the bytes may change with every version.
-        full["mllock"] = __version__
-    return canonical.dumps(full)
+    return canonical.dumps({"kind": what, "builder-format": BUILDER_FORMAT, **key})
 
 
 def _name(full: bytes) -> str:

@@ -1,8 +1,8 @@
 """The builder format: golden digests for ever, and the page suffices for another implementation.
 
 tests/goldens/builder has a folder for each format, named by its number: the digests of all layers
-of a small fixed world, configs and manifests of both images. Until format 1 is released its folder
-says what it will be; from then on nothing in it changes. Format 0 carries no promise and has none.
+of a small fixed world, configs and manifests of both images. Nothing in them changes. Format 0
+carried no promise and has none.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from mllock.image.types import BUILDER_FORMAT
 
 FORMATS = Path(__file__).parents[1] / "goldens" / "builder"
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "builder-format.md"
-PROMISED = range(1, max(BUILDER_FORMAT, 1) + 1)
+PROMISED = range(1, BUILDER_FORMAT + 1)
 
 SOURCE = "opt/venv/lib/python3.11/site-packages/alpha/__init__.py"
 COMPILED = b"\xa7\r\r\n\x01\0\0\0" + bytes(range(256)) * 100

@@ -277,7 +277,7 @@ def test_another_builder_format_is_stale(project: LockProject) -> None:
     lock = project.lock().lock
     other = seal(replace(lock, layers=replace(lock.layers, builder_format=99)))
     project.path.write_bytes(dump_lock(other))
-    assert check_lock(project.ctx) == ("layers.builder-format: 99 -> 0",)
+    assert check_lock(project.ctx) == ("layers.builder-format: 99 -> 1",)
     assert project.lock().lock == lock
 
 
