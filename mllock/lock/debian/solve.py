@@ -1,12 +1,12 @@
 """Which packages, pure: the closure of seeds and of what the spec asks, one version of each name.
 
-Recommends are not followed. A version that the previous lock pins is kept while an index still
-has it; otherwise the highest version of all pockets is taken. The walk is in a fixed order, so
-equal inputs give equal answers: dependencies in the order of the package, alternatives in the
-order of the field, a package already chosen before a new one, the package of a name before the one
-that provides it. Of several that provide it, one that another alternative names; else it is the
-user's choice: if none of them is chosen when all else is, that is an error with their names
-(ADR 0095).
+Recommends are not followed. A version that the previous lock pins is kept while there is an offer
+of it; otherwise the highest version of all pockets is taken. The walk is in a fixed order, so equal
+inputs give equal answers: dependencies in the order of the package; of alternatives one that is
+chosen already, else one that is pinned, else the first; the package of a name before the one that
+provides it. Of several that provide it, one that is pinned, else one that another alternative
+names; else it is the user's choice: if none of them is chosen when all else is, that is an error
+with their names (ADR 0095).
 
 When a choice turns out wrong (a dependency wants another version, or a chosen package conflicts),
 that one version is ruled out and the walk begins again; each round rules out one more, so it ends.
@@ -120,8 +120,11 @@ class _Walk:
         # What is needed only by scripts that are never run: see LEFT_OUT.
         if self._met(group) or any(relation.name in self.left_out for relation in group):
             return []
-        for relation in group:
+        for relation in self._in_order(group):
             offers = self._offers(relation)
+            pinned = self._pinned(offers)
+            if len(pinned) == 1:
+                offers = pinned
             if len(offers) > 1:
                 names = tuple(offer.name for offer in offers)
                 # "virtual | real": the maintainer says which one, if nobody else does.
@@ -137,6 +140,16 @@ class _Walk:
                     self.soft.add(offer.name)
                 return [offer]
         raise self._unmet(package, group)
+
+    def _in_order(self, group: Sequence[Relation]) -> Sequence[Relation]:
+        """Alternatives as they are written, but for one that the previous lock has."""
+        if len(group) == 1 or not self.pins:
+            return group
+
+        return sorted(group, key=lambda one: len(self._pinned(self._offers(one))) != 1)
+
+    def _pinned(self, offers: Iterable[Available]) -> list[Available]:
+        return [offer for offer in offers if self.pins.get(offer.name) == offer.version]
 
     def _offers(self, relation: Relation) -> list[Available]:
         """What could be chosen for `relation`: the package of this name, else its providers."""

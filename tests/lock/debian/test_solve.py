@@ -120,6 +120,10 @@ def test_several_providers_are_for_the_user_to_choose_from() -> None:
     # The maintainer says which one; what is there already is still preferred.
     assert run(offers, "named") == ["+named 1", "+postfix 1"]
     assert run(offers, "named", "exim") == ["+exim 2", "+named 1"]
+    # What was locked stays: nobody is asked again because another package is added.
+    assert run(offers, "mail", "text", exim="2") == ["+exim 2", "+mail 1", "+text 1"]
+    assert run(offers, "mail", postfix="1") == ["+mail 1", "+postfix 1"]
+    assert run(offers, "text", postfix="1") == ["+postfix 1", "+text 1"]
     many = [stanza(f"p{number:02}", Provides="mta") for number in range(12)]
     assert "one of exim, p00, p01" in (message := refused(universe(texts + many), "mail"))
     assert ", p10 and 2 more\n" in message
