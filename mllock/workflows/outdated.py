@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from mllock.core.offline import is_offline, not_asked
 from mllock.lock.format import LOCK_NAME, read_lock
 from mllock.lock.indexes import indexes_of
 from mllock.lock.platforms import narrowed, platforms_of
@@ -47,6 +48,8 @@ class Report:
 
 def outdated(ctx: Context) -> Report:
     """Raises LockError, OfflineError if an index cannot be reached, ResolutionError."""
+    if is_offline(ctx.environ):
+        raise not_asked("the package index")
     loaded = load_spec(ctx.project / "mlproject.toml")
     lock = read_lock(ctx.project / LOCK_NAME)
     wanted = declared(ctx.project, loaded)

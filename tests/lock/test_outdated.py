@@ -94,6 +94,11 @@ def test_the_index_cannot_be_reached(
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    assert run(["--offline", "outdated"]) == 4
+    assert capsys.readouterr().err == (
+        "error: offline: the package index is not asked\n"
+        "hint: leave out --offline, or unset MLLOCK_OFFLINE\n"
+    )
     assert run(["outdated"]) == 4
     assert capsys.readouterr() == (
         "",
