@@ -67,7 +67,7 @@ def test_a_version_without_a_wheel_for_the_target_is_passed_over(uv_bench: Bench
 
 
 def test_a_pin_whose_wheels_are_spread_over_two_indexes(uv_bench: Bench) -> None:
-    """uv finds a version that it is to prefer in one index only."""
+    """Uv finds a version that it is to prefer in one index only."""
     with simple_index() as second:
         for index, machine in ((uv_bench.index, "x86_64"), (second, "aarch64")):
             for version in ("1.0", "2.0"):
