@@ -1,6 +1,7 @@
 """Locking Python packages, against the resolvers alone: pip-compile and uv pip compile.
 
-    python benchmarks/lock.py [--runs 3] [--sets sklearn,torch,many] [--json PATH] [--folder FOLDER]
+    python benchmarks/lock.py [--runs 3] [--sets sklearn,torch,many] [--resolvers pip-tools,uv]
+                              [--json PATH] [--folder FOLDER]
 
 Three requirement sets: scikit-learn + pandas + fastapi; a torch stack for the CPU; about 150
 packages. Each is locked with either resolver, four times over: cold (no cache at all), warm (full
@@ -107,12 +108,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--sets", default=",".join(SETS), help="which, with commas between")
+    parser.add_argument("--resolvers", default=",".join(RESOLVERS), help="which")
     parser.add_argument("--json", metavar="PATH", help="write the result there as well")
     parser.add_argument("--folder", help="where caches and projects are made (up to 10 GB)")
     options = parser.parse_args()
     rows = []
     for name in options.sets.split(","):
-        for resolver in RESOLVERS:
+        for resolver in options.resolvers.split(","):
             with tempfile.TemporaryDirectory(dir=options.folder) as folder:
                 rows += _compare(name, resolver, Path(folder), options.runs)
     print_table(rows)
@@ -142,7 +144,7 @@ def _compare(name: str, resolver: str, folder: Path, runs: int) -> list[dict[str
                 "ratio": mine / theirs,
             }
         )
-        print_table(rows[-1:])
+        print(f"{name}, {resolver}, {case}: {mine:.2f} s, {theirs:.2f} s", file=sys.stderr)
     return rows
 
 

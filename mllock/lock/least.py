@@ -100,7 +100,10 @@ def _try_again(
 def _ask(chooser: Chooser, folder: Path, question: Question, pins: Mapping[str, str]) -> Output:
     lines = (f"{name}=={version}\n" for name, version in sorted(pins.items()))
     (folder / question.pins).write_text("".join(lines))
-    done = chooser.choose(folder, question)
+    # What binds is no wish besides: with several indexes, uv finds a version that is wished for in
+    # the first index that has it, and refuses it if that one has no wheel for the target.
+    wishes = {name: version for name, version in question.wishes.items() if name not in pins}
+    done = chooser.choose(folder, replace(question, wishes=wishes))
     if done.code == 0:  # what was asked for by its file has no version to choose
         file = folder / question.pins
         file.write_text(without_files(question.asked, file.read_text()))

@@ -102,8 +102,8 @@ def lock_project(
     by_content: bool = False,
     resolvers: Resolvers | None = None,
 ) -> LockResult:
-    """Bring mlproject.lock up to date. `fresh` forgets the previous pins; with `dry_run` nothing is
-    written in the project but the stat cache; `by_content` reads all data again."""
+    """Bring mlproject.lock up to date. `fresh` forgets the previous pins; with `dry_run` no
+    lock is written; `by_content` reads all data again."""
     resolvers = resolvers or Resolvers()
     loaded, wanted, means = _spec(ctx)
     path = ctx.project / LOCK_NAME

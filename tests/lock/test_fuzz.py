@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -35,7 +36,9 @@ OTHER_TYPES = ("7", '"x"', "true", "1.5", "[]", "{}", "2026-01-01", "[{}]", '["x
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LockProject:
     monkeypatch.setenv("MLLOCK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MLLOCK_OFFLINE", "1")
     project = LockProject(tmp_path)
+    project.ctx = dataclasses.replace(project.ctx, environ={"MLLOCK_OFFLINE": "1"})
     monkeypatch.chdir(project.folder)
     return project
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.lock_project import LockProject
 from support.locks import package
-from support.wheels import pip_environ, simple_index
+from support.webserver import Answer, serving
+from support.wheels import make_wheel, pip_environ, simple_index, write_wheel
 
 from mllock.cli.main import run
+from mllock.workflows.lock import Resolvers, lock_project
 
 
 class Locked(LockProject):
@@ -94,6 +98,11 @@ def test_the_index_cannot_be_reached(
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    assert run(["--offline", "outdated"]) == 4
+    assert capsys.readouterr().err == (
+        "error: offline: the package index is not asked\n"
+        "hint: leave out --offline, or unset MLLOCK_OFFLINE\n"
+    )
     assert run(["outdated"]) == 4
     assert capsys.readouterr() == (
         "",
@@ -102,3 +111,39 @@ def test_the_index_cannot_be_reached(
         "found: connection refused\n"
         "hint: check the network, the proxy and pip's settings (pip config debug)\n",
     )
+
+
+def test_folders_count_and_what_comes_from_a_url_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """A project of this name in a public index would be another one."""
+    monkeypatch.setenv("MLLOCK_CACHE", str(tmp_path / "cache"))
+    project = LockProject(tmp_path)
+    monkeypatch.chdir(project.folder)
+    wheel = make_wheel("ours", "1.0", requires=["beta<2"])
+    answers = {"/ours-1.0-py3-none-any.whl": Answer(body=wheel)}
+    with serving(answers) as server, simple_index() as index:
+        for name, value in pip_environ(tmp_path / "home", index=index).items():
+            monkeypatch.setenv(name, value)
+        reference = f"ours @ {server.url}/ours-1.0-py3-none-any.whl"
+        asked = f'"{reference}", "beta"]\nfind-links = ["wheels"]\nresolver = "uv"'
+        project.change('"alpha>=1", "beta"]', asked)
+        index.add("beta", "1.0")
+        index.add("ours", "9.0")
+        write_wheel(project.folder / "wheels", "gamma", "1.0")
+        assert lock_project(
+            replace(project.ctx, environ=dict(os.environ)),
+            resolvers=Resolvers(system=project.system),
+        ).written
+        for version in ("1.5", "3.0"):
+            write_wheel(project.folder / "wheels", "beta", version)
+        asked_before = len(index.requests)
+        assert run(["outdated"]) == 0
+        assert capsys.readouterr().out == (
+            "PACKAGE  LOCKED  ALLOWED  NEWEST  HELD BY\nbeta     1.0     1.5      3.0\n"
+        )
+        assert "/simple/ours/" not in index.requests[asked_before:]
+        assert run(["why", "beta"]) == 0
+        assert capsys.readouterr().out == (
+            f"beta 1.0\n  mlproject.toml:7: beta\n  mlproject.toml:7: {reference} -> beta<2\n"
+        )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.bench import TARGET, Bench, uv_bench
-from support.wheels import pip_environ, write_wheel
+from support.wheels import pip_environ, simple_index, write_wheel
 
 from mllock.core.platform import host_platform
 from mllock.errors import ResolutionError
@@ -64,6 +64,18 @@ def test_a_version_without_a_wheel_for_the_target_is_passed_over(uv_bench: Bench
         f"found: native-2.0-cp311-cp311-manylinux_2_17_{TARGET.machine}.whl\n"
         "hint: ask for a version of native that has one, or take a base that can use these"
     )
+
+
+def test_a_pin_whose_wheels_are_spread_over_two_indexes(uv_bench: Bench) -> None:
+    """Uv finds a version that it is to prefer in one index only."""
+    with simple_index() as second:
+        for index, machine in ((uv_bench.index, "x86_64"), (second, "aarch64")):
+            for version in ("1.0", "2.0"):
+                index.add("native", version, tag=f"cp311-cp311-manylinux_2_17_{machine}")
+        uv_bench.environ["PIP_EXTRA_INDEX_URL"] = second.url
+        for platform in MACHINES:
+            found = uv_bench.versions("native", platform=platform, pins={"native": "1.0"})
+            assert found == {"native": "1.0"}
 
 
 def test_a_dependency_by_url(uv_bench: Bench, tmp_path: Path) -> None:
