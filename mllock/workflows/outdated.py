@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from mllock.core.offline import is_offline, not_asked
 from mllock.lock.format import LOCK_NAME, read_lock
 from mllock.lock.indexes import indexes_of
 from mllock.lock.platforms import narrowed, platforms_of
@@ -52,6 +53,8 @@ def outdated(ctx: Context) -> Report:
     wanted = declared(ctx.project, loaded)
     platforms = platforms_of(lock)
     found: dict[Outdated, list[str]] = {}
+    if is_offline(ctx.environ):
+        raise not_asked("the package index")
     ctx.reporter.step("asking the package index for newer versions")
     for platform in platforms:
         for item in _of_platform(ctx, narrowed(lock, platform), wanted):
