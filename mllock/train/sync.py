@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -28,7 +28,6 @@ from mllock.spec.types import Overlap
 from mllock.store import atomic
 from mllock.train.python import HostPython
 from mllock.train.sync_folder import Folder, is_edited, recorded_hashes
-from mllock.train.sync_wheels import Wheels
 from mllock.train.synced import (
     Foreign,
     Installed,
@@ -41,7 +40,10 @@ from mllock.train.synced import (
     site_of,
     write_state,
 )
-from mllock.train.venv import FetchWheels
+
+if TYPE_CHECKING:  # reading wheels is only for those who have something to install
+    from mllock.train.sync_wheels import Wheels
+    from mllock.train.venv import FetchWheels
 
 __all__ = ["Action", "SyncChange", "SyncPlan", "plan_sync", "sync"]
 
@@ -189,6 +191,8 @@ def sync(
     plan = plan_sync(root, packages, python, overlaps)
     if plan.nothing_to_do:
         return plan
+    from mllock.train.sync_wheels import Wheels
+
     wheels = Wheels(root, python.minor, plan.packages, entries, fetch, overlaps)
     try:
         # What cannot be had is said before anything is touched.

@@ -60,20 +60,37 @@ class Folder:
             if self._is_real(path.rpartition("/")[0]) and os.path.lexists(self._at(path)):
                 self._keep(path)
 
-    def link(self, source: str, path: str) -> None:
-        """Make `path` the very file `source`, or a copy of it where that is not possible."""
-        target = self._free(path)
+    def link(self, source: str, path: str) -> bool:
+        """Make `path` the very file `source`, or, where that is not possible, a copy of it: then
+        the answer is False."""
+        self._make(path.rpartition("/")[0])
+        target = self._at(path)
+        try:
+            return self._linked(source, target)
+        except FileExistsError:
+            self._keep(path)
+            return self._linked(source, target)
+
+    @staticmethod
+    def _linked(source: str, target: str) -> bool:
         try:
             os.link(source, target)
         except OSError as error:
             if error.errno not in _NO_LINK:
                 raise
-            shutil.copyfile(source, target)
-            os.chmod(target, 0o755 if os.lstat(source).st_mode & stat.S_IXUSR else 0o644)
+        else:
+            return True
+        with open(source, "rb") as reader, open(target, "xb") as writer:
+            shutil.copyfileobj(reader, writer, 1 << 20)
+            executable = os.fstat(reader.fileno()).st_mode & stat.S_IXUSR
+            os.fchmod(writer.fileno(), 0o755 if executable else 0o644)
+        return False
 
     def write(self, path: str, data: bytes | memoryview, mode: int) -> None:
-        target = self._free(path)
-        with open(target, "xb") as file:
+        self._make(path.rpartition("/")[0])
+        if os.path.lexists(self._at(path)):
+            self._keep(path)
+        with open(self._at(path), "xb") as file:
             file.write(data)
             os.fchmod(file.fileno(), mode)
 
@@ -110,13 +127,6 @@ class Folder:
             self._keep(folder)
         os.mkdir(self._at(folder), 0o755)
         self._real.add(folder)
-
-    def _free(self, path: str) -> str:
-        """The place of a file to come."""
-        self._make(path.rpartition("/")[0])
-        if os.path.lexists(self._at(path)):
-            self._keep(path)
-        return self._at(path)
 
     def _keep(self, path: str) -> None:
         place = f"{KEPT}/{path}"

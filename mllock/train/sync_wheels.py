@@ -18,9 +18,10 @@ from mllock.image.tree import Node, Stored
 from mllock.image.wheel import Prefix, wheel_nodes
 from mllock.lock.types import PythonPackage, Wheel
 from mllock.spec.types import Overlap
+from mllock.train.looks import look_at
 from mllock.train.sync_folder import Folder
 from mllock.train.synced import Installed
-from mllock.train.unpacked import Unpacked, find_unpacked, is_own, look_at, unpack
+from mllock.train.unpacked import Unpacked, find_unpacked, is_own, unpack
 from mllock.train.venv import FetchWheels
 
 __all__ = ["Wheels"]
@@ -97,21 +98,27 @@ class Wheels:
         own = self._own.get(name, {})
         tree = f"{self._unpacked[name].root}/"
         paths = self.paths(name)
+        base = f"{self._root}/"
+        # A link is the file itself, and looks as it does.
+        there = {look.path: look for look in self._unpacked[name].files}
+        looks = []
         for path in paths:
             node = own.get(path)
-            if node is None:
-                folder.link(tree + path, path)
-            else:
+            if node is None and folder.link(tree + path, path):
+                looks.append(there[path])
+                continue
+            if node is not None:
                 assert isinstance(node.content, Stored)
                 folder.write(path, node.content.data, node.mode)
-        base = f"{self._root}/"
-        looks = [look_at(path, base + path) for path in paths]
+            look = look_at(path, base + path)
+            if look is not None:
+                looks.append(look)
         wheel = self._wheel(name)
         return Installed(
             version=self._packages[name].version,
             wheel=wheel.name,
             sha256=wheel.hashes["sha256"],
-            files=tuple(look for look in looks if look is not None),
+            files=tuple(looks),
             shared=tuple(sorted(self._shared.get(name, ()))),
         )
 

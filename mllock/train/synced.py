@@ -21,8 +21,8 @@ import msgspec
 from mllock.core import safepath
 from mllock.errors import InputError
 from mllock.store import atomic
+from mllock.train.looks import Look
 from mllock.train.python import HostPython
-from mllock.train.unpacked import Look
 
 __all__ = [
     "STATE",

@@ -25,28 +25,13 @@ from mllock.image.wheel import Prefix, wheel_nodes
 from mllock.lock.types import Wheel
 from mllock.store import atomic
 from mllock.store.own import read_own
+from mllock.train.looks import Look, look_at
 from mllock.train.venv import write_nodes
 
-__all__ = ["Look", "Unpacked", "find_unpacked", "is_own", "look_at", "unpack"]
+__all__ = ["Unpacked", "find_unpacked", "is_own", "unpack"]
 
 _FILES = "files.json"
 _MAX = 256 * 1024 * 1024
-
-
-class Look(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A file, relative to the environment, and how it looks."""
-
-    path: str
-    size: int
-    time: int
-    inode: int
-
-    def is_of(self, status: os.stat_result) -> bool:
-        return (self.size, self.time, self.inode) == (
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ino,
-        )
 
 
 class Unpacked(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,15 +82,6 @@ def unpack(entries: Path, wheel: Wheel, python: str, path: Path) -> Unpacked:
 def is_own(node: Node) -> bool:
     """Whether a file is made for one environment, or may be."""
     return isinstance(node.content, Stored)
-
-
-def look_at(path: str, place: str) -> Look | None:
-    """How the regular file `place` looks; None if there is none."""
-    try:
-        status = os.lstat(place)
-    except OSError:
-        return None
-    return Look(path, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 def _key(wheel: Wheel, python: str) -> str:

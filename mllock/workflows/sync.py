@@ -6,19 +6,24 @@ then `mllock.train.sync`. Data is not looked at: none of it is in an environment
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mllock.core.platform import host_platform
 from mllock.errors import SurroundingsError
 from mllock.lock.overlaps import overlaps_of
 from mllock.lock.platforms import narrowed
+from mllock.lock.types import Lock, PythonPackage
 from mllock.spec.reader import load_spec, refuse_unavailable
 from mllock.train.python import find_python
 from mllock.train.sync import SyncPlan, plan_sync, sync
 from mllock.workflows.context import Context
-from mllock.workflows.environment import locked_wheels
 from mllock.workflows.lock import current_lock
+
+if TYPE_CHECKING:
+    from mllock.train.venv import FetchWheels
 
 __all__ = ["VENV", "SyncResult", "sync_project"]
 
@@ -58,9 +63,20 @@ def sync_project(ctx: Context, venv: Path | None = None, *, check: bool = False)
             packages,
             python,
             entries=ctx.cache.folder("unpacked"),
-            fetch=locked_wheels(ctx, lock),
+            fetch=_fetch_of(ctx, lock),
             reporter=ctx.reporter,
             prompt=loaded.spec.project.name,
             overlaps=overlaps,
         )
     return SyncResult(plan=plan, packages=len(packages), done=not check)
+
+
+def _fetch_of(ctx: Context, lock: Lock) -> FetchWheels:
+    """Those who build and fetch are imported when something has to be fetched."""
+
+    def fetch(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
+        from mllock.workflows.environment import locked_wheels
+
+        return locked_wheels(ctx, lock)(packages)
+
+    return fetch

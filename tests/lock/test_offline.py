@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from support.bench import Bench, asking, bench, each_bench
 from support.locks import make_lock
 from support.reporter import Recorder
-from support.training import put_wheels
+from support.training import context, make_project, put_wheels, relock
 from support.webserver import Answer, serving
 
 from mllock.core.digest import from_hex, sha256_of
@@ -28,6 +28,9 @@ from mllock.store.fetch import HttpFetcher
 from mllock.store.oci_json import Descriptor
 from mllock.store.registry.client import Registry
 from mllock.store.registry.reference import parse_reference
+from mllock.store.remote.connect import opener
+from mllock.workflows.context import Context
+from mllock.workflows.outdated import outdated
 
 __all__ = ["bench", "each_bench"]
 
@@ -178,3 +181,24 @@ def test_registries_are_not_asked(cache: Cache) -> None:
         assert str(caught.value) == f"offline: the registry 127.0.0.1:1 is not asked\n{LEAVE_OUT}"
     cache.put_bytes(b"layer")
     source.fetch([layer], cache, Recorder())
+
+
+def test_data_sources_are_not_asked() -> None:
+    connect = opener({VARIABLE: "1"}, Recorder())
+    for url in ("https://user@127.0.0.1:1/train.csv", "s3://bucket/train"):
+        with pytest.raises(OfflineError) as caught, connect(url):
+            pass
+        shown = url.replace("user@", "")
+        assert str(caught.value) == f"offline: the data source {shown} is not asked\n{LEAVE_OUT}"
+
+
+def relocked(folder: Path, environ: dict[str, str]) -> Context:
+    ctx = context(make_project(folder / "project"), environ)
+    relock(ctx)
+    return ctx
+
+
+def test_nothing_is_outdated_by_hearsay(tmp_path: Path) -> None:
+    with pytest.raises(OfflineError) as caught:
+        outdated(relocked(tmp_path, {VARIABLE: "1"}))
+    assert str(caught.value) == f"offline: the package index is not asked\n{LEAVE_OUT}"

@@ -58,6 +58,27 @@ def test_what_mllock_did_not_make_is_left_alone(
     assert [p.read_text() for p in (venv, *venv.glob("*")) if p.is_file()] == ["mine"]
 
 
+def test_what_is_in_the_way_is_kept_aside(ctx: Context, typed: Typed) -> None:
+    lock(ctx, other=False)
+    typed("sync")
+    venv = ctx.project / ".venv"
+    (venv / SITE / "other.py").write_text("mine")
+    (venv / SITE / "other_more").write_text("mine as well")
+    (venv / "bin" / "tiny").unlink()
+    (venv / "bin" / "tiny").mkdir()
+    lock(ctx)
+    code, out, err = typed("sync")
+    assert (code, out) == (0, "Added other 2.0\nRestored tiny-lib 1.0 (1 file)\n")
+    kept = venv / "mllock-kept"
+    assert sorted(line for line in err.splitlines() if "by hand" in line) == [
+        f"warning: was changed by hand, and is now {kept}/{path}"
+        for path in ("bin/tiny", f"{SITE}/other.py", f"{SITE}/other_more")
+    ]
+    assert (kept / SITE / "other.py").read_text() == "mine"
+    assert (venv / SITE / "other.py").read_bytes() == OTHER["other.py"]
+    assert typed("sync", "--check") == (0, "", IS_LOCKED)
+
+
 def test_an_empty_folder_becomes_one(ctx: Context, typed: Typed) -> None:
     (ctx.project / ".venv").mkdir()
     assert typed("sync")[0] == 0

@@ -21,6 +21,7 @@ from mllock.spec.reader import load_spec
 from mllock.store.cache import Cache
 from mllock.store.vendored import Vendored, vendored_of
 from mllock.workflows.context import Context, make_context
+from mllock.workflows.docker_context import PIP
 from mllock.workflows.vendor import vendor
 from mllock.workflows.vendored_data import bring_vendored, is_only_vendored
 
@@ -179,6 +180,19 @@ def test_what_cannot_be_had_offline_is_named(ctx: Context, typed: Typed) -> None
         "hint: type it once without --offline, or name such a folder with MLLOCK_VENDOR\n",
     )
     assert not (ctx.project / "vendor").exists()
+
+
+def test_an_engine_that_builds_needs_its_pip_as_well(ctx: Context, typed: Typed) -> None:
+    spec = ctx.project / "mlproject.toml"
+    spec.write_text(spec.read_text() + '\n[builder]\nkind = "docker"\n')
+    relock(ctx)
+    code, _, err = typed("vendor")
+    (wheel,) = PIP.wheels
+    assert (code, f"found: not there: {wheel.name}\n" in err) == (4, True)
+    (ctx.project / "vendor").mkdir()
+    (ctx.project / "vendor" / "SHA256SUMS").write_text("# mllock vendor 1\n")
+    code, out, _ = typed("vendor", "--check", "--json")
+    assert {"path": f"wheels/{wheel.name}", "problem": "not there"} in json.loads(out)["problems"]
 
 
 def test_commands_look_into_it(ctx: Context, typed: Typed, tmp_path: Path) -> None:
