@@ -40,15 +40,23 @@ class Pinner:
         self._project = project
         self._state_dir = state_dir
         self._by_content = by_content
+        self._seen: dict[str, TreeManifest] = {}
 
     def pin(self, name: str, source: DataSource) -> DataPin:
         root = locate(self._project, name, source)
-        if self._by_content:
-            return pin_of(name, source, _scan(root, source))
-        return pin_of(name, source, Remembered(self._project, self._state_dir).facts(root, source))
+        tree = (
+            _scan(root, source)
+            if self._by_content
+            else Remembered(self._project, self._state_dir).facts(root, source)
+        )
+        if isinstance(tree, TreeManifest):
+            self._seen[name] = tree
+        return pin_of(name, source, tree)
 
     def manifest(self, name: str, source: DataSource) -> TreeManifest:
-        """The tree of what is here."""
+        """The tree of what is here, or was when `pin` looked at it file by file."""
+        if name in self._seen:
+            return self._seen[name]
         root = locate(self._project, name, source)
         if self._by_content:
             return _scan(root, source)
@@ -94,10 +102,13 @@ def stat_reasons(
         return ()
     root = locate(project, name, source)
     remembered = Remembered(project, state_dir)
-    found = pin_of(name, source, remembered.facts(root, source))
+    tree = remembered.facts(root, source)
+    found = pin_of(name, source, tree)
     if found.tree == pin.tree and found.kind == pin.kind:
         return ()
-    return reasons_between(name, found, pin, remembered.manifest(root, source))
+    if not isinstance(tree, TreeManifest):
+        tree = remembered.manifest(root, source)
+    return reasons_between(name, found, pin, tree)
 
 
 def locate(project: Path, name: str, source: DataSource) -> Path:

@@ -58,17 +58,10 @@ class Remembered:
         self._path = state_dir / "trees.json"
         self._files = StatCache(state_dir)
 
-    def facts(self, root: Path, source: DataSource) -> Facts:
-        """Of the tree at `root`, which is where `source` is. Raises DataError."""
-        found = self._tree(root, source, whole=False)
-        if isinstance(found, Facts):
-            return found
-        return Facts(
-            digest=found.digest,
-            files=found.files,
-            size=found.size,
-            is_single_file=found.is_single_file,
-        )
+    def facts(self, root: Path, source: DataSource) -> Facts | TreeManifest:
+        """Of the tree at `root`, which is where `source` is: all of it, if it was looked at file
+        by file. Raises DataError."""
+        return self._tree(root, source, whole=False)
 
     def manifest(self, root: Path, source: DataSource) -> TreeManifest:
         """The same, file by file."""

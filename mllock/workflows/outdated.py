@@ -61,8 +61,6 @@ def outdated(ctx: Context) -> Report:
     direct = DirectWheels(ctx, meaning(loaded.spec, wanted), lock, Upgrade())
     platforms = platforms_of(lock)
     found: dict[Outdated, list[str]] = {}
-    if is_offline(ctx.environ):
-        raise not_asked("the package index")
     ctx.reporter.step("asking the package index for newer versions")
     for platform in platforms:
         for item in _of_platform(ctx, narrowed(lock, platform), wanted, direct):

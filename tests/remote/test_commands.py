@@ -257,3 +257,20 @@ def test_what_is_not_locked_is_not_fetched(project: LockProject, server: DataSer
             "error: mlproject.lock: data.test: this source is not locked as the spec has it\n"
             'hint: lock it: "mllock lock"\n',
         )
+
+
+def test_offline(project: LockProject, server: DataServer, typed) -> None:
+    """What the cache has is enough; nobody is asked."""
+    server.asked.clear()
+    assert typed("fetch", "--offline")[0] == 0
+    assert typed("verify", "--here", "--offline")[0] == 0
+    assert run(["lock", "--offline"]) == 0
+    refused = (
+        4,
+        "",
+        f"error: offline: the data source {server.url}/test.csv is not asked\n"
+        "hint: leave out --offline, or unset MLLOCK_OFFLINE\n",
+    )
+    assert typed("status", "--remote", "--offline") == refused
+    assert typed("verify", "test", "--offline")[0::2] == (4, f"reading data.test\n{refused[2]}")
+    assert server.asked == []

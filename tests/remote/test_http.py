@@ -12,6 +12,8 @@ from mllock.core.digest import sha256_of
 from mllock.core.tree import SINGLE, Entry
 from mllock.errors import DataError, InputError, OfflineError, StaleLockError, SurroundingsError
 from mllock.store.remote import download
+from mllock.store.remote.fetch import RemoteData
+from mllock.store.remote.http import HttpSource
 
 BODY = b"a,b\n1,2\n"
 # More than what is fetched in memory.
@@ -156,6 +158,29 @@ def test_more_than_is_bounded(server: DataServer, bench, monkeypatch) -> None:
     assert caught.value.message == (
         f"cannot fetch data.d from {server.url}/a.bin: sends more than 1500000 bytes, and not how "
         "many"
+    )
+
+
+def test_a_small_file_that_is_none(server: DataServer, bench) -> None:
+    """What is read into memory is small, whatever a second answer says."""
+
+    class Swapping(HttpSource):
+        def look(self):
+            found = super().look()
+            server.put("/a.csv", LARGE, '"2"')
+            return found
+
+    server.put("/a.csv", BODY, '"1"')
+    data = RemoteData(
+        bench.cache,
+        bench.reporter,
+        lambda url: Swapping(url, {}, bench.reporter),
+        backoff=0.001,
+    )
+    with pytest.raises(OfflineError) as caught:
+        data.fetch("d", bench.source(f"{server.url}/a.csv"))
+    assert caught.value.message == (
+        f"cannot fetch data.d from {server.url}/a.csv: became larger while it was asked"
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,7 @@ def test_a_pin_stays_and_nobody_is_asked(project: LockProject, server: DataServe
     server.files.clear()
     server.asked.clear()
     assert not project.lock().written
+    assert check_lock(project.ctx) == check_lock(project.ctx, by_content=True) == ()
     project.change('"beta"', '"beta", "gamma"')
     project.lock()
     assert server.asked == []
@@ -187,6 +190,31 @@ def test_hints_about_a_local_source_are_refused(project: LockProject) -> None:
     assert str(caught.value) == (
         "mlproject.lock: data.train.source: hints of a server about a local source"
     )
+
+
+def test_no_secret_is_written_or_printed(
+    project: LockProject, server: DataServer, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setenv("WHO", "ada-lovelace")
+    monkeypatch.setenv("WORD", "correct-horse")
+    project.change("http://127", "http://${WHO}:${WORD}@127")
+    project.ctx = replace(project.ctx, environ=dict(os.environ))
+    project.lock()
+    assert run(["data", "fetch"]) == 0
+    assert run(["data", "verify", "-v"]) == 0
+    assert run(["data", "status", "--remote"]) == 0
+    server.files["/test.csv"].statuses = [403] * 4
+    assert run(["lock", "--data"]) == 4
+    assert {entry.get("Authorization") for entry in server.headers} == {
+        "Basic YWRhLWxvdmVsYWNlOmNvcnJlY3QtaG9yc2U="
+    }
+    said = "".join(capsys.readouterr()) + "".join(project.reporter.lines)
+    written = [path.read_bytes() for path in project.folder.parent.rglob("*") if path.is_file()]
+    assert len(written) > 5
+    for secret in ("ada-lovelace", "correct-horse", "YWRhLWxv"):
+        assert secret not in said
+        assert not any(secret.encode() in content for content in written)
+    assert "http://${WHO}:${WORD}@127" in project.path.read_text()
 
 
 def test_json(project: LockProject, server: DataServer, capsys) -> None:

@@ -316,8 +316,8 @@ class Collector:
 
     def add_data(self, source: str, role: str, place: Place) -> None:
         if "://" in source:
-            hint = "copy the data into the project, and name its path in [data]"
-            self.left(place, source, "data from a URL is not available in this version", hint)
+            hint = "name it in [data] as source, with the path that the program reads"
+            self.left(place, source, "data from a URL needs a path in the project", hint)
             return
         if len(self.data) >= MAX_DATA:
             self.left(place, source, f"more than {MAX_DATA} sources are not read")

@@ -16,7 +16,7 @@ __all__ = ["opener"]
 
 def opener(environ: Mapping[str, str], reporter: Reporter) -> OpenSource:
     """Connects to a source. Raises InputError where something for it is missing here, and
-    OfflineError where nobody is to be asked."""
+    OfflineError where nobody may be asked."""
 
     def connect(url: str) -> AbstractContextManager[RemoteSource]:
         if is_offline(environ):

@@ -74,7 +74,7 @@ class Download:
         whole, chunks, size = hashlib.sha256(), list[bytes](), 0
         with self.remote.open(self.file, 0) as stream:
             try:
-                for chunk in self._chunks(stream, 0, stop):
+                for chunk in self._chunks(stream, 0, stop, _SMALL if self.keep else None):
                     done(len(chunk))
                     size += len(chunk)
                     whole.update(chunk)
@@ -136,8 +136,10 @@ class Download:
             self._complete(stream, place.size)
             return stream.mark
 
-    def _chunks(self, stream: Stream, size: int, stop: threading.Event) -> Iterator[bytes]:
-        """The rest of a file of which `size` bytes are there."""
+    def _chunks(
+        self, stream: Stream, size: int, stop: threading.Event, most: int | None = None
+    ) -> Iterator[bytes]:
+        """The rest of a file of which `size` bytes are there. `most` is what memory is for."""
         limit = stream.mark.size if self.expected is None else self.expected.size
         while chunk := stream.read(_CHUNK):
             if stop.is_set():
@@ -149,6 +151,8 @@ class Download:
                         self.file.path, _bytes(self.expected.size), f"more than {_bytes(limit)}"
                     )
                 raise RefusedError(f"sends more than the {limit} bytes that it announced")
+            if most is not None and size > most:
+                raise TransientError("became larger while it was asked")
             if size > MAX_UNANNOUNCED:
                 raise RefusedError(f"sends more than {MAX_UNANNOUNCED} bytes, and not how many")
             yield chunk
