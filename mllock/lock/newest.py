@@ -31,6 +31,7 @@ def newest_versions(
     target: Target,
     before: str | None,
     indexes: Sequence[PackageIndex],
+    links: Sequence[str] = (),
 ) -> dict[str, str]:
     """Name -> version. Raises OfflineError and others that `uv` explains."""
     wanted = tuple(sorted(names))
@@ -45,6 +46,7 @@ def newest_versions(
                 target=target,
                 before=before,
                 indexes=tuple(indexes),
+                links=tuple(links),
             )
             done = uv.choose(folder, question, alone=True)
             if done.code == 0:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from mllock.lock.direct import references_for
 from mllock.lock.format import LOCK_NAME, read_lock
 from mllock.lock.indexes import indexes_of
 from mllock.lock.platforms import narrowed, platforms_of
@@ -19,6 +20,8 @@ from mllock.lock.types import Lock
 from mllock.spec.reader import load_spec
 from mllock.spec.requirements import Declared, declared
 from mllock.workflows.context import Context
+from mllock.workflows.direct import direct_of
+from mllock.workflows.links import spec_links
 
 __all__ = ["Outdated", "Report", "outdated"]
 
@@ -90,6 +93,7 @@ def _allowed(ctx: Context, lock: Lock, wanted: Declared, target: Target) -> dict
     from mllock.lock.python import resolver_of
 
     environment = lock.inputs.environment
+    references = references_for(wanted.requirements, target)
     resolver = resolver_of(
         environment["resolver"], ctx.cache, ctx.cache.root / "uv", ctx.reporter, ctx.environ
     )
@@ -104,6 +108,8 @@ def _allowed(ctx: Context, lock: Lock, wanted: Declared, target: Target) -> dict
             upgrade=Upgrade(all=True),
             exclude_newer=environment.get("exclude-newer"),
             indexes=indexes_of(environment),
+            find_links=spec_links(ctx),
+            direct=direct_of(ctx, lock, references),
         )
     )
 
@@ -114,14 +120,17 @@ def _newest(ctx: Context, lock: Lock, target: Target) -> dict[str, str]:
     from mllock.lock.uv import UvChooser
 
     environment = lock.inputs.environment
+    references = references_for(environment["dependencies"], target)
     pip = Pip(environ=ctx.environ, reporter=ctx.reporter)
     return newest_versions(
-        [item.name for item in lock.python.packages],
+        # What comes from a URL is nobody's in an index.
+        [item.name for item in lock.python.packages if item.name not in references],
         UvChooser(pip, ctx.environ, ctx.cache.root / "uv", ctx.reporter),
         ctx.cache,
         target=target,
         before=environment.get("exclude-newer"),
         indexes=indexes_of(environment),
+        links=spec_links(ctx),
     )
 
 
