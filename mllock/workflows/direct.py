@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from mllock.errors import ResolutionError
-from mllock.lock.direct import DirectWheel, references_for
+from mllock.lock.direct import DirectWheel, locked_references
 from mllock.lock.platforms import narrowed, platforms_of, ranks
 from mllock.lock.ports import Upgrade
 from mllock.lock.target import Target
@@ -43,7 +43,7 @@ class DirectWheels:
 
     def wheels(self, target: Target) -> tuple[DirectWheel, ...]:
         """What is at hand for `target`. Raises what fetching and building raise."""
-        references = references_for(self._environment["dependencies"], target)
+        references = locked_references(self._environment, target)
         kept = self._kept(target, references)
         built = tuple(
             self._built(name, reference, target)
@@ -58,7 +58,7 @@ class DirectWheels:
         old = self._old
         if old is None or target.platform not in platforms_of(old):
             return {}
-        before = references_for(old.inputs.environment["dependencies"], target)
+        before = locked_references(old.inputs.environment, target)
         same = {
             name
             for name, reference in references.items()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from mllock.lock.direct import references_for
+from mllock.lock.direct import locked_references, references_for
 from mllock.lock.format import LOCK_NAME, read_lock
 from mllock.lock.indexes import indexes_of
 from mllock.lock.platforms import narrowed, platforms_of
@@ -120,7 +120,7 @@ def _newest(ctx: Context, lock: Lock, target: Target) -> dict[str, str]:
     from mllock.lock.uv import UvChooser
 
     environment = lock.inputs.environment
-    references = references_for(environment["dependencies"], target)
+    references = locked_references(environment, target)
     pip = Pip(environ=ctx.environ, reporter=ctx.reporter)
     return newest_versions(
         # What comes from a URL is nobody's in an index.
