@@ -30,6 +30,7 @@ from mllock.lock.ports import Upgrade
 from mllock.lock.target import Target
 from mllock.lock.types import Build, BuildTool
 from mllock.workflows.environment import locked_wheels
+from mllock.workflows.export_dockerfile import refuse_without_index
 from mllock.workflows.export_python import export_requirements
 from mllock.workflows.outdated import outdated
 
@@ -75,6 +76,12 @@ def test_a_branch_is_pinned_to_a_commit(
         "ours was built from sources: no index has its wheel\n"
         f"found: git+{repo.url}@main\n"
         "hint: take the wheels along: mllock export pylock --wheels -o DIR/pylock.toml"
+    )
+    with pytest.raises(InputError) as caught:
+        refuse_without_index(lock)
+    assert str(caught.value) == (
+        "ours would not be found: the Dockerfile asks an index, and what comes from a URL is in "
+        "none\nhint: leave out --no-wheels: the wheels are then in the context"
     )
     (seen,) = project.ctx.cache.root.rglob("site-packages/ours/seen.txt")
     assert seen.read_text() == "([], '315532800')"
