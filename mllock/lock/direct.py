@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from mllock.core.offline import is_offline, not_here
@@ -29,6 +30,7 @@ __all__ = [
     "fetch_direct",
     "gather",
     "localised",
+    "locked_references",
     "references_for",
     "without_files",
 ]
@@ -47,16 +49,27 @@ class DirectWheel:
     path: Path
 
 
+def locked_references(environment: Mapping[str, Any], target: Target) -> dict[str, Reference]:
+    """Those of `[inputs.environment]` of a lock. Raises ResolutionError."""
+    texts = environment.get("dependencies")
+    return references_for(map(str, texts if isinstance(texts, list | tuple) else ()), target)
+
+
 def references_for(requirements: Iterable[str], target: Target) -> dict[str, Reference]:
-    """The references, by normalised name, that hold on `target`. Raises ResolutionError."""
+    """The references, by normalised name, that hold on `target`. They may be of a lock that was
+    forged. Raises ResolutionError."""
     from packaging.requirements import Requirement
 
     found: dict[str, Reference] = {}
     for text in requirements:
-        named = reference_in(text)
-        if named is None:
+        if DIRECT not in text:
             continue
-        marker = Requirement(text).marker
+        try:
+            named = reference_in(text)
+            marker = Requirement(text).marker
+        except ValueError as error:
+            raise ResolutionError(f"not a requirement with a URL: {error}") from None
+        assert named is not None
         if marker is not None and not marker.evaluate(dict(target.markers())):
             continue
         name, reference = named

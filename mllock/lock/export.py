@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from mllock.errors import InputError
-from mllock.lock.direct import references_for
+from mllock.lock.direct import locked_references
 from mllock.lock.platforms import platforms_of
 from mllock.lock.target import target_of
 from mllock.lock.toml import write
@@ -48,7 +48,7 @@ def requirements_of(lock: Lock) -> bytes:
         "#   pip install --require-hashes -r requirements.txt    or    "
         "uv pip sync --require-hashes requirements.txt",
     ]
-    references = references_for(lock.inputs.environment["dependencies"], target_of(lock))
+    references = locked_references(lock.inputs.environment, target_of(lock))
     for package in lock.python.packages:
         (wheel,) = package.wheels
         reference = references.get(package.name)

@@ -31,7 +31,7 @@ def newest_versions(
     target: Target,
     before: str | None,
     indexes: Sequence[PackageIndex],
-    links: tuple[str, ...] = (),
+    links: Sequence[str] = (),
 ) -> dict[str, str]:
     """Name -> version. Raises OfflineError and others that `uv` explains."""
     wanted = tuple(sorted(names))
@@ -46,7 +46,7 @@ def newest_versions(
                 target=target,
                 before=before,
                 indexes=tuple(indexes),
-                links=links,
+                links=tuple(links),
             )
             done = uv.choose(folder, question, alone=True)
             if done.code == 0:

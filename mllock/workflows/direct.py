@@ -8,8 +8,10 @@ to download: which one fits is a question of the platform.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from mllock.errors import ResolutionError
-from mllock.lock.direct import DirectWheel, references_for
+from mllock.lock.direct import DirectWheel, locked_references
 from mllock.lock.platforms import narrowed, platforms_of, ranks
 from mllock.lock.ports import Upgrade
 from mllock.lock.target import Target
@@ -20,7 +22,7 @@ from mllock.workflows.builds import BuiltWheel, build_new
 from mllock.workflows.context import Context
 from mllock.workflows.environment import locked_wheels
 
-__all__ = ["DirectWheels"]
+__all__ = ["DirectWheels", "direct_of"]
 
 
 class DirectWheels:
@@ -41,7 +43,7 @@ class DirectWheels:
 
     def wheels(self, target: Target) -> tuple[DirectWheel, ...]:
         """What is at hand for `target`. Raises what fetching and building raise."""
-        references = references_for(self._environment["dependencies"], target)
+        references = locked_references(self._environment, target)
         kept = self._kept(target, references)
         built = tuple(
             self._built(name, reference, target)
@@ -56,21 +58,15 @@ class DirectWheels:
         old = self._old
         if old is None or target.platform not in platforms_of(old):
             return {}
-        before = references_for(old.inputs.environment["dependencies"], target)
+        before = locked_references(old.inputs.environment, target)
         same = {
             name
             for name, reference in references.items()
             if before.get(name) == reference and name not in self._upgrade.names
         }
-        part = narrowed(old, target.platform)
-        packages = [item for item in part.python.packages if item.name in same]
-        paths = locked_wheels(self._ctx, part)(packages) if packages else {}
         self._builds |= {pin.name: pin for pin in old.builds if pin.name in same}
-        return {
-            item.name: DirectWheel(name=item.name, file=wheel.name, path=paths[wheel.name])
-            for item in packages
-            for wheel in item.wheels
-        }
+        part = narrowed(old, target.platform)
+        return {wheel.name: wheel for wheel in direct_of(self._ctx, part, same)}
 
     def _built(self, name: str, reference: Reference, target: Target) -> DirectWheel:
         made = self._made.get(str(reference))
@@ -80,6 +76,17 @@ class DirectWheels:
         self._builds[name] = made.build
         _fits(name, made.file, target)
         return DirectWheel(name=name, file=made.file, path=made.path)
+
+
+def direct_of(ctx: Context, lock: Lock, names: Collection[str]) -> tuple[DirectWheel, ...]:
+    """The locked wheels of packages that come from URLs; `lock` is for one platform."""
+    packages = [item for item in lock.python.packages if item.name in names]
+    paths = locked_wheels(ctx, lock)(packages) if packages else {}
+    return tuple(
+        DirectWheel(name=item.name, file=wheel.name, path=paths[wheel.name])
+        for item in packages
+        for wheel in item.wheels
+    )
 
 
 def _fits(name: str, file: str, target: Target) -> None:

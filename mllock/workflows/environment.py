@@ -101,7 +101,7 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
     """The wheels of `lock`, from the cache or wherever pip finds them."""
 
     def fetch(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
-        from mllock.lock.direct import references_for
+        from mllock.lock.direct import locked_references
         from mllock.lock.indexes import indexes_of
         from mllock.lock.python import fetch_wheels
         from mllock.lock.target import target_of
@@ -123,7 +123,7 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
             reporter=ctx.reporter,
             indexes=indexes_of(lock.inputs.environment),
             links=lambda: spec_links(ctx),
-            references=references_for(lock.inputs.environment["dependencies"], target),
+            references=locked_references(lock.inputs.environment, target),
         )
 
     return fetch

@@ -27,7 +27,9 @@ from mllock.image.environment import image_variables
 from mllock.image.folder import code_nodes, model_nodes
 from mllock.image.tree import Node
 from mllock.image.types import ImageKind
+from mllock.lock.direct import locked_references
 from mllock.lock.platforms import narrowed
+from mllock.lock.target import target_of
 from mllock.lock.types import Lock
 from mllock.processes import held_interrupts
 from mllock.serve.health import health_command
@@ -120,9 +122,22 @@ def export_dockerfile(
     )
 
 
+def refuse_without_index(lock: Lock) -> None:
+    """Raises InputError for packages that no index has: those that come from URLs."""
+    names = sorted(locked_references(lock.inputs.environment, target_of(lock)))
+    if names:
+        raise InputError(
+            f"{', '.join(names)} would not be found: the Dockerfile asks an index, and what comes "
+            "from a URL is in none",
+            hint="leave out --no-wheels: the wheels are then in the context",
+        )
+
+
 def _environment(
     ctx: Context, loaded: LoadedSpec, lock: Lock, *, wheels: bool
 ) -> tuple[DockerfilePlan, list[Node]]:
+    if not wheels:
+        refuse_without_index(lock)
     base = lock.base.on(platform_of(lock))
     reference = None
     if base is not None:

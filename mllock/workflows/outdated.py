@@ -11,19 +11,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mllock.core.offline import is_offline, not_asked
-from mllock.lock.direct import DirectWheel, references_for
+from mllock.lock.direct import locked_references, references_for
 from mllock.lock.format import LOCK_NAME, read_lock
 from mllock.lock.indexes import indexes_of
 from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.ports import PythonRequest, Upgrade
 from mllock.lock.target import Target, target_of
 from mllock.lock.types import Lock
-from mllock.spec.meaning import meaning
 from mllock.spec.reader import load_spec
 from mllock.spec.requirements import Declared, declared
 from mllock.workflows.context import Context
-from mllock.workflows.direct import DirectWheels
-from mllock.workflows.links import absolute_links
+from mllock.workflows.direct import direct_of
+from mllock.workflows.links import spec_links
 
 __all__ = ["Outdated", "Report", "outdated"]
 
@@ -52,18 +51,16 @@ class Report:
 
 def outdated(ctx: Context) -> Report:
     """Raises LockError, OfflineError if an index cannot be reached, ResolutionError."""
-    if is_offline(ctx.environ):
-        raise not_asked("the package index")
     loaded = load_spec(ctx.project / "mlproject.toml")
     lock = read_lock(ctx.project / LOCK_NAME)
     wanted = declared(ctx.project, loaded)
-    # What comes from a URL is one thing, and not the newest of several.
-    direct = DirectWheels(ctx, meaning(loaded.spec, wanted), lock, Upgrade())
     platforms = platforms_of(lock)
     found: dict[Outdated, list[str]] = {}
+    if is_offline(ctx.environ):
+        raise not_asked("the package index")
     ctx.reporter.step("asking the package index for newer versions")
     for platform in platforms:
-        for item in _of_platform(ctx, narrowed(lock, platform), wanted, direct):
+        for item in _of_platform(ctx, narrowed(lock, platform), wanted):
             found.setdefault(item, []).append(platform)
     rows = (
         replace(item, platforms=() if len(those) == len(platforms) else tuple(those))
@@ -75,19 +72,13 @@ def outdated(ctx: Context) -> Report:
     )
 
 
-def _of_platform(
-    ctx: Context, lock: Lock, wanted: Declared, direct: DirectWheels
-) -> Iterator[Outdated]:
+def _of_platform(ctx: Context, lock: Lock, wanted: Declared) -> Iterator[Outdated]:
     from packaging.version import Version
 
     target = target_of(lock)
-    links = absolute_links(ctx.project, wanted.find_links)
-    wheels = direct.wheels(target)
-    given = {wheel.name for wheel in wheels} | references_for(wanted.requirements, target).keys()
-    allowed = _allowed(ctx, lock, wanted, target, links, wheels)
-    packages = [package for package in lock.python.packages if package.name not in given]
-    newest = _newest(ctx, lock, target, links, [package.name for package in packages])
-    for package in packages:
+    allowed = _allowed(ctx, lock, wanted, target)
+    newest = _newest(ctx, lock, target)
+    for package in lock.python.packages:
         versions = [package.version, allowed.get(package.name), newest.get(package.name)]
         locked, best, last = (Version(text or package.version) for text in versions)
         best, last = max(locked, best), max(locked, best, last)
@@ -101,17 +92,11 @@ def _of_platform(
             )
 
 
-def _allowed(
-    ctx: Context,
-    lock: Lock,
-    wanted: Declared,
-    target: Target,
-    links: tuple[str, ...],
-    wheels: tuple[DirectWheel, ...],
-) -> dict[str, str]:
+def _allowed(ctx: Context, lock: Lock, wanted: Declared, target: Target) -> dict[str, str]:
     from mllock.lock.python import resolver_of
 
     environment = lock.inputs.environment
+    references = references_for(wanted.requirements, target)
     resolver = resolver_of(
         environment["resolver"], ctx.cache, ctx.cache.root / "uv", ctx.reporter, ctx.environ
     )
@@ -126,29 +111,29 @@ def _allowed(
             upgrade=Upgrade(all=True),
             exclude_newer=environment.get("exclude-newer"),
             indexes=indexes_of(environment),
-            find_links=links,
-            direct=wheels,
+            find_links=spec_links(ctx),
+            direct=direct_of(ctx, lock, references),
         )
     )
 
 
-def _newest(
-    ctx: Context, lock: Lock, target: Target, links: tuple[str, ...], names: Sequence[str]
-) -> dict[str, str]:
+def _newest(ctx: Context, lock: Lock, target: Target) -> dict[str, str]:
     from mllock.lock.newest import newest_versions
     from mllock.lock.pip import Pip
     from mllock.lock.uv import UvChooser
 
     environment = lock.inputs.environment
+    references = locked_references(environment, target)
     pip = Pip(environ=ctx.environ, reporter=ctx.reporter)
     return newest_versions(
-        names,
+        # What comes from a URL is nobody's in an index.
+        [item.name for item in lock.python.packages if item.name not in references],
         UvChooser(pip, ctx.environ, ctx.cache.root / "uv", ctx.reporter),
         ctx.cache,
         target=target,
         before=environment.get("exclude-newer"),
         indexes=indexes_of(environment),
-        links=links,
+        links=spec_links(ctx),
     )
 
 

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from support.locking import Locking
+from support.locks import make_lock
 from support.sources import PYPROJECT, Repository, add_backend, archive, repository, sources
 from support.webserver import Answer, serving
 from support.wheels import SimpleIndex, simple_index
 
 from mllock.core.digest import hex_of, sha256_of
-from mllock.errors import InputError, IntegrityError, OfflineError, SpecError
+from mllock.errors import (
+    InputError,
+    IntegrityError,
+    LockError,
+    OfflineError,
+    ResolutionError,
+    SpecError,
+)
+from mllock.lock.direct import locked_references
+from mllock.lock.format import dump_lock, parse_lock, seal
 from mllock.lock.ports import Upgrade
+from mllock.lock.target import Target
+from mllock.lock.types import Build, BuildTool
 from mllock.workflows.environment import locked_wheels
+from mllock.workflows.export_dockerfile import refuse_without_index
 from mllock.workflows.export_python import export_requirements
+from mllock.workflows.outdated import outdated
 
 
 @pytest.fixture
@@ -61,6 +76,12 @@ def test_a_branch_is_pinned_to_a_commit(
         "ours was built from sources: no index has its wheel\n"
         f"found: git+{repo.url}@main\n"
         "hint: take the wheels along: mllock export pylock --wheels -o DIR/pylock.toml"
+    )
+    with pytest.raises(InputError) as caught:
+        refuse_without_index(lock)
+    assert str(caught.value) == (
+        "ours would not be found: the Dockerfile asks an index, and what comes from a URL is in "
+        "none\nhint: leave out --no-wheels: the wheels are then in the context"
     )
     (seen,) = project.ctx.cache.root.rglob("site-packages/ours/seen.txt")
     assert seen.read_text() == "([], '315532800')"
@@ -148,6 +169,66 @@ def test_a_build_that_is_never_the_same(
     project.environ["PIP_FIND_LINKS"] = str(project.folder)
     project.lose_wheels()
     assert project.installed(lock) == {"beta": "1.0", "ours": "1.0"}
+
+
+def test_outdated_asks_no_index_for_it_and_offline_asks_nobody(
+    tmp_path: Path, index: SimpleIndex, repo: Repository
+) -> None:
+    repo.commit(sources("ours", "1.0"))
+    project = project_of(tmp_path, index, f"git+{repo.url}")
+    lock = project.real().lock
+    index.add("beta", "2.0")
+    index.add("ours", "9.0")
+    index.requests.clear()
+    report = outdated(project.ctx)
+    assert [(item.name, item.allowed) for item in report.packages] == [("beta", "2.0")]
+    assert [path for path in index.requests if "/ours/" in path] == []
+    project.environ["MLLOCK_OFFLINE"] = "1"
+    project.change("dependencies = [", 'dependencies = ["beta", ')
+    assert project.real().lock.builds == lock.builds
+    project.change("ours.git", "ours.git@main")
+    assert project.refusal(OfflineError) == (
+        "offline: the place of the sources of ours is not asked\n"
+        "hint: leave out --offline, or unset MLLOCK_OFFLINE"
+    )
+    project.lose_wheels()
+    with pytest.raises(OfflineError) as caught:
+        project.installed(lock)
+    assert "found: not there: ours-1.0-py3-none-any.whl" in str(caught.value)
+
+
+def test_a_lock_with_a_build(golden: Callable[[Path, bytes], None]) -> None:
+    """A sample of the format, read for ever; one changed letter is seen."""
+    tools = tuple(
+        BuildTool(name=f"{name}-1.0-py3-none-any.whl", size=10, sha256="a" * 64)
+        for name in ("wheel", "setuptools")
+    )
+    builds = (
+        Build(name="beta", reference="https://example.org/beta-1.0.tar.gz#subdirectory=x",
+              sha256="b" * 64, tools=()),
+        Build(name="alpha", reference="git+https://git.example.org/alpha@v1", commit="c" * 40,
+              tools=tools),
+    )  # fmt: skip
+    lock = seal(replace(make_lock(), builds=builds))
+    data = dump_lock(lock)
+    golden(Path(__file__).parent / "goldens" / "v1-builds.lock", data)
+    assert parse_lock(data, "mlproject.lock") == lock
+    assert [build.name for build in lock.builds] == ["alpha", "beta"]
+    with pytest.raises(LockError, match="edited by hand or badly merged"):
+        parse_lock(data.replace(b"c" * 40, b"c" * 39 + b"d"), "mlproject.lock")
+
+
+def test_a_forged_reference() -> None:
+    target = Target(python="3.11.2", platform="linux/amd64", glibc=(2, 36))
+    for text, reason in (
+        ("ours @ file:///x.whl", "a file of one machine: put it into a folder that find-links "
+         "names"),
+        ("ours @ https://example.org/x.whl ; python", "Expected"),
+    ):  # fmt: skip
+        with pytest.raises(ResolutionError, match="not a requirement with a URL: ") as caught:
+            locked_references({"dependencies": [text]}, target)
+        assert reason in str(caught.value)
+    assert locked_references({"dependencies": 7}, target) == {}
 
 
 def test_what_is_not_declared(tmp_path: Path, index: SimpleIndex) -> None:

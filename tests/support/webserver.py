@@ -35,8 +35,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(answers: Mapping[str, Answer | Sequence[Answer]]) -> Iterator[Server]:
-    """A sequence of answers is given one after the other; the last one stays."""
+def serving(
+    answers: Mapping[str, Answer | Sequence[Answer]], *, head: bool = False
+) -> Iterator[Server]:
+    """A sequence of answers is given one after the other; the last one stays. With `head`, HEAD is
+    answered as GET is, without the body."""
     asked: list[str] = []
     headers: list[dict[str, str]] = []
     lock = threading.Lock()
@@ -67,11 +70,11 @@ def serving(answers: Mapping[str, Answer | Sequence[Answer]]) -> Iterator[Server
             with contextlib.suppress(OSError):
                 self.wfile.write(answer.body)
 
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
         def log_message(self, *args: object) -> None:
             pass
+
+    if head:
+        Handler.do_HEAD = Handler.do_GET  # type: ignore[attr-defined]
 
     class Listening(ThreadingHTTPServer):
         # With five, which is the default, a sixth connection waits for a second and asks again.

@@ -81,7 +81,7 @@ def _packages(out: Collector, files: Files, doc: Document) -> None:
         value = doc.get("python", key)
         place = doc.place("python", key)
         for url in value if isinstance(value, list) else [value] if value else []:
-            (out.index if key == "extra_index_url" else out.link)(str(url), place)
+            (out.places.index if key == "extra_index_url" else out.places.link)(str(url), place)
     for key in ("index_url", "trusted_host", "no_index"):
         value = doc.get("python", key)
         if value:

@@ -11,20 +11,20 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from mllock.core import safepath
 from mllock.spec.direct import reference_in
 from mllock.spec.hints import normalised_name
+from mllock.spec.importing.indexes import Index, Place, Places
 from mllock.spec.importing.secrets import is_secret_name, one_line, reveals
-from mllock.spec.links import link_problem
 from mllock.spec.requirements import canonical, parts_of
 from mllock.spec.rules_paths import RESERVED
 from mllock.spec.rules_programs import hook_reason
 from mllock.spec.types import Scalar
 
-__all__ = ["Collector", "Data", "Found", "Index", "Leftover", "Place", "Program", "Requirement"]
+__all__ = ["Collector", "Data", "Found", "Leftover", "Place", "Program", "Requirement"]
 
 PUBLISH = (
     'write it as "NAME @ URL" into dependencies, and into builds if it has to be built; or put a '
@@ -34,26 +34,10 @@ MAX_REQUIREMENT = 4096
 MAX_DATA = 500
 _DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_INDEX_URL = re.compile(r"(?P<scheme>https?://)(?P<user>[^/?#\s]*@)?(?P<rest>[^/?#\s@]+[^?#\s]*)")
-_NAMED_USER = re.compile(r"\$\{\w+\}(:\$\{\w+\})?")
-_USER_HINT = (
-    "keep them in netrc; or write ${NAME} where they were, and set that variable where you lock"
-)
 _VERSION = re.compile(r"[A-Za-z0-9.!+_-]+")
 # What only a shell understands.
 _SHELL = re.compile(r"[|&;<>$`*?~\n(){}\[\]]")
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
-    """A line of a file of the imported project, named from its folder."""
-
-    file: str
-    line: int = 1
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,15 +77,6 @@ class Data:
     source: str
     role: str
     place: Place
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Index:
-    """A package index beside the default one, as [[environment.indexes]] has it."""
-
-    name: str
-    url: str
-    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,8 +127,7 @@ class Collector:
         self.leftovers: dict[Leftover, None] = {}  # in their order, each once
         # Names whose source is not an index: no other package of that name is meant.
         self.elsewhere: set[str] = set()
-        self.indexes: dict[str, Index] = {}  # by URL
-        self.links: dict[str, None] = {}
+        self.places = Places(self.left)
 
     def read(self, file: str) -> bool:
         """Note that `file` is read; False if it was already."""
@@ -169,54 +143,6 @@ class Collector:
             place=place, what=one_line(what), why=one_line(why), hint=hint and one_line(hint)
         )
         self.leftovers[found] = None
-
-    def index(
-        self, url: str, place: Place, *, name: str = "", packages: Iterable[str] = ()
-    ) -> None:
-        """One more index; with `packages`, the only one for these. Its credentials are left out."""
-        match = _INDEX_URL.fullmatch(url)
-        if match is None or _CONTROL.search(url):
-            why = "not the URL of an index that the spec can hold"
-            self.left(place, f"index {url}", why, "name it in pip's settings, e.g. pip.conf")
-            return
-        user = match["user"] or ""
-        if user and _NAMED_USER.fullmatch(user[:-1]) is None:
-            why = "is in [[environment.indexes]] without user and password"
-            self.left(place, f"index {url}", why, _USER_HINT)
-            user = ""
-        plain = f"{match['scheme']}{user}{match['rest']}"
-        first = self.indexes.get(plain)
-        if first is None:
-            first = Index(name=self._index_name(name or match["rest"].split("/")[0]), url=plain)
-        taken = {package for one in self.indexes.values() for package in one.packages}
-        names = {*first.packages, *(normalised_name(package) for package in packages)}
-        names -= taken - set(first.packages)
-        self.indexes[plain] = replace(first, packages=tuple(sorted(names)))
-
-    def _index_name(self, text: str) -> str:
-        stem = normalised_name(text) or "index"
-        taken = {one.name for one in self.indexes.values()}
-        number, name = 2, stem
-        while name in taken:
-            name, number = f"{stem}-{number}", number + 1
-        return name
-
-    def link(self, link: str, place: Place) -> None:
-        """A folder of the project, or a page, with wheels. Its credentials are left out."""
-        match = _INDEX_URL.fullmatch(link)
-        if match is not None and match["user"] and not _NAMED_USER.fullmatch(match["user"][:-1]):
-            why = "is in find-links without user and password"
-            self.left(place, f"--find-links {link}", why, _USER_HINT)
-            link = f"{match['scheme']}{match['rest']}"
-        folder = "" if match is not None else posixpath.normpath(link)
-        problem = link_problem(link) if match is not None or folder else None
-        if problem is None and (_CONTROL.search(link) or "$" in folder or reveals(link)):
-            problem = ("not a place that the spec can hold", None, None)
-        if problem is not None:
-            hint = "set PIP_FIND_LINKS, or write it into pip.conf"
-            self.left(place, f"--find-links {link}", problem[0], hint)
-            return
-        self.links.setdefault(folder or link)
 
     def project(self, name: str | None, version: str | None, description: str | None) -> None:
         self.name = self.name or normalised_name(name or "")
@@ -405,8 +331,8 @@ class Collector:
             serve=self.serve,
             port=self.port,
             health=self.health,
-            indexes=tuple(self.indexes.values()),
-            links=tuple(self.links),
+            indexes=tuple(self.places.indexes.values()),
+            links=tuple(self.places.links),
             leftovers=tuple(sorted(self.leftovers, key=self._order)),
         )
 

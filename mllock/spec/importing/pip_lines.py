@@ -187,11 +187,11 @@ def _option(out: Collector, files: Files, name: str, value: str, place: Place, k
         else:
             out.left(place, what, "an editable install cannot be locked", PUBLISH)
     elif name == "--extra-index-url":
-        out.index(value, place)
+        out.places.index(value, place)
     elif name in ("-f", "--find-links"):
         local = "://" not in value and not value.startswith(("/", "~", "file:"))
         beside = posixpath.join(posixpath.dirname(place.file), value) if local else value
-        out.link(beside, place)
+        out.places.link(beside, place)
     elif name not in _OPTIONS:
         out.left(place, f"{name} {value}".strip(), "this option of pip's is not known here")
     elif (reason := _OPTIONS[name]) is not None:

@@ -141,11 +141,11 @@ def _indexes(
         default = table.get("default") is True or name == "pypi" or priority in _DEFAULTS
         explicit = table.get("explicit") is True or priority == "explicit"
         if packages:
-            out.index(url, place, name=name, packages=packages)
+            out.places.index(url, place, name=name, packages=packages)
         elif default:
             out.left(place, f"index {url}", _INDEX, _INDEX_HINT)
         elif not explicit:
-            out.index(url, place, name=name)
+            out.places.index(url, place, name=name)
             if at[1] != "pdm":
                 out.left(place, f"index {name or url}", _SHARED, _SHARED_HINT)
     for name, those in chosen.items():
