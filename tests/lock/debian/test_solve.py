@@ -325,6 +325,14 @@ def test_stanzas_that_cannot_be_used(field: str, value: str, message: str) -> No
     assert str(caught.value) == f"Packages: a: {message}"
 
 
+def test_an_index_with_nothing_in_it() -> None:
+    # A pocket that is new has no packages yet.
+    for data in (b"", b"\n"):
+        index = Index(data, "Packages")
+        assert list(index.names()) == []
+        assert (index.named("a"), index.providing("a")) == ([], [])
+
+
 def test_an_index_that_is_not_one() -> None:
     with pytest.raises(IntegrityError) as caught:
         Index(b"Hello: x\n", "Packages")

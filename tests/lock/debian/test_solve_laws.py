@@ -91,7 +91,8 @@ def meets(name: str, version: int, offer: Offer, wish: Wish) -> bool:
     return any(own == wish.name and wish.allows(number) for own, number in offer.provides)
 
 
-@settings(max_examples=400, deadline=None)
+# The same examples each time: a rare one that fails is to be found by hand, not by a colleague.
+@settings(max_examples=400, deadline=None, derandomize=True)
 @given(ARCHIVES, st.randoms())
 def test_a_solution_holds_together(archive: dict[tuple[str, int], Offer], random) -> None:
     lines = texts(archive)
