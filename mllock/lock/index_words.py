@@ -79,14 +79,14 @@ def misnamed(text: str, name: str) -> MllockError | None:
 def no_list(text: str, name: str) -> MllockError | None:
     """Why the index seems to have nothing of the project `name`, although it answers."""
     for match in _OTHER_TYPE.finditer(text):
-        if _project(match["url"]) == name:
+        if file_of(match["url"]) == name:
             return OfflineError(
                 f"the package index does not answer with a list of files: {host(match['url'])}",
                 found=f"its page for {name} is of type {match['type']}",
                 hint="check the URL of the index (pip config debug)",
             )
     for match in _HTML.finditer(text):
-        if _project(match["url"]) == name and f"check 0 links for project '{name}'" in text:
+        if file_of(match["url"]) == name and f"check 0 links for project '{name}'" in text:
             return OfflineError(
                 f"the package index's page for {name} lists no file: {host(match['url'])}",
                 hint="look at it in a browser: a login or a proxy may stand there instead",
@@ -185,7 +185,7 @@ def _exception(text: str) -> MllockError | None:
     return OfflineError(
         f"the package index's answer cannot be understood: {host(page['url'])}",
         expected="a list of files, as PEP 503 or PEP 691 have it",
-        found=f"its page for {_project(page['url'])}: {what}"[:300],
+        found=f"its page for {file_of(page['url'])}: {what}"[:300],
         hint="check the URL of the index (pip config debug)",
     )
 
@@ -198,10 +198,7 @@ def host(url: str) -> str | None:
 
 
 def file_of(url: str) -> str:
-    return unquote(urlsplit(url).path.rpartition("/")[2])
-
-
-def _project(url: str) -> str:
+    """The last part of its path: the name of a file, or of a project if it is of a page."""
     return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])
 
 

@@ -235,6 +235,17 @@ def test_the_requirement_is_found_in_the_spec(project: LockProject) -> None:
     )
 
 
+def test_the_requirement_is_found_in_a_file_of_the_spec(project: LockProject) -> None:
+    project.change("system-packages", 'requirements = ["more.in"]\nsystem-packages')
+    (project.folder / "more.in").write_text("# more\n\nGamma>=1\n")
+    error = RequirementError("no package 'gamma' in the index")
+    error.names = ("delta", "gamma")
+    project.python.fails = error
+    with pytest.raises(RequirementError) as caught:
+        project.lock()
+    assert str(caught.value) == "more.in:3: no package 'gamma' in the index"
+
+
 def test_missing_data_is_found_before_anything_is_resolved(project: LockProject) -> None:
     (project.folder / "train.csv").unlink()
     with pytest.raises(DataError):
