@@ -43,6 +43,10 @@ def command(app: App, *, check: bool, venv: Path | None, as_json: bool) -> int:
     if as_json:
         app.print_json(_document(result))
     else:
+        if plan.made_again is not None and plan.state is not None:
+            shown = os.path.relpath(plan.root)
+            what = f"Made {shown} again: " if result.done else f"{shown}: "
+            app.print(what + plan.made_again)
         for change in plan.changes:
             app.print(str(change) if result.done else _wrong(change))
         app.reporter.note(_summary(result))
@@ -83,6 +87,7 @@ def _document(result: SyncResult) -> dict[str, Any]:
         "python": plan.python.version,
         "packages": result.packages,
         "current": plan.nothing_to_do,
+        "made-again": plan.made_again,
         "done": result.done,
         "changes": [
             {

@@ -36,8 +36,8 @@ from mllock.train.synced import (
     foreign,
     loose,
     read_state,
-    same_python,
     site_of,
+    why_again,
     write_state,
 )
 
@@ -74,7 +74,7 @@ class SyncChange:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SyncPlan:
     """What has to be done. `state` is None for an environment that is not there yet; `names` are
-    the packages to install, `made_again` says that the environment itself is."""
+    the packages to install, `made_again` says why the environment itself is."""
 
     root: Path
     python: HostPython
@@ -85,7 +85,7 @@ class SyncPlan:
     names: frozenset[str]
     foreign: tuple[Foreign, ...]
     loose: tuple[str, ...]
-    made_again: bool
+    made_again: str | None
 
     @property
     def nothing_to_do(self) -> bool:
@@ -142,7 +142,7 @@ def plan_sync(
         names=frozenset(names),
         foreign=others,
         loose=() if state is None else _loose(root, state, others),
-        made_again=state is None or bool(state.pending) or not same_python(state, root, python),
+        made_again=why_again(state, root, python),
     )
 
 

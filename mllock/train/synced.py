@@ -33,8 +33,8 @@ __all__ = [
     "foreign",
     "loose",
     "read_state",
-    "same_python",
     "site_of",
+    "why_again",
     "write_state",
 ]
 
@@ -132,14 +132,20 @@ def write_state(root: Path, state: State) -> None:
     atomic.write_bytes(root / STATE, msgspec.json.encode(state))
 
 
-def same_python(state: State, root: Path, python: HostPython) -> bool:
-    """Whether the environment is where it was made, and stands on this interpreter."""
-    if (state.place, state.python, state.version) != (str(root), str(python.path), python.version):
-        return False
-    try:
-        return os.path.realpath(root / "bin" / "python") == str(python.path)
-    except OSError:
-        return False
+def why_again(state: State | None, root: Path, python: HostPython) -> str | None:
+    """Why the environment itself has to be made (again); None if it is as it was made, where it was
+    made, and stands on this interpreter."""
+    if state is None:
+        return "it is not there"
+    if state.pending:
+        return "a sync was interrupted"
+    if state.place != str(root):
+        return f"it was made at {state.place}"
+    if (state.python, state.version) != (str(python.path), python.version):
+        return f"it was made with Python {state.version}, {state.python}"
+    if os.path.realpath(root / "bin" / "python") != str(python.path):
+        return f"its bin/python is not {python.path}"
+    return None
 
 
 def differing(root: Path, package: Installed) -> tuple[str, ...]:

@@ -78,6 +78,7 @@ def test_an_environment_that_works(ctx: Context, typed: Typed) -> None:
             "python": VERSION,
             "packages": 2,
             "current": True,
+            "made-again": None,
             "done": False,
             "changes": [],
             "of-no-package": [],

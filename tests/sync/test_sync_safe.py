@@ -105,7 +105,8 @@ def test_the_next_sync_repairs_an_interrupted_one(
     with monkeypatch.context() as patched:
         patched.setattr(stops[after], stop)
         assert typed("sync")[0] == 130
-    assert typed("sync", "--check")[0] == 1
+    code, out, _ = typed("sync", "--check")
+    assert (code, out.splitlines()[0]) == (1, ".venv: a sync was interrupted")
     assert typed("sync")[0] == 0
     assert typed("sync", "--check") == (0, "", IS_LOCKED)
     repaired = files(venv)
@@ -140,8 +141,16 @@ def test_another_python(ctx: Context, typed: Typed, monkeypatch: pytest.MonkeyPa
     }
     shutil.rmtree(venv / SITE)
     (venv / "mllock-sync.json").write_text(json.dumps(state))
+    why = f"it was made with Python 3.10.1, {state['python']}"
+    assert typed("sync", "--check")[:2] == (
+        1,
+        f".venv: {why}\nother 2.0: not installed\ntiny-lib 1.0: 1.0 is installed\n",
+    )
     code, out, _ = typed("sync")
-    assert (code, out) == (0, "Added other 2.0\nUpdated tiny-lib 1.0 -> 1.0\n")
+    assert (code, out) == (
+        0,
+        f"Made .venv again: {why}\nAdded other 2.0\nUpdated tiny-lib 1.0 -> 1.0\n",
+    )
     assert not old.exists()
     assert typed("sync", "--check") == (0, "", IS_LOCKED)
     monkeypatch.setattr("mllock.train.python.sys.version_info", (3, 9, 1))
@@ -153,6 +162,28 @@ def test_another_python(ctx: Context, typed: Typed, monkeypatch: pytest.MonkeyPa
         "expected: python3.11 on PATH, as environment.python says\n"
         "hint: install it, e.g. with: uv python install 3.11\n",
     )
+
+
+def test_an_environment_that_moved_or_lost_its_python(ctx: Context, typed: Typed) -> None:
+    typed("sync")
+    venv = ctx.project / ".venv"
+    venv.rename(ctx.project / "moved")
+    why = f"it was made at {venv}"
+    code, out, _ = typed("sync", "--venv", "moved")
+    assert (code, out.splitlines()[0]) == (0, f"Made moved again: {why}")
+    assert (
+        (ctx.project / "moved" / "bin" / "tiny")
+        .read_text()
+        .startswith(f"#!{ctx.project}/moved/bin/python\n")
+    )
+    typed("sync")
+    (venv / "bin" / "python").unlink()
+    (venv / "bin" / "python").symlink_to("/bin/sh")
+    python = find_python("3.11", os.environ).path
+    why = f"its bin/python is not {python}"
+    assert typed("sync", "--check")[:2] == (1, f".venv: {why}\n")
+    assert typed("sync")[:2] == (0, f"Made .venv again: {why}\n")
+    assert typed("sync", "--check") == (0, "", IS_LOCKED)
 
 
 def test_a_stale_lock_is_refused(ctx: Context, typed: Typed) -> None:
