@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -195,6 +196,26 @@ def test_outdated_asks_no_index_for_it_and_offline_asks_nobody(
     with pytest.raises(OfflineError) as caught:
         project.installed(lock)
     assert "found: not there: ours-1.0-py3-none-any.whl" in str(caught.value)
+
+
+def test_a_password_for_a_repository_is_nowhere(
+    tmp_path: Path, index: SimpleIndex, repo: Repository
+) -> None:
+    repo.commit(sources("ours", "1.0"))
+    repo.logins.append("ci:s3cret@/:")
+    url = repo.url.replace("http://", "http://${GIT_USER}:${git_word}@")
+    project = project_of(tmp_path, index, f"git+{url}@main")
+    project.environ |= {"GIT_USER": "ci", "git_word": "s3cret@/:", "GIT_TRACE_CURL": "1"}
+    assert project.versions() == {"beta": "1.0", "ours": "1.0"}
+    project.environ["git_word"] = "s3cret-of-yesterday"
+    project.change("@main", "@other")
+    message = project.refusal(OfflineError)
+    assert message.startswith("the repository of ours cannot be fetched\nfound: fatal: ")
+    said = "\n".join([message, *project.reporter.lines])
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    for trace in ("s3cret", base64.b64encode(b"ci:s3cret").decode()[:10]):
+        assert trace not in said
+        assert [path for path in files if trace.encode() in path.read_bytes()] == []
 
 
 def test_a_lock_with_a_build(golden: Callable[[Path, bytes], None]) -> None:

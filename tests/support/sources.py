@@ -6,6 +6,7 @@ notes what it saw of its surroundings in the wheel.
 
 from __future__ import annotations
 
+import base64
 import io
 import subprocess
 import tarfile
@@ -84,9 +85,11 @@ def archive(files: Mapping[str, bytes], top: str = "thing-1.0/") -> bytes:
 
 
 class Repository:
-    """A bare repository in a folder that is served as files are."""
+    """A bare repository in a folder that is served as files are; with one of `logins`
+    ("user:password"), to who has that."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, logins: list[str]) -> None:
+        self.logins = logins
         self.work = folder / "work"
         self.bare = folder / "served" / "ours.git"
         self.url = f"{url}/ours.git"
@@ -127,7 +130,19 @@ class Repository:
 def repository(folder: Path) -> Iterator[Repository]:
     (folder / "served").mkdir(parents=True)
 
+    logins: list[str] = []
+
     class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            sent = self.headers.get("Authorization", "")
+            if logins and sent != "Basic " + base64.b64encode(logins[0].encode()).decode():
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="git"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            super().do_GET()
+
         def log_message(self, *args: object) -> None:
             pass
 
@@ -136,7 +151,7 @@ def repository(folder: Path) -> Iterator[Repository]:
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield Repository(folder, f"http://127.0.0.1:{server.server_port}")
+        yield Repository(folder, f"http://127.0.0.1:{server.server_port}", logins)
     finally:
         server.shutdown()
         thread.join()
