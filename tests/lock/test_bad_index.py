@@ -171,7 +171,7 @@ def test_both_resolvers_end_there(resolver: str, case: str, tmp_path: Path) -> N
 def test_what_only_uv_met(tmp_path: Path) -> None:
     """An index that recovers before pip is asked the same is no matter of version ranges."""
     answers = {PAGE: [Answer(status=500), page(GOOD)], FILE: Answer(body=GOOD)}
-    with serving(answers) as server:
+    with serving(answers, head=True) as server:
         bench = Bench(tmp_path, SimpleIndex(url=f"{server.url}/simple"), "uv")
         assert bench.refusal(OfflineError, "alpha") == (
             "uv cannot read from the package index: 127.0.0.1\n"
