@@ -10,6 +10,7 @@ changed or put in the way is moved to `mllock-kept` of the environment and named
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -223,7 +224,12 @@ def _begin(plan: SyncPlan) -> None:
         return
     with atomic.staging(plan.root.parent) as staged:
         write_state(staged, state)
-        atomic.publish_folder(staged, plan.root)
+        staged.chmod(0o755)
+        try:
+            os.rename(staged, plan.root)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another sync was faster
+                raise
 
 
 @contextlib.contextmanager
@@ -318,4 +324,4 @@ def _make_venv(folder: Folder, plan: SyncPlan, prompt: str) -> None:
             found=said[-1] if said else f"exit code {done.code}",
             hint=f"does {plan.python.path} have its module venv? on Debian: python3-venv",
         )
-    atomic.write_bytes(root / ".gitignore", b"*\n")
+    (root / ".gitignore").write_bytes(b"*\n")

@@ -129,7 +129,10 @@ def _paths(state: State) -> Iterable[str]:
 
 
 def write_state(root: Path, state: State) -> None:
-    atomic.write_bytes(root / STATE, msgspec.json.encode(state))
+    """By rename, and not fsynced, as little as its environment: what a power cut tears is seen."""
+    temporary = root / atomic.temp_name()
+    temporary.write_bytes(msgspec.json.encode(state))
+    os.rename(temporary, root / STATE)
 
 
 def why_again(state: State | None, root: Path, python: HostPython) -> str | None:

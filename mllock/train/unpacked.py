@@ -123,7 +123,9 @@ def _make(staged: Path, path: Path, name: str, python: str) -> None:
     except OSError as error:
         raise atomic.cannot_write(staged, error) from error
     listing = _Listing(v=1, has_own=scripts, files=files)
-    atomic.write_bytes(staged / _FILES, msgspec.json.encode(listing))
+    # Not fsynced, as all of the cache: what a power cut tears has another size.
+    (staged / _FILES).write_bytes(msgspec.json.encode(listing))
+    (staged / _FILES).chmod(0o644)  # what others may write does not count: see `read_own`
 
 
 def _looks(nodes: Iterable[Node], prefix: Prefix, root: Path) -> Iterator[Look]:
