@@ -243,6 +243,17 @@ def test_a_folder_that_changes_while_it_is_fetched(bucket: Bucket, bench) -> Non
     )
 
 
+def test_what_the_packages_log_is_not_shown() -> None:
+    for name in ("s3fs", "botocore"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.getLogger("fsspec").setLevel(logging.DEBUG)
+    FilesystemSource("s3://bucket/key")
+    assert not logging.getLogger("s3fs").isEnabledFor(logging.ERROR)
+    assert not logging.getLogger("botocore.retries").isEnabledFor(logging.ERROR)
+    assert logging.getLogger("fsspec").level == logging.DEBUG
+    logging.getLogger("fsspec").setLevel(logging.NOTSET)
+
+
 def test_without_credentials(bucket: Bucket, bench, monkeypatch) -> None:
     bucket.put("a", b"1")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")

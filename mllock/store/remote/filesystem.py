@@ -9,6 +9,7 @@ reasons without URLs; names of files are as the store has them, checked by who u
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -75,6 +76,7 @@ class FilesystemSource:
         self._root = f"{parts.place}/{parts.key}".rstrip("/")
         self._files: Any = None
         self._make = _filesystem_class(parts.scheme)
+        _silence()
 
     def __enter__(self) -> Self:
         return self
@@ -195,6 +197,15 @@ def _filesystem_class(scheme: str) -> Any:
             f"{scheme}:// needs a package that is not installed",
             hint=f'install it: pip install "mllock[{EXTRAS[scheme]}]"',
         ) from error
+
+
+def _silence() -> None:
+    """What the packages log would stand beside our message, with tracebacks and URLs; who set a
+    level of their own for one gets it."""
+    for name in _PACKAGES - {"requests", "urllib3"}:
+        logger = logging.getLogger(name)
+        if logger.level in (logging.NOTSET, logging.WARNING):
+            logger.setLevel(logging.CRITICAL)
 
 
 def _status_of(error: BaseException) -> int | None:
