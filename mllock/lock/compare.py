@@ -184,7 +184,8 @@ def _data(lock: Lock | None) -> _Pins:
 
 
 def _facts(pin: DataPin) -> str:
-    files = "" if pin.kind == "file" else f"{pin.files} files, "
+    several = f"{pin.files} file{'s' if pin.files != 1 else ''}, "
+    files = "" if pin.kind == "file" else several
     place = "" if pin.path == pin.source else f", at {pin.path}"
     return f"({files}{pin.size} bytes, {pin.tree[:19]}{place})"
 
