@@ -18,10 +18,12 @@ import pytest
 
 
 def pytest_configure() -> None:
-    """A shell that starts us in the background makes us ignore Ctrl-C, and with us every program
-    that a test starts in order to interrupt it."""
+    """A shell that starts us in the background makes us ignore Ctrl-C, and nohup a hangup, and with
+    us every program that a test starts in order to interrupt it: a handler is not inherited."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 MLLOCK = Path(sys.executable).with_name("mllock")
