@@ -38,7 +38,7 @@ class Reporter(Protocol):
 
 
 class Blobs(Protocol):
-    """Content-addressed files. Nothing is believed by its name or its size."""
+    """Content-addressed files. Nothing is believed by its name or its size alone."""
 
     def get(self, digest: Digest) -> Path | None:
         """The file with these bytes, hashed now, or None. A damaged entry is removed (and

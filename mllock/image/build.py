@@ -166,12 +166,19 @@ def _python_layers(
             check_conflicts([owner for owners in every for owner in owners])
 
         size = sum(groups[position].size for position in missing)
-        made = make_layers(tasks(), cache, reporter, count=len(missing), size=size)
+        # Each as it is made: what is finished when something fails need not be made again.
+        made = make_layers(
+            tasks(),
+            cache,
+            reporter,
+            count=len(missing),
+            size=size,
+            keep=lambda number, layer: keep_layer(cache, groups[missing[number]].key, layer),
+        )
         if left_out is None:
             remember(cache, NO_CONFLICTS, together, {})
         cache.made(layer.digest for layer in made)
         for position, layer in zip(missing, made, strict=True):
-            keep_layer(cache, groups[position].key, layer)
             found[position] = layer
     return groups, tuple(layer for layer in found if layer is not None)
 

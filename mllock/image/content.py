@@ -25,9 +25,9 @@ from mllock.image.tree import Deflated, Node, OnDisk, Packed, Stored
 __all__ = ["CHUNK", "GZIP_HEADER", "Sources", "gzip_trailer"]
 
 CHUNK = 1 << 20
-# Streams and contents that are in memory because they are inflated in one call: of all threads
-# together, which are as many as there are processors.
-AT_ONCE = 160 << 20
+# A stream and its content that are in memory because they are inflated in one call. The same on
+# every machine: it also says which of two decoders has the word.
+AT_ONCE = 80 << 20
 
 # RFC 1952: magic, deflate, no flags, no time, no extra flags, unknown OS.
 GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -109,10 +109,12 @@ class Sources:
         """(gzip member, inflated content) of a stream, inflated at once by libdeflate.
 
         None where that cannot be done, or not be trusted: then `inflate` does it, or says why not.
-        libdeflate does not tell where a stream ended. It compares CRC and size with the bytes
-        after that place, so that place is the end if those bytes occur nowhere before.
+        libdeflate does not tell where a stream ended. It compares CRC and size of what it inflated
+        with the bytes after that place, and nothing after those. If the CRC of what it inflated is
+        the one that the archive says, those bytes are our trailer, and where that occurs nowhere
+        before, the stream ended at its end. Of nothing, it looks at nothing.
         """
-        if content.size + content.compressed > AT_ONCE // (os.cpu_count() or 1):
+        if not content.size or content.size + content.compressed > AT_ONCE:
             return None
         trailer = gzip_trailer(content.crc, content.size)
         begin, end = len(GZIP_HEADER), len(GZIP_HEADER) + content.compressed
@@ -127,7 +129,7 @@ class Sources:
             plain = deflate.gzip_decompress(member)
         except deflate.DeflateError:
             return None
-        if len(plain) != content.size:
+        if len(plain) != content.size or deflate.crc32(plain) != content.crc:
             return None
         if content.digest is not None and content.digest != sha256_of(plain):
             return None

@@ -11,7 +11,6 @@ docs/reference/builder-format.md; a change here is a new builder format.
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
@@ -131,4 +130,4 @@ class GzipSink:
 
 def _member(data: bytes, level: int) -> bytes:
     body = deflate.deflate_compress(data, level)
-    return b"".join((GZIP_HEADER, body, gzip_trailer(zlib.crc32(data), len(data))))
+    return b"".join((GZIP_HEADER, body, gzip_trailer(deflate.crc32(data), len(data))))

@@ -3,8 +3,8 @@
 A key is everything that the bytes depend on: digests of packages, prefix, Python version, builder
 format. Nothing else may change the bytes, and nothing else belongs in a key. The entry under
 `layers` says which blob a key gave; it counts only if this user wrote it (`mllock.store.own`), for
-no digest of the lock is behind it. The blob is hashed when it is used, and one that is damaged or
-gone is made again (`Cache.unchanged`). Titles are for people and are not part of a key.
+no digest of the lock is behind it. The blob is hashed unless it is known (`Cache.unchanged`), and
+one that is damaged or gone is made again. Titles are for people and are not part of a key.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def keep_layer(cache: Cache, key: Mapping[str, Any], layer: Layer) -> None:
 
 
 def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]) -> Layer | None:
-    """The layer that was made from `key` before, its blob verified now; or None."""
+    """The layer that was made from `key` before, its blob hashed, now or before; or None."""
     try:
         raw = recall(cache, kind, key)
         if raw is None:

@@ -1,6 +1,7 @@
 """The other end of `mllock.image.making`: makes the layers that it is told to, until none comes.
 
-Over standard input: (root of the cache, folder for what is not finished), then one `LayerTask`
+Over standard input: (version and place of mllock, which must be this one's; root of the cache,
+folder for what is not finished), then one `LayerTask`
 after the other, pickled by the process that started this one and by nobody else. For each, one line
 on standard output: `Made` as JSON. What cannot be made is answered as that, without a reason: the
 other end tries it again, and meets the reason itself.
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import msgspec
 
+import mllock
+from mllock import __version__
 from mllock.errors import MllockError
 from mllock.image.layers import make_layer
 from mllock.image.making import LayerTask, Made
@@ -46,7 +49,9 @@ class _Warnings:
 def main() -> None:
     source, answers = sys.stdin.buffer, sys.stdout.buffer
     try:
-        root, aside = pickle.load(source)  # noqa: S301 - from the process that started this one
+        version, place, root, aside = pickle.load(source)  # noqa: S301 - from who started this one
+        if (version, place) != (__version__, str(Path(mllock.__file__).resolve().parents[1])):
+            return  # its layers would be of another builder
         while True:
             task: LayerTask = pickle.load(source)  # noqa: S301 - the same
             answers.write(msgspec.json.encode(_made(task, root, aside)) + b"\n")

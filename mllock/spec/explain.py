@@ -275,10 +275,9 @@ def _string(value: str, kind: mi.StrType, path: tuple[Part, ...]) -> Iterator[Pr
         yield Problem(path=path, message="empty string", expected="at least one character")
     elif kind.pattern is not None and re.search(kind.pattern, value) is None:
         several = value.split() if isinstance(path[-1], int) else []
+        meant = hints.repaired(value, kind.pattern)
         if len(several) > 1 and all(re.search(kind.pattern, word) for word in several):
             meant = '", "'.join(several)  # items of a list that were written as one
-        else:
-            meant = hints.repaired(value, kind.pattern)
         yield Problem(
             path=path,
             message="not in the right form",

@@ -133,7 +133,7 @@ class Cache:
                         writer.commit()
                         return self.blob_path(digest)
                 problem = "has other bytes than its SHA256SUMS says"
-            except FileNotFoundError:
+            except OSError:
                 problem = "is gone"
             except InputError as error:
                 problem = f"is {error.message}"

@@ -30,7 +30,8 @@ def read_own(path: Path, max_bytes: int) -> bytes | None:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             return None
-        if status.st_mode & _OTHERS_WRITE:
+        # What its user may not write is a blob that somebody put here.
+        if status.st_mode & _OTHERS_WRITE or not status.st_mode & stat.S_IWUSR:
             return None
         data = file.read(max_bytes + 1)
     return data if len(data) <= max_bytes else None

@@ -3,8 +3,8 @@
 A build uses every layer of an image and makes one of them: hashing the others again, and once more
 for each place that they go to, is most of its time. Here a blob counts as hashed if this user did
 it since the machine started, and size, times, inode and device are what they were then. The rules
-that make this as good as hashing: the file is this user's and no other may write it; the kernel
-sets its change time, nobody else can; it was older than the start of the hashing by the file
+that make this as good as hashing: file and folders are this user's and no other may write them; the
+kernel sets its change time, nobody else can; it was older than the start of the hashing by the file
 system's own clock (git's rule for "racily clean" entries), or we have just made it; and another
 start of the machine, which is what a power cut ends in, forgets everything. For builds only: what
 proves, or comes from somewhere, or goes out of the machine, is hashed each time (`Cache.get`).
@@ -44,7 +44,8 @@ class Unchanged:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / f"{os.geteuid()}.json"
-        self._boot = _boot()
+        # Where others may rename, a name says nothing: not of a blob, not of this list.
+        self._boot = _boot() if _are_private(folder.parent, "blobs", "blobs/sha256") else ""
         self._known = dict(_read(self._path, self._boot))
         self._new = False
 
@@ -57,9 +58,11 @@ class Unchanged:
         probe = self._path.with_name(atomic.temp_name())
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with open(probe, "xb") as file:
-                status = os.fstat(file.fileno())
-            probe.unlink()
+            try:
+                with open(probe, "xb") as file:
+                    status = os.fstat(file.fileno())
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError:
             return None
         return status.st_mtime_ns, status.st_dev
@@ -102,6 +105,7 @@ class Unchanged:
         temporary = self._path.with_name(atomic.temp_name())
         # Not fsynced: what a power cut leaves of it belongs to another start of the machine.
         with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 # What another process wrote since stays.
                 known = {**_read(self._path, self._boot), **self._known}
@@ -112,6 +116,21 @@ class Unchanged:
                 self._new = False
             finally:
                 temporary.unlink(missing_ok=True)
+
+
+def _are_private(root: Path, *below: str) -> bool:
+    """Whether nobody else may put other files into these folders. A folder that its group may write
+    is private where that is the user's own group, which has the user's number."""
+    try:
+        found = [path.stat() for path in (root, *(root / name for name in below))]
+    except OSError:
+        return False
+    return all(
+        status.st_uid == os.geteuid()
+        and not status.st_mode & stat.S_IWOTH
+        and (not status.st_mode & stat.S_IWGRP or status.st_gid == status.st_uid)
+        for status in found
+    )
 
 
 def _private(path: str, flags: int) -> int:

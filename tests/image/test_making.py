@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.nodes import file
@@ -36,7 +38,7 @@ def cache(tmp_path: Path, reporter: Recorder) -> Cache:
 
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(making, "processors", lambda: 2)
 
 
 @pytest.fixture
@@ -151,6 +153,72 @@ def test_a_system_without_another_process(
     monkeypatch.setattr("sys.executable", str(tmp_path / "no python"))
     found = make_layers(tasks(tmp_path), cache, reporter, count=4, size=WORTH_A_PROCESS)
     assert [layer.title for layer in found] == list(NAMES)
+
+
+def test_a_worker_of_another_mllock_makes_nothing(
+    tmp_path: Path,
+    cache: Cache,
+    reporter: Recorder,
+    here: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(making, "__version__", "another")
+    make_layers(tasks(tmp_path), cache, reporter, count=4, size=WORTH_A_PROCESS)
+    assert sorted(here) == sorted(NAMES)
+
+
+def test_as_many_workers_as_are_worth_it(
+    tmp_path: Path, cache: Cache, reporter: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = tasks(tmp_path)
+    asked: list[int] = []
+    original = making._workers
+
+    def workers(count: int, *arguments: Any) -> Any:
+        asked.append(count)
+        return original(0, *arguments)
+
+    monkeypatch.setattr(making, "_workers", workers)
+    for processors, size, count in (
+        (2, 0, 4),
+        (2, WORTH_A_PROCESS - 1, 4),
+        (2, WORTH_A_PROCESS, 4),
+        (64, WORTH_A_PROCESS, 16),
+        (64, 3 * WORTH_A_PROCESS, 16),
+        (64, 1000 * WORTH_A_PROCESS, 60),
+        (64, 1000 * WORTH_A_PROCESS, 2),
+        (1, 1000 * WORTH_A_PROCESS, 60),
+    ):
+        monkeypatch.setattr(making, "processors", lambda processors=processors: processors)
+        make_layers(given, cache, reporter, count=count, size=size)
+    assert asked == [0, 0, 1, 1, 3, 7, 1, 0]
+
+
+def test_what_is_finished_is_kept_when_another_fails(
+    tmp_path: Path, cache: Cache, reporter: Recorder
+) -> None:
+    good = tasks(tmp_path)
+    twice = LayerTask(kind="python", title="twice", nodes=(file("a"), file("a")))
+    kept: dict[int, str] = {}
+
+    def keep(number: int, layer: Layer) -> None:
+        kept[number] = layer.title
+
+    with pytest.raises(ArchiveError):
+        make_layers([good[0], good[1], twice], cache, reporter, count=3, size=0, keep=keep)
+    assert kept == {0: "one", 1: "two"}
+
+
+def test_a_system_without_another_thread(
+    tmp_path: Path, cache: Cache, reporter: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    found = make_layers(tasks(tmp_path), cache, reporter, count=4, size=WORTH_A_PROCESS)
+    assert [layer.title for layer in found] == list(NAMES)
+    assert leftovers(cache) == []
 
 
 def test_what_lies_in_the_folder_is_not_imported(

@@ -258,6 +258,47 @@ def test_another_name_renews_nothing_that_was_not_known(
     assert cache.unchanged([digest]) == {digest: None}
 
 
+def test_what_was_just_made_counts_at_once(cache: Cache, hashed: list[str]) -> None:
+    digest = cache.put_bytes(b"a layer")
+    cache.made([digest, Digest("sha256:" + "0" * 64)])
+    hashed.clear()
+    assert cache.unchanged([digest]) == {digest: cache.blob_path(digest)}
+    assert hashed == []
+
+
+@pytest.mark.parametrize("place", ["", "blobs", "blobs/sha256"])
+def test_where_others_may_rename_everything_is_hashed(
+    cache: Cache, hashed: list[str], place: str
+) -> None:
+    digest = kept(cache)
+    (cache.root / place).chmod(0o777)
+    hashed.clear()
+    cache.unchanged([digest])
+    cache.made([digest])
+    cache.unchanged([digest])
+    assert hashed == [digest, digest]
+
+
+def test_a_group_of_others_may_rename(cache: Cache, hashed: list[str]) -> None:
+    digest = kept(cache)
+    cache.root.chmod(0o775)
+    hashed.clear()
+    cache.unchanged([digest])
+    assert hashed == []  # the user's own group
+    os.chown(cache.root, -1, 12345)
+    cache.root.chmod(0o775)
+    cache.unchanged([digest])
+    assert hashed == [digest]
+
+
+def test_a_blob_that_somebody_put_in_place_of_the_list(cache: Cache, hashed: list[str]) -> None:
+    digest = kept(cache)
+    list_of(cache).chmod(0o444)
+    hashed.clear()
+    cache.unchanged([digest])
+    assert hashed == [digest]
+
+
 def test_two_processes_keep_what_both_found(cache: Cache, hashed: list[str]) -> None:
     one = kept(cache)
     other = unchanged.Unchanged(cache.root / "unchanged")
