@@ -29,7 +29,7 @@ NAMES = st.text(
     st.characters(codec="utf-8", exclude_characters="/\0", exclude_categories=("Cs",)),
     min_size=1,
     max_size=60,
-).filter(lambda name: name not in (".", ".."))
+).filter(lambda name: name not in (".", "..") and not name.startswith(".wh."))
 PATHS = (
     st.lists(NAMES, min_size=1, max_size=6).map("/".join).filter(lambda p: len(p.encode()) < 900)
 )
