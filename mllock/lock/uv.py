@@ -262,7 +262,7 @@ def _number(text: str) -> float:
 def _reason(text: str) -> str:
     """The innermost cause that uv gives."""
     causes = re.findall(r"^ *(?:cause|Caused by): (.*)$", text, re.MULTILINE)
-    return re.sub(r" for url \(.*", "", causes[-1] if causes else _said(text)).strip()
+    return re.sub(r" for url\b.*", "", causes[-1] if causes else _said(text)).strip()
 
 
 def _said(text: str) -> str:

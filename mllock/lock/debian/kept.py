@@ -95,7 +95,8 @@ def refuse_other_bytes(
     before = {package.name: package for package in locked}
     for package in (*solution.base, *solution.system):
         old = before.get(package.name)
-        if old is None or pins.get(old.name) != old.version:
+        # What a base image has of its own comes from no archive, and has no digest.
+        if old is None or pins.get(old.name) != old.version or not package.sha256:
             continue
         one, other = ((item.version, item.architecture, item.sha256) for item in (old, package))
         if one[:2] == other[:2] and one != other:
