@@ -29,7 +29,7 @@ __all__ = [
 
 
 class TransientError(Exception):
-    """Worth another try after `wait` seconds."""
+    """Worth another try after `wait` seconds. The text is a reason such as "timed out"."""
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)

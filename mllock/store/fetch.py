@@ -10,15 +10,15 @@ Every call has its own connections and closes them. Offline, only `file:` URLs a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TypeVar
 
 from mllock.core.offline import not_asked, not_here
 from mllock.core.ports import Reporter, Want
 from mllock.errors import GoneError, IntegrityError, OfflineError
 from mllock.store.cache import Cache
+from mllock.store.retry import StoppedError, again, all_or_first
 from mllock.store.transport import (
     PermanentError,
     TransientError,
@@ -30,15 +30,8 @@ from mllock.store.transport import (
 __all__ = ["HttpFetcher"]
 
 _CHUNK = 256 * 1024
-_RETRIES = 3
 _THREADS = 8
 _NOT_FOUND = "not found"
-
-T = TypeVar("T")
-
-
-class _StoppedError(Exception):
-    """Another fetch of the same call failed: this one ends early."""
 
 
 class HttpFetcher:
@@ -70,7 +63,7 @@ class HttpFetcher:
                     return b"".join(chunks)
 
             try:
-                return self._again(attempt, threading.Event())
+                return again(attempt, threading.Event(), self._backoff)
             except (TransientError, PermanentError) as error:
                 raise _offline(file_name(url), [(url, str(error))]) from error
 
@@ -88,25 +81,14 @@ class HttpFetcher:
         stop = threading.Event()
         with Transport() as transport, ThreadPoolExecutor(_THREADS, "mllock-fetch") as pool:
             futures = [pool.submit(self._fetch_one, transport, want, stop) for want in missing]
-            try:
-                wait(futures, return_when=FIRST_EXCEPTION)
-            finally:
-                # After Ctrl-C or a failure the others end at their next chunk.
-                stop.set()
-                for future in futures:
-                    future.cancel()
-        # In the order of `wants`, so that the same failures give the same message.
-        for future in futures:
-            failure = None if future.cancelled() else future.exception()
-            if failure is not None and not isinstance(failure, _StoppedError):
-                raise failure
+            all_or_first(futures, stop)
 
     def _fetch_one(self, transport: Transport, want: Want, stop: threading.Event) -> None:
         problems: list[tuple[str, str]] = []
         wrong: IntegrityError | None = None
         for url in want.urls:
             try:
-                self._again(_Download(self._blobs, transport, want, url, stop).run, stop)
+                again(_Download(self._blobs, transport, want, url, stop).run, stop, self._backoff)
                 return
             except FileNotFoundError:
                 problems.append((url, _NOT_FOUND))
@@ -118,18 +100,6 @@ class HttpFetcher:
         if wrong is not None:
             raise wrong
         raise _offline(want.name, problems, want.gone)
-
-    def _again(self, attempt: Callable[[], T], stop: threading.Event) -> T:
-        """Call `attempt` until it does not fail, or fails for good, or was tried enough."""
-        pause = self._backoff
-        for _ in range(_RETRIES):
-            try:
-                return attempt()
-            except TransientError as error:
-                if stop.wait(max(pause, error.wait)):
-                    raise _StoppedError from None
-                pause *= 4
-        return attempt()
 
 
 class _Download:
@@ -153,7 +123,7 @@ class _Download:
             # One byte more than wanted is enough to know that it is wrong.
             while chunk := source.read(min(_CHUNK, want.size - writer.size + 1)):
                 if self._stop.is_set():
-                    raise _StoppedError
+                    raise StoppedError
                 if writer.size + len(chunk) > want.size:
                     raise self._wrong(f"{want.size} bytes", f"more than {want.size} bytes")
                 writer.write(chunk)

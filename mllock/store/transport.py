@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
+from mllock.data.remote import TransientError
+
 if TYPE_CHECKING:
     import requests
 
@@ -44,14 +46,6 @@ _MAX_WAIT = 10.0
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
-
-
-class TransientError(Exception):
-    """Worth another try after `wait` seconds. The text is a reason such as "timed out"."""
-
-    def __init__(self, reason: str, wait: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait = wait
 
 
 class PermanentError(Exception):

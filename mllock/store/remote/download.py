@@ -21,7 +21,7 @@ from mllock.data.remote import Mark, RefusedError, RemoteFile, RemoteSource, Str
 from mllock.errors import IntegrityError, SurroundingsError
 from mllock.store.cache import Cache
 from mllock.store.remote.partial import Partial, partial
-from mllock.store.remote.retry import StoppedError, again
+from mllock.store.retry import StoppedError, again
 
 __all__ = ["Download", "Got", "WrongBytesError"]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -38,7 +38,7 @@ from mllock.store.remote.download import Download, Got, WrongBytesError
 from mllock.store.remote.listing import place_of, selected, tree_of, unchanged
 from mllock.store.remote.memory import recall, remember
 from mllock.store.remote.partial import remove_old
-from mllock.store.remote.retry import StoppedError, again
+from mllock.store.retry import again, all_or_first
 
 __all__ = ["Fetched", "OpenSource", "RemoteData"]
 
@@ -208,18 +208,7 @@ class RemoteData:
             ThreadPoolExecutor(threads, "mllock-data") as pool,
         ):
             futures = [pool.submit(download.run, stop, done) for download in downloads]
-            try:
-                wait(futures, return_when=FIRST_EXCEPTION)
-            finally:
-                # After Ctrl-C or a failure the others end at their next chunk.
-                stop.set()
-                for future in futures:
-                    future.cancel()
-        # In the order of the list, so that the same failures give the same message.
-        for future in futures:
-            failure = None if future.cancelled() else future.exception()
-            if failure is not None and not isinstance(failure, StoppedError):
-                raise failure
+            all_or_first(futures, stop)
         return [future.result() for future in futures]
 
     @contextlib.contextmanager

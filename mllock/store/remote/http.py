@@ -108,8 +108,6 @@ class HttpSource:
                         yield response
                         return
                     url = transport.next_url(url, response.headers.get("Location", ""))
-        except transport.TransientError as error:
-            raise TransientError(str(error), error.wait) from error
         except transport.PermanentError as error:
             raise RefusedError(str(error)) from error
         raise RefusedError(f"more than {_MAX_REDIRECTS} redirects")
@@ -149,10 +147,7 @@ class _HttpStream:
         self._left = left
 
     def read(self, amount: int, /) -> bytes:
-        try:
-            data = self._body.read(amount)
-        except transport.TransientError as error:
-            raise TransientError(str(error), error.wait) from error
+        data = self._body.read(amount)
         if self._left is not None:
             self._left -= len(data)
             if not data and self._left:

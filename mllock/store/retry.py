@@ -1,14 +1,15 @@
-"""Trying again what may pass, with growing pauses."""
+"""Trying again what may pass, with growing pauses; and several side by side, until one fails."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from typing import TypeVar
 
 from mllock.data.remote import TransientError
 
-__all__ = ["StoppedError", "again"]
+__all__ = ["StoppedError", "again", "all_or_first"]
 
 _T = TypeVar("_T")
 
@@ -42,3 +43,21 @@ def again(
             if stop.wait(max(pause, error.wait)):
                 raise StoppedError from None
             pause *= 4
+
+
+def all_or_first(futures: Sequence[Future[_T]], stop: threading.Event) -> None:
+    """Wait until all are done. The first failure, or Ctrl-C, sets `stop`, at which those that run
+    raise StoppedError. Raises the first failure in the order of `futures`, so that the same
+    failures give the same message."""
+    try:
+        wait(futures, return_when=FIRST_EXCEPTION)
+    finally:
+        stop.set()
+        for future in futures:
+            future.cancel()
+    # Those that run end at their next chunk.
+    wait(futures)
+    for future in futures:
+        failure = None if future.cancelled() else future.exception()
+        if failure is not None and not isinstance(failure, StoppedError):
+            raise failure
