@@ -13,19 +13,17 @@ from pathlib import Path
 import pytest
 from support.osv import TRACKER, Osv, osv, record
 from support.training import context, lock_of, make_project, put_wheels
+from support.typed import Typed, typed_in
 from support.webserver import Answer, serving
 
 from mllock.audit.debian import SourcePackage, debian_vulnerabilities, source_of
 from mllock.audit.python import MAX_ANSWER
-from mllock.cli.main import run as mllock
 from mllock.data.code import select_code
 from mllock.errors import SurroundingsError
 from mllock.lock.format import dump_lock
 from mllock.spec.reader import load_spec
 from mllock.workflows.audit import audit
 from mllock.workflows.context import Context
-
-Typed = Callable[..., tuple[int, str, str]]
 
 GLIBC = "glibc 1:2.36-9+deb12u9 (libc6)"
 DEBIAN = (
@@ -58,23 +56,12 @@ def typed(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> Typed:
-    for name, value in ctx.environ.items():
-        monkeypatch.setenv(name, value)
     tracker = tmp_path / "tracker.json"
     tracker.write_text(json.dumps(TRACKER))
-    monkeypatch.setenv("MLLOCK_CACHE", str(ctx.cache.root))
     monkeypatch.setenv("MLLOCK_OSV_URL", service.url)
     monkeypatch.setenv("MLLOCK_DEBIAN_TRACKER", str(tracker))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.chdir(ctx.project)
-
-    def type_(*words: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = mllock(list(words))
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return type_
+    return typed_in(ctx, monkeypatch, capfd)
 
 
 def test_nothing_is_known(typed: Typed, service: Osv) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.settling import settle
 
 from mllock.data import remembered
 from mllock.data.pin import Pinner, stat_reasons, verify_source
@@ -35,17 +36,6 @@ def project(tmp_path: Path) -> Path:
     (project / "data" / "raw" / "sub" / "y").write_text("yy")
     settle(project)
     return project
-
-
-def settle(project: Path) -> None:
-    """Let the clock of the file system go on, so that nothing is racily clean."""
-    probe = project / "probe"
-    probe.touch()
-    start = probe.stat().st_mtime_ns
-    while probe.stat().st_mtime_ns == start:
-        time.sleep(0.001)
-        probe.touch()
-    probe.unlink()
 
 
 def pinned(project: Path, source: DataSource) -> DataPin:

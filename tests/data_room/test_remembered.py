@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.settling import settle
 
 from mllock.data.remembered import Remembered
 from mllock.data.scan import scan
@@ -31,17 +32,6 @@ def project(tmp_path: Path) -> Path:
     (project / "data/link").symlink_to("sub/b.csv")
     settle(project)
     return project
-
-
-def settle(project: Path) -> None:
-    """Let the clock of the file system go on, so that nothing is racily clean."""
-    probe = project / "probe"
-    probe.touch()
-    start = probe.stat().st_mtime_ns
-    while probe.stat().st_mtime_ns == start:
-        time.sleep(0.001)
-        probe.touch()
-    probe.unlink()
 
 
 def tree(project: Path, source: DataSource = FOLDER) -> str:

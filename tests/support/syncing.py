@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mllock.cli.main import run as mllock
 from mllock.lock.format import dump_lock
 from mllock.workflows.context import Context
 from support.training import context, lock_of, make_project, put_wheels
+from support.typed import Typed, typed_in
 
 VERSION = ".".join(map(str, sys.version_info[:3]))
 SITE = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
@@ -21,8 +20,6 @@ TINY = {
     "tiny_lib/data.txt": b"data\n",
 }
 OTHER = {"other.py": b"OTHER = 1\n", "other_more/a/b.py": b"B = 1\n"}
-
-Typed = Callable[..., tuple[int, str, str]]
 
 
 def lock(ctx: Context, version: str = "1.0", *, other: bool = True) -> None:
@@ -49,19 +46,8 @@ def ctx(tmp_path: Path) -> Context:
 def typed(
     ctx: Context, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Typed:
-    for name, value in ctx.environ.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("MLLOCK_CACHE", str(ctx.cache.root))
     monkeypatch.setenv("MLLOCK_OFFLINE", "1")
-    monkeypatch.chdir(ctx.project)
-
-    def type_(*words: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = mllock(list(words))
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return type_
+    return typed_in(ctx, monkeypatch, capfd)
 
 
 def files(venv: Path) -> dict[str, bytes]:

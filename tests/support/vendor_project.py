@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from mllock.cli.main import run as mllock
 from mllock.core.digest import hex_of, sha256_of
 from mllock.lock.format import dump_lock, seal
 from mllock.lock.types import Base, BaseLayer, BasePlatform
 from mllock.workflows.context import Context
 from support.training import SPEC, context, lock_of, make_project, put_wheels
+from support.typed import Typed, typed_in
 
 DEB = b"not really a deb"
 CONFIG = b"{}"
 LAYER = b"not really a layer"
-
-Typed = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -81,16 +78,5 @@ def typed(
     ctx: Context, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Typed:
     """`typed("vendor", "DIR")`: exit code, standard output, standard error."""
-    for name, value in ctx.environ.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("MLLOCK_CACHE", str(ctx.cache.root))
     monkeypatch.setenv("MLLOCK_OFFLINE", "1")
-    monkeypatch.chdir(ctx.project)
-
-    def type_(*words: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = mllock(list(words))
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return type_
+    return typed_in(ctx, monkeypatch, capfd)
