@@ -26,6 +26,7 @@ from mllock.processes import held_interrupts
 __all__ = [
     "TEMP_PREFIX",
     "cannot_write",
+    "move_folder",
     "publish_folder",
     "remove_old_temporaries",
     "staging",
@@ -113,8 +114,20 @@ def publish_folder(staged: Path, final: Path, mode: int = 0o755) -> bool:
         final.parent.mkdir(parents=True, exist_ok=True)
         sync_tree(staged)
         os.chmod(staged, mode)
-        os.rename(staged, final)
+        if not move_folder(staged, final):
+            return False
         sync_folder(final.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise cannot_write(final, error) from error
+    return True
+
+
+def move_folder(staged: Path, final: Path) -> bool:
+    """The same for what may be lost in a power cut: only the rename."""
+    try:
+        os.rename(staged, final)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             return False

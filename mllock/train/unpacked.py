@@ -10,7 +10,6 @@ environment (scripts, and RECORD where there are some) is not here.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -63,12 +62,7 @@ def unpack(entries: Path, wheel: Wheel, python: str, path: Path) -> Unpacked:
         if entry.exists():
             os.rename(entry, staged / "damaged")
             atomic.remove_tree(staged / "damaged")
-        try:
-            os.rename(staged, entry)
-        except OSError as error:
-            # Another process was faster.
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise atomic.cannot_write(entry, error) from error
+        atomic.move_folder(staged, entry)  # or another process was faster
     made = _read(entry)
     if made is None:
         raise SurroundingsError(

@@ -11,7 +11,6 @@ SpecError, SurroundingsError.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -103,12 +102,8 @@ def locked_venv(
             os.rename(entry, staged / "damaged")
             atomic.remove_tree(staged / "damaged")
         # Not fsynced: what a power cut tears is found, as every use verifies by content.
-        try:
-            os.rename(staged, entry)
-        except OSError as error:
-            # Another process was faster: its entry is verified and used like any other.
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise atomic.cannot_write(entry, error) from error
+        # If another process was faster, its entry is verified and used like any other.
+        atomic.move_folder(staged, entry)
     made = _verified(entry, python, packages, reporter)
     if made is None:
         raise SurroundingsError(
