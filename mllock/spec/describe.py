@@ -82,6 +82,7 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "Evaluate.command": 'The evaluation program, run once for each source with role "test".',
         "Evaluate.metrics": "A JSON object of numbers that the program writes.",
         "Evaluate.predictions": "A CSV or Parquet file of predictions that the program writes.",
+        "Evaluate.positive": "The label that metrics of two classes count as positive; default: 1.",
         "Serve.command": "The serving program; {port} is replaced.",
         "Serve.code": "Patterns of the files of the serving program; default: those of [train].",
         "Serve.port": "The port that the program listens on.",
@@ -92,19 +93,47 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "Serve.runtime-variables": (
             "Variables that may be set at deployment; they are outside of the proof."
         ),
-        "LeakageGate.between": "The data sources that may share no row, key or group.",
-        "LeakageGate.severity": "Whether a finding stops a release.",
+        "MetricGate.that": 'A condition, e.g. "recall >= 0.8".',
+        "MetricGate.source": "The test source it is about; default: every one.",
+        "MetricGate.severity": "Whether a finding stops a release.",
+        "NoWorseGate.than": '"released": the run that is released; or the name of a stage.',
+        "NoWorseGate.metrics": "The metrics that are compared; default: those of the conditions.",
+        "NoWorseGate.tolerance": "How much worse a metric may be.",
+        "NoWorseGate.severity": "Whether a finding stops a release.",
+        "LeakageGate.between": (
+            "The data sources that may share no row, key or group; default: all with the role "
+            "train, validation or test."
+        ),
+        "LeakageGate.ignore": "Columns that do not count, as a row number that an export adds.",
+        "LeakageGate.max-shared": "The part of a split's rows that may be in an earlier one.",
+        "LeakageGate.max-predictive-power": (
+            "How well one feature alone may predict the label, from 0 (not at all) to 1."
+        ),
+        "LeakageGate.severity": "Whether a finding stops training and release.",
+        "ColumnsGate.ignore": "Columns that may be constant or missing.",
+        "ColumnsGate.severity": "Whether a finding stops training and release.",
+        "DriftGate.columns": "Columns that are compared beside the label.",
+        "DriftGate.max-psi": "The largest population stability index.",
+        "DriftGate.max-jensen-shannon": "The largest Jensen-Shannon distance, base 2.",
+        "DriftGate.max-missing": "The largest difference in the part of values that are missing.",
+        "DriftGate.severity": "Whether a finding stops training and release.",
         "SlicesGate.by": "The columns whose values make the slices.",
         "SlicesGate.metric": "The metric that is compared.",
         "SlicesGate.max-difference": "The largest difference between two slices.",
+        "SlicesGate.min-ratio": "The smallest ratio of the worst slice to the best.",
+        "SlicesGate.min-rows": "A slice with fewer rows is not judged.",
+        "SlicesGate.confidence": "How sure it has to be that a limit is crossed.",
+        "SlicesGate.intersections": "Whether values of all columns together make slices as well.",
         "SlicesGate.severity": "Whether a finding stops a release.",
         "Accepted.gate": "The gate that may fail.",
         "Accepted.until": "The last day of the exception.",
         "Accepted.reason": "Why, for those who come later.",
         "Gates.metrics": 'Conditions, e.g. "accuracy >= 0.9".',
-        "Gates.no-worse-than": "The stage whose released run is the measure.",
+        "Gates.no-worse-than": '"released" or a stage: the run that is the measure.',
         "Gates.accept": "Exceptions, each with a reason and an end.",
         "Gates.leakage": "No data of one split in another.",
+        "Gates.columns": "No column that says nothing.",
+        "Gates.drift": "Splits and references that are distributed alike.",
         "Gates.slices": "No part of the data served worse than another.",
         "Builder.kind": (
             "native: bit-identical layers, no engine; docker: a container engine installs the "

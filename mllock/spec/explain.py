@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import operator
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -135,6 +136,9 @@ def _union(
     elif not any(_is(value, item) for item in inner):
         nouns = [noun for known, noun in _TYPES if any(isinstance(item, known) for item in inner)]
         yield _wrong_type(value, f"{', '.join(nouns[:-1])} or {nouns[-1]}", path)
+    else:
+        # By TOML type there is one that is meant: msgspec takes no unions that it could not tell.
+        yield from _problems(value, next(k for k in inner if _is(value, k)), path, homes)
 
 
 def _bare(kind: mi.Type) -> mi.Type:
@@ -257,12 +261,22 @@ def _scalar(value: Any, kind: mi.Type, path: tuple[Part, ...]) -> Iterator[Probl
                 hint=f'did you mean "{meant}"?' if meant else None,
             )
     elif isinstance(kind, mi.IntType | mi.FloatType):
-        low, high = kind.ge, kind.le
         # NaN is neither below nor above, so the question is asked this way round.
-        if (low is not None and not value >= low) or (high is not None and not value <= high):
-            limits = f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+        limits = (
+            (kind.ge, operator.ge, "at least"),
+            (kind.gt, operator.gt, "more than"),
+            (kind.le, operator.le, "at most"),
+            (kind.lt, operator.lt, "less than"),
+        )
+        if any(limit is not None and not holds(value, limit) for limit, holds, _ in limits):
+            named = [f"{noun} {limit:g}" for limit, _, noun in limits if limit is not None]
             yield Problem(
-                path=path, message="number out of range", expected=limits, found=words(value)
+                path=path,
+                message="number out of range",
+                expected=f"{kind.ge:g} to {kind.le:g}"
+                if kind.ge is not None and kind.le is not None
+                else ", ".join(named),
+                found=words(value),
             )
     elif isinstance(kind, mi.DateType) and isinstance(value, str) and not _is_date(value):
         yield Problem(

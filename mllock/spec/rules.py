@@ -14,7 +14,13 @@ from typing import Any
 
 import msgspec
 
-from mllock.spec import hints, rules_base, rules_indexes, rules_paths, rules_programs
+from mllock.spec import (
+    rules_base,
+    rules_gates,
+    rules_indexes,
+    rules_paths,
+    rules_programs,
+)
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.places import Part
 
@@ -22,10 +28,6 @@ __all__ = ["check_rules"]
 
 # I-JSON (RFC 7493 2.2): larger integers do not survive canonical JSON, in which params are signed.
 MAX_INTEGER = 2**53 - 1
-
-_METRIC = re.compile(
-    r"\s*[A-Za-z_][\w./-]*\s*(>=|<=|==|>|<)\s*[-+]?[0-9]*\.?[0-9]+(e[-+]?[0-9]+)?\s*"
-)
 
 
 def check_rules(loaded: LoadedSpec) -> None:
@@ -36,7 +38,7 @@ def check_rules(loaded: LoadedSpec) -> None:
     _requirements(loaded)
     rules_paths.check_paths(loaded)
     rules_programs.check_programs(loaded)
-    _gates(loaded)
+    rules_gates.check_gates(loaded)
 
 
 def _texts(loaded: LoadedSpec) -> None:
@@ -83,8 +85,6 @@ def _numbers(loaded: LoadedSpec) -> None:
                 found=str(value),
                 hint="params are kept as JSON, which cannot hold it exactly; pass it as a string",
             )
-    if spec.gates and spec.gates.slices and not math.isfinite(spec.gates.slices.max_difference):
-        raise loaded.error("not a finite number", "gates", "slices", "max-difference")
 
 
 def _environment(loaded: LoadedSpec) -> None:
@@ -186,35 +186,3 @@ def _requirement_hint(text: str) -> str | None:
     if ("://" in text and "@" not in text.partition("://")[0]) or text.startswith((".", "/")):
         return "name it: NAME @ URL; or put a wheel of it into a folder that find-links names"
     return None
-
-
-def _gates(loaded: LoadedSpec) -> None:
-    spec, gates = loaded.spec, loaded.spec.gates
-    if gates is None:
-        return
-    for index, text in enumerate(gates.metrics):
-        if _METRIC.fullmatch(text) is None:
-            raise loaded.error(
-                "not a condition",
-                "gates",
-                "metrics",
-                index,
-                expected='a metric, an operator and a number, e.g. "accuracy >= 0.9"',
-                found=f'"{text}"',
-            )
-    for index, name in enumerate(gates.leakage.between if gates.leakage else ()):
-        if name not in spec.data:
-            near = hints.near(name, spec.data)
-            known = ", ".join(f'"{source}"' for source in spec.data) or "none is declared"
-            raise loaded.error(
-                "no such data source",
-                "gates",
-                "leakage",
-                "between",
-                index,
-                expected=known,
-                found=f'"{name}"',
-                hint=f'did you mean "{near}"?' if near else None,
-            )
-    if gates.leakage:
-        _unique(loaded, gates.leakage.between, "gates", "leakage", "between")

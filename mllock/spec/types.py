@@ -17,12 +17,16 @@ from msgspec import Meta
 __all__ = [
     "Accepted",
     "Builder",
+    "ColumnsGate",
     "DataSource",
+    "DriftGate",
     "Environment",
     "Evaluate",
     "Gates",
     "Index",
     "LeakageGate",
+    "MetricGate",
+    "NoWorseGate",
     "Overlap",
     "Project",
     "Scalar",
@@ -142,6 +146,7 @@ class Evaluate(_Table, frozen=True, kw_only=True):
     command: Command
     metrics: NonEmpty
     predictions: NonEmpty | None = None
+    positive: Scalar | None = None
 
 
 class Serve(_Table, frozen=True, kw_only=True):
@@ -153,15 +158,60 @@ class Serve(_Table, frozen=True, kw_only=True):
     runtime_variables: tuple[VariableName, ...] = ()
 
 
-class LeakageGate(_Table, frozen=True, kw_only=True):
-    between: Annotated[tuple[SourceName, ...], Meta(min_length=2)]
+class MetricGate(_Table, frozen=True, kw_only=True):
+    """A condition on a metric, of one test source or of all."""
+
+    that: NonEmpty
+    source: SourceName | None = None
     severity: Severity = "block"
 
 
+class NoWorseGate(_Table, frozen=True, kw_only=True):
+    """No metric worse than that of a released run. Without `metrics`: those of the conditions."""
+
+    than: NonEmpty = "released"
+    metrics: tuple[NonEmpty, ...] = ()
+    tolerance: Annotated[float, Meta(ge=0)] = 0.0
+    severity: Severity = "block"
+
+
+class LeakageGate(_Table, frozen=True, kw_only=True):
+    """Nothing of one split in another, no future in the past, no label among the features."""
+
+    between: tuple[SourceName, ...] = ()
+    ignore: tuple[NonEmpty, ...] = ()
+    max_shared: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    max_predictive_power: Annotated[float, Meta(gt=0, le=1)] = 0.98
+    severity: Severity = "block"
+
+
+class ColumnsGate(_Table, frozen=True, kw_only=True):
+    """No column that says nothing: constant, or missing in every row."""
+
+    ignore: tuple[NonEmpty, ...] = ()
+    severity: Severity = "warn"
+
+
+class DriftGate(_Table, frozen=True, kw_only=True):
+    """Label, named columns and missing values are distributed alike in splits and references."""
+
+    columns: tuple[NonEmpty, ...] = ()
+    max_psi: Annotated[float, Meta(gt=0)] = 0.25
+    max_jensen_shannon: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    max_missing: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    severity: Severity = "warn"
+
+
 class SlicesGate(_Table, frozen=True, kw_only=True):
+    """No part of the data served worse than another, as far as there are rows to tell."""
+
     by: Annotated[tuple[NonEmpty, ...], Meta(min_length=1)]
     metric: NonEmpty
-    max_difference: Annotated[float, Meta(ge=0)]
+    max_difference: Annotated[float, Meta(ge=0)] | None = None
+    min_ratio: Annotated[float, Meta(ge=0, le=1)] | None = None
+    min_rows: Annotated[int, Meta(ge=1)] = 30
+    confidence: Annotated[float, Meta(ge=0.5, lt=1)] = 0.95
+    intersections: bool = True
     severity: Severity = "block"
 
 
@@ -174,11 +224,15 @@ class Accepted(_Table, frozen=True, kw_only=True):
 
 
 class Gates(_Table, frozen=True, kw_only=True):
-    metrics: tuple[NonEmpty, ...] = ()
-    no_worse_than: NonEmpty | None = None
+    """What must hold for a run to be releasable. A gate that is not declared is not enforced."""
+
+    metrics: tuple[NonEmpty | MetricGate, ...] = ()
+    no_worse_than: NonEmpty | NoWorseGate | None = None
     accept: tuple[Accepted, ...] = ()
     leakage: LeakageGate | None = None
-    slices: SlicesGate | None = None
+    columns: ColumnsGate | None = None
+    drift: DriftGate | None = None
+    slices: SlicesGate | tuple[SlicesGate, ...] | None = None
 
 
 class Builder(_Table, frozen=True, kw_only=True):

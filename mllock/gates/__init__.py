@@ -1,0 +1,1 @@
+"""What must hold of data and predictions: bias and leakage, found before they reach a model."""
