@@ -219,11 +219,11 @@ class _Peer(_Contestant):
         if self.resolver == "uv":
             import uv
 
-            from mllock.lock.pip import Pip, read_settings
+            from mllock.lock.pip import Pip
             from mllock.lock.uv import variables_of
 
             pip = Pip(environ=self.environ, reporter=_silent())
-            settings = read_settings(pip.settings(self.project))
+            settings = pip.settings(self.project)
             command = [str(uv.find_uv_bin()), "pip", "compile", "--only-binary", ":all:"]
             command += ["--python", sys.executable, "--cache-dir", str(self.cache / "uv"), *same]
             self.run(command, variables_of(self.environ, settings))
