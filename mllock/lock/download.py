@@ -15,7 +15,6 @@ from pathlib import Path
 from mllock.lock.indexes import PackageIndex, assigned, pip_variables, shared
 from mllock.lock.links import link_lines, link_variables
 from mllock.lock.pip import Pip
-from mllock.lock.pip_words import explain
 from mllock.lock.target import Target
 from mllock.spec.meaning import package_name
 
@@ -52,6 +51,8 @@ def download(
             (folder / f"pins-{number}.txt").write_text(head + "".join(lines))
             again = one.download(folder, f"pins-{number}.txt", target, (*options, *AGAIN))
             if again.code != 0:
+                from mllock.lock.pip_words import explain
+
                 raise explain(again.text, target)
 
 

@@ -1,7 +1,7 @@
 """Wheels that a chooser found for what it chose, as the indexes state them: uv's answer, read.
 
 Nothing of a wheel is seen here: name, sha256 and size are the index's word, and may be a lie.
-Whoever fetches the bytes compares (`mllock.lock.python.fetch_wheels`), and nothing is installed
+Whoever fetches the bytes compares (`mllock.lock.locked`), and nothing is installed
 before that. What is not stated, or cannot be one of ours, is left out, and such a wheel has to be
 downloaded to be locked. URLs are read for the name of the file and go no further. See ADR 0103.
 """

@@ -97,7 +97,7 @@ def _name(text: str) -> str:
 
 
 def _plain(values: Mapping[str, str]) -> dict[str, str]:
-    """pip passes over empty values."""
+    """Without empty values, which pip passes over."""
     lines = ((_SAME.get(name, name), " ".join(value.split())) for name, value in values.items())
     return {name: value for name, value in lines if value}
 

@@ -5,46 +5,37 @@ chosen for the image itself, and the index states name, sha256 and size of the w
 Python, machine and C library, that is locked. All other wheels are downloaded by pip and measured.
 Where the choice was made by this machine's markers, all of them are: their own metadata is walked
 with the image's (`mllock.lock.closure`), and what that misses is asked for in another round.
-`fetch_wheels` brings locked wheels, or brings them back, and believes nothing that was stated of
-them. See ADR 0004, 0056 and 0103.
+What is locked is fetched elsewhere (`mllock.lock.locked`). See ADR 0004, 0056 and 0103.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mllock.core.digest import Digest, from_hex, hex_of
-from mllock.core.offline import is_offline, not_here
 from mllock.core.ports import Blobs, Reporter
 from mllock.errors import ArchiveError, MllockError, ResolutionError
 from mllock.lock.chooser import Chooser, Question
 from mllock.lock.closure import WheelMetadata, closure, read_metadata
 from mllock.lock.direct import (
-    fetch_direct,
     gather,
     localised,
     references_for,
 )
 from mllock.lock.download import AGAIN, PINS, asking, by_index, download
-from mllock.lock.indexes import PackageIndex, assigned
+from mllock.lock.indexes import assigned
 from mllock.lock.least import PIN, choose, pins_in
-from mllock.lock.links import link_lines, local_links
-from mllock.lock.local import only_local
+from mllock.lock.links import link_lines
 from mllock.lock.offers import Offer, Offers, best_offer, locked_offer
 from mllock.lock.pip import Pip, published_before
-from mllock.lock.pip_conf import is_set
-from mllock.lock.pip_tools import PipToolsChooser
-from mllock.lock.pip_words import RequirementError, explain
 from mllock.lock.ports import PythonRequest
 from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage, Wheel
-from mllock.lock.uv import UvChooser
-from mllock.spec.direct import Reference
 
-__all__ = ["WheelResolver", "fetch_wheels", "resolver_of"]
+__all__ = ["WheelResolver", "resolver_of"]
 
 MAX_ROUNDS = 8
 _REQUIREMENTS = "requirements.in"
@@ -120,7 +111,7 @@ class WheelResolver:
             hint="constrain the versions of the packages that ask for these",
         )
 
-    def versions(self, request: PythonRequest) -> Mapping[str, str]:
+    def versions(self, request: PythonRequest) -> dict[str, str]:
         """Name -> version that `resolve` would choose, without fetching wheels, and so before the
         markers of the image are looked at again."""
         if not request.requirements:
@@ -133,7 +124,7 @@ class WheelResolver:
             (folder / PINS).write_text("")
             (folder / _CONSTRAINTS).write_text("".join(f"{t}\n" for t in request.constraints))
             asked = localised(request.requirements, files)
-            return self._chosen(folder, asked, target, request, frozenset()).names
+            return dict(self._chosen(folder, asked, target, request, frozenset()).names)
 
     def _offers(
         self, chosen: _Chosen, target: Target, known: Mapping[str, PythonPackage]
@@ -216,6 +207,8 @@ class WheelResolver:
         chosen = choose(self._chooser, folder, question, free, self._reporter)
         if chosen.code != 0:
             # pip-tools shows a traceback; pip, asked the same, says what is wrong.
+            from mllock.lock.pip_words import explain
+
             if not assigned(request.indexes):
                 again = pip.download(folder, _REQUIREMENTS, target, (*options, *AGAIN))
                 if again.code:
@@ -231,6 +224,8 @@ class WheelResolver:
     ) -> MllockError | None:
         """What pip has against a part of what is asked, each from where it has to come from, and
         without what it needs, which may have to come from elsewhere."""
+        from mllock.lock.pip_words import RequirementError, explain
+
         options = ("--no-deps", *published_before(request.exclude_newer), *AGAIN)
         for index, texts in by_index(asked, request.indexes).items():
             head = link_lines(request.find_links) if index is None else []
@@ -267,65 +262,12 @@ def resolver_of(
     """The resolver that [environment] resolver names; `cache` is a folder for what it may keep."""
     pip = Pip(environ=environ, reporter=reporter)
     if name == "uv":
+        from mllock.lock.uv import UvChooser
+
         return WheelResolver(UvChooser(pip, environ, cache, reporter), pip, blobs, reporter)
+    from mllock.lock.pip_tools import PipToolsChooser
+
     return WheelResolver(PipToolsChooser(pip, reporter), pip, blobs, reporter)
-
-
-def fetch_wheels(
-    packages: Sequence[PythonPackage],
-    blobs: Blobs,
-    *,
-    target: Target,
-    environ: Mapping[str, str],
-    reporter: Reporter,
-    indexes: Sequence[PackageIndex] = (),
-    links: Callable[[], Sequence[str]] = tuple,
-    references: Mapping[str, Reference] | None = None,
-) -> dict[str, Path]:
-    """Every wheel of `packages`, by file name: verified bytes, from the cache or fetched again.
-
-    `links` is asked for more places where something is missing; `references` are the URLs of
-    packages that have one. A damaged wheel in the cache is
-    reported by the cache, removed, and counts as missing. Raises OfflineError, or IntegrityError if
-    an index serves other bytes.
-    """
-    wanted = {wheel.name: _digest(wheel) for item in packages for wheel in item.wheels}
-    with ThreadPoolExecutor() as threads:
-        paths = dict(zip(wanted, threads.map(blobs.get, wanted.values()), strict=True))
-    missing = [
-        (item, wheel) for item in packages for wheel in item.wheels if paths[wheel.name] is None
-    ]
-    if missing:
-        reporter.step(f"fetching {len(missing)} wheels")
-        wheels = {item.name: (item.version, wheel.hashes["sha256"]) for item, wheel in missing}
-        with blobs.scratch() as folder:
-            pip = Pip(environ=environ, reporter=reporter)
-            failures = fetch_direct(pip, folder, target, wheels, references or {})
-            lines = [
-                f"{name}=={version} --hash=sha256:{digest}\n"
-                for name, (version, digest) in wheels.items()
-                if failures.get(name, name not in (references or {}))
-            ]
-            # By hash, a wheel may come from anywhere: without an index, from a folder.
-            offline = is_offline(environ)
-            if offline:
-                pip, indexes = only_local(pip, folder), ()
-            elif indexes and is_set(pip.settings(folder).get("no-index")):
-                indexes = ()
-            options = ("--no-deps", "--require-hashes")
-            try:
-                if lines:
-                    more = local_links(links()) if offline else links()
-                    download(pip, folder, target, options, indexes, more, pins=lines)
-            except MllockError as error:
-                if offline:
-                    raise not_here([wheel.name for _, wheel in missing]) from error
-                raise next(iter(failures.values()), error) from error
-            for _, wheel in missing:
-                path = folder / "wheels" / wheel.name
-                blobs.put_file(path, expected=wanted[wheel.name], move=True)
-                paths[wheel.name] = blobs.get(wanted[wheel.name])
-    return {name: path for name, path in paths.items() if path is not None}
 
 
 def _wish_again(file: Path, wishes: Mapping[str, str]) -> None:

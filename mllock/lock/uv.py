@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from mllock import processes
 from mllock.core.ports import Reporter
 from mllock.errors import InputError, MllockError, OfflineError, ResolutionError
 from mllock.lock.chooser import Question
-from mllock.lock.index_words import file_of, host
 from mllock.lock.indexes import (
     PackageIndex,
     assigned,
@@ -31,7 +30,7 @@ from mllock.lock.links import for_uv, link_variables
 from mllock.lock.offers import offers_in
 from mllock.lock.pip import Output, Pip, in_time
 from mllock.lock.pip_conf import is_set
-from mllock.lock.pip_words import explain
+from mllock.lock.platforms import ranks
 from mllock.lock.target import Target
 from mllock.lock.toml import write
 from mllock.spec.meaning import package_name
@@ -70,19 +69,19 @@ class UvChooser:
         environ: Mapping[str, str],
         cache: Path,
         reporter: Reporter,
-        meanwhile: Callable[[], object] | None = None,
     ) -> None:
-        """`meanwhile` is called once while uv waits for its first answers."""
-        self._meanwhile = meanwhile
         self._pip = pip
         self._environ = environ
         self._cache = cache
         self._reporter = reporter
+        self._version: str | None = None
 
     def version(self) -> str:
-        from importlib.metadata import version
+        if self._version is None:
+            from importlib.metadata import version
 
-        return version("uv")
+            self._version = version("uv")
+        return self._version
 
     def check(self, target: Target) -> None:
         """Any target will do."""
@@ -128,7 +127,7 @@ class UvChooser:
                 folder=folder,
                 variables=variables_of(self._environ, settings) | variables,
                 timeout=self._pip.limit,
-                meanwhile=self._meanwhile,
+                meanwhile=lambda: self._prepare(target),
             )
         text = _CREDENTIALS.sub("", done.errors.decode("utf-8", "replace"))
         for line in text.splitlines():
@@ -142,6 +141,16 @@ class UvChooser:
         (folder / question.pins).write_text("".join(lines))
         return Output(code=0, text=text, offers=offers, whole=not excluded)
 
+    def _prepare(self, target: Target) -> None:
+        """What will be needed when uv has answered, and takes as long as uv's own beginning."""
+        import tomllib  # noqa: F401 - for who comes later
+
+        import packaging.pylock
+        import packaging.version  # noqa: F401 - for who comes later
+
+        self.version()
+        ranks(target)
+
     def in_the_way(self, text: str) -> frozenset[str]:
         """Each word that could be a name: a pin too many is tried again."""
         if "No solution found" not in text:
@@ -150,6 +159,9 @@ class UvChooser:
 
     def explain(self, text: str, target: Target) -> MllockError:
         """For what pip, asked the same, has no objection to: pip judges by this machine."""
+        from mllock.lock.index_words import file_of, host
+        from mllock.lock.pip_words import explain
+
         if "No space left on device" in text:
             return explain(text, target)
         url = _URL_DEPENDENCY.search(text)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mllock.core import canonical
-from mllock.core.digest import Digest, from_hex
+from mllock.core.digest import Digest, from_hex, hex_of
 from mllock.core.platform import image_platform
 from mllock.errors import SpecError
 from mllock.image.build import Packages, build_environment, layers_below_python
@@ -103,7 +103,7 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
     def fetch(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
         from mllock.lock.direct import locked_references
         from mllock.lock.indexes import indexes_of
-        from mllock.lock.python import fetch_wheels
+        from mllock.lock.locked import fetch_wheels
         from mllock.lock.target import target_of
         from mllock.workflows.links import spec_links
 
@@ -115,7 +115,7 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
                 from mllock.workflows.builds import build_locked
 
                 build_locked(ctx, lock.inputs.environment, pin, package)
-        return fetch_wheels(
+        found = fetch_wheels(
             packages,
             ctx.cache,
             target=target,
@@ -125,8 +125,28 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
             links=lambda: spec_links(ctx),
             references=locked_references(lock.inputs.environment, target),
         )
+        _look_once(ctx, lock, packages, found)
+        return found
 
     return fetch
+
+
+def _look_once(
+    ctx: Context, lock: Lock, packages: Sequence[PythonPackage], found: Mapping[str, Path]
+) -> None:
+    """Whether these wheels ask for what is locked. For a whole lock that is remembered: it takes
+    longer than to find out that nothing is to be done. Raises IntegrityError, ArchiveError."""
+    from mllock.lock.closed import check_closed
+    from mllock.lock.target import target_of
+
+    asked = lock.inputs.environment.get("dependencies", ())
+    locked = [(item.name, item.wheels[0].hashes["sha256"]) for item in lock.python.packages]
+    what = {"for": platform_of(lock), "python": lock.base.python, "asked": asked, "wheels": locked}
+    seen = ctx.cache.folder("closed") / hex_of(canonical.digest_of(what))
+    if not seen.exists():
+        check_closed(map(str, asked), lock.python.packages, found, target_of(lock))
+        if len(packages) == len(lock.python.packages):
+            seen.touch()
 
 
 def _there(ctx: Context, package: PythonPackage) -> bool:

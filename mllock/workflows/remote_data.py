@@ -8,6 +8,8 @@ and `lock` needs no network. What is asked may leave out files whose marks did n
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mllock.core.tree import TreeManifest
 from mllock.data.pin import Pinner, pin_of
 from mllock.errors import IntegrityError
@@ -17,15 +19,18 @@ from mllock.spec.loaded import LoadedSpec
 from mllock.spec.meaning import Meaning
 from mllock.spec.sources import is_remote
 from mllock.spec.types import DataSource
-from mllock.store.remote.connect import opener
-from mllock.store.remote.fetch import Fetched, RemoteData
-from mllock.store.remote.place import place
 from mllock.workflows.context import Context
+
+if TYPE_CHECKING:  # slow to import, and nothing is asked where pins stay
+    from mllock.store.remote.fetch import Fetched, RemoteData
 
 __all__ = ["bring_remote", "data_pins", "fetch_data", "remote_data", "remote_pin"]
 
 
 def remote_data(ctx: Context) -> RemoteData:
+    from mllock.store.remote.connect import opener
+    from mllock.store.remote.fetch import RemoteData
+
     return RemoteData(ctx.cache, ctx.reporter, opener(ctx.environ, ctx.reporter))
 
 
@@ -81,6 +86,8 @@ def fetch_data(
     ctx: Context, name: str, source: DataSource, pin: DataPin, *, force: bool = False
 ) -> bool:
     """The locked tree at the `path` of a remote source; False if it is there already."""
+    from mllock.store.remote.place import place
+
     data = remote_data(ctx)
     for attempt in range(2):
         manifest: TreeManifest = data.bring(name, source, pin)

@@ -19,7 +19,6 @@ from mllock.spec.types import DataSource
 from mllock.store import atomic
 from mllock.store.regular import hash_regular
 from mllock.store.vendored import Vendored
-from mllock.train.trees import copy_tree
 from mllock.workflows.context import Context
 
 __all__ = ["bring_vendored", "is_only_vendored"]
@@ -88,6 +87,8 @@ def _place(folder: Vendored, entry: Entry) -> Path:
 
 
 def _put(folder: Vendored, manifest: TreeManifest, target: Path) -> None:
+    from mllock.train.trees import copy_tree
+
     def changed(path: str) -> IntegrityError:
         return IntegrityError(
             "the vendored data is not what its SHA256SUMS says",

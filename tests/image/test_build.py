@@ -376,7 +376,7 @@ def test_a_hostile_wheel_of_the_lock(world: World, monkeypatch) -> None:
     cache = world.context().cache
     path = cache.blob_path(cache.put_bytes(data))
     monkeypatch.setattr(
-        "mllock.lock.python.fetch_wheels",
+        "mllock.lock.locked.fetch_wheels",
         lambda packages, _blobs, **_: {package.wheels[0].name: path for package in packages},
     )
     forget_layers(world)
