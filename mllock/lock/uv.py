@@ -45,6 +45,7 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _NOT_PASSED = re.compile(r"(UV|PIP)_.*|PYTHON.*|VIRTUAL_ENV|CONDA_PREFIX")
 # What uv is told of packages that have an index of their own.
 _PROJECT, _EXCLUDED = "pyproject.toml", "excluded.txt"
+_UNDATED = "is missing an upload date"
 _KEPT, _OUTPUT = "kept.txt", "pylock.toml"
 _WORD = re.compile(r"[a-z0-9]+(?:[-_.]+[a-z0-9]+)*", re.IGNORECASE)
 _FIXED = {
@@ -139,7 +140,9 @@ class UvChooser:
         lines = [*(f"{name}=={version}\n" for name, version in offers)]
         lines += [f"{name} @ a URL\n" for name in others]
         (folder / question.pins).write_text("".join(lines))
-        return Output(code=0, text=text, offers=offers, whole=not excluded)
+        # Of files that may be too new pip has to say whether that matters.
+        whole = not excluded and not (question.before and _UNDATED in text)
+        return Output(code=0, text=text, offers=offers, whole=whole)
 
     def _prepare(self, target: Target) -> None:
         """What will be needed when uv has answered, and takes as long as uv's own beginning."""

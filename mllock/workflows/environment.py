@@ -6,6 +6,7 @@ digest, and fetched where the cache lacks them too.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,9 @@ from mllock.image.types import ImageConfig, Layer
 from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import DebianPackage, Lock, PythonPackage
 from mllock.spec.loaded import LoadedSpec
+from mllock.store.atomic import write_bytes
 from mllock.store.oci_json import Descriptor
+from mllock.store.own import read_own
 from mllock.train.runs import RunFolder
 from mllock.train.venv import FetchWheels
 from mllock.workflows.context import Context
@@ -142,11 +145,12 @@ def _look_once(
     asked = lock.inputs.environment.get("dependencies", ())
     locked = [(item.name, item.wheels[0].hashes["sha256"]) for item in lock.python.packages]
     what = {"for": platform_of(lock), "python": lock.base.python, "asked": asked, "wheels": locked}
-    seen = ctx.cache.folder("closed") / hex_of(canonical.digest_of(what))
-    if not seen.exists():
+    name = f"{hex_of(canonical.digest_of(what))}-{os.geteuid()}"
+    seen = ctx.cache.folder("closed") / name
+    if read_own(seen, 0) is None:
         check_closed(map(str, asked), lock.python.packages, found, target_of(lock))
         if len(packages) == len(lock.python.packages):
-            seen.touch()
+            write_bytes(seen, b"")
 
 
 def _there(ctx: Context, package: PythonPackage) -> bool:
