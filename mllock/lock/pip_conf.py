@@ -46,13 +46,13 @@ def settings_of(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
             raise _unreadable(" ".join(str(error).split())) from None
         for section, values in parts.items():
             if parser.has_section(section):
-                values.update(_plain(dict(parser.items(section))))
+                values.update(parser.items(section))
     variables = {
         _name(key[4:]): value
         for key, value in environ.items()
         if key.startswith("PIP_") and key[4:].lower() not in _NOT_SETTINGS
     }
-    return parts["global"] | parts["download"] | _plain(variables)
+    return _plain(parts["global"]) | _plain(parts["download"]) | _plain(variables)
 
 
 def is_set(value: str | None) -> bool:
@@ -97,7 +97,7 @@ def _name(text: str) -> str:
 
 
 def _plain(values: Mapping[str, str]) -> dict[str, str]:
-    """Without empty values, which pip passes over."""
+    """Without empty values: each of them only takes back what a weaker file said."""
     lines = ((_SAME.get(name, name), " ".join(value.split())) for name, value in values.items())
     return {name: value for name, value in lines if value}
 
