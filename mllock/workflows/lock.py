@@ -8,13 +8,13 @@ resolved, fetched or written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mllock import __version__
 from mllock.errors import StaleLockError
-from mllock.image.types import BUILDER_FORMAT
+from mllock.image.builder_format import BUILDER_FORMAT
 from mllock.lock.compare import Change, changes, stale_reasons
 from mllock.lock.format import LOCK_NAME, dump_lock, parse_lock, read_bytes
 from mllock.lock.make import (
@@ -26,11 +26,12 @@ from mllock.lock.overlaps import refuse_unknown_packages
 from mllock.lock.platforms import debs_for
 from mllock.lock.ports import (
     PythonResolver,
+    SystemResolution,
     SystemResolver,
     Upgrade,
 )
 from mllock.lock.target import Target, base_glibc
-from mllock.lock.types import DataPin, Lock, Tool
+from mllock.lock.types import DataPin, Lock, PythonPackage, Tool
 from mllock.spec.available import refuse_unavailable
 from mllock.spec.meaning import Meaning, meaning
 from mllock.spec.reader import LoadedSpec, load_spec
@@ -108,6 +109,11 @@ def lock_project(
         packages, builds = resolve_python(ctx, loaded, wanted, targets, previous, upgrade, resolver)
         tool = Tool(mllock=__version__, resolver=resolver.name, resolver_version=resolver.version())
     refuse_unknown_packages(loaded, [package.name for package in packages])
+    if loaded.spec.builder.kind == "docker":
+        ctx.reporter.note('[builder] kind = "docker": images are pinned, not bit-identical')
+    old = previous.parts
+    if old is not None and _stays(old, means, system, packages, data):
+        return LockResult(lock=old, changes=(), current=True, written=False)
     lock = assemble(
         meaning=means,
         tool=tool,
@@ -119,8 +125,6 @@ def lock_project(
         data=data,
         previous=previous.pins,
     )
-    if loaded.spec.builder.kind == "docker":
-        ctx.reporter.note('[builder] kind = "docker": images are pinned, not bit-identical')
     return _write(path, lock, previous, dry_run=dry_run)
 
 
@@ -212,6 +216,19 @@ def _format_reasons(lock: Lock) -> tuple[str, ...]:
     if lock.layers.builder_format == BUILDER_FORMAT:
         return ()
     return (f"layers.builder-format: {lock.layers.builder_format} -> {BUILDER_FORMAT}",)
+
+
+def _stays(
+    old: Lock,
+    means: Meaning,
+    system: SystemResolution,
+    packages: Sequence[PythonPackage],
+    data: Mapping[str, DataPin],
+) -> bool:
+    """Whether every part is what it was, so that the lock of them is `old`."""
+    kept = packages is old.python.packages and system.packages is old.system
+    same = old.inputs.digest == means.digest and old.data == data
+    return kept and same and not _format_reasons(old)
 
 
 def _write(path: Path, lock: Lock, previous: Previous, *, dry_run: bool) -> LockResult:
