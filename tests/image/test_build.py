@@ -189,7 +189,7 @@ def test_a_tampered_wheel_in_the_cache_is_fetched_again(world: World, monkeypatc
         asked.append(arguments)
         raise Fetched
 
-    monkeypatch.setattr("mllock.lock.python.Pip", pip)
+    monkeypatch.setattr("mllock.lock.locked.Pip", pip)
     before = tree(world.oci)
     with pytest.raises(Fetched):
         build(world)
