@@ -134,11 +134,11 @@ class DockerEngine:
             return image_of(self._client.inspect_image(reference))
         return None
 
-    def images(self) -> tuple[EngineImage, ...]:
+    def images(self) -> Iterator[EngineImage]:
         with translated("list its images"):
             listed = self._client.images(quiet=True)
         found = (self.image(name) for name in dict.fromkeys(listed))
-        return tuple(image for image in found if image is not None)
+        yield from (image for image in found if image is not None)
 
     def load(self, archive: Iterable[bytes]) -> None:
         with translated("take an image"), self._patient():

@@ -232,8 +232,8 @@ class _Maker:
                     running[-_AHEAD].result()
                 whole = _together(made)
                 running.append(pool.submit(self._keep, group.key, whole, group.title, pieces))
-            for part in parts:
-                part.result()
+            for future in parts:
+                future.result()
             return [future.result() for future in running]
 
     def _kept_part(self, group: _Group, part: _Part) -> _Kept | None:
