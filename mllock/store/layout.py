@@ -87,7 +87,7 @@ def write_layout(
                 entries += _put_named(folder, ref, image, about)
             entries.sort(key=_order)
             index = {"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": entries}
-            atomic.write_bytes(folder / "oci-layout", _MARKER)
+            _put_marker(folder / "oci-layout")
             atomic.write_bytes(folder / "index.json", canonical.dumps(index))
         _remove_unnamed(folder)
     return there.removed
@@ -291,6 +291,11 @@ def _subject(layout: Layout, descriptor: Descriptor) -> Digest | None:
     return None if subject is None else subject.digest
 
 
+def _put_marker(path: Path) -> None:
+    if path.is_symlink() or not path.is_file() or path.read_bytes() != _MARKER:
+        atomic.write_bytes(path, _MARKER)
+
+
 def _put(folder: Path, data: bytes) -> Digest:
     digest = sha256_of(data)
     path = _blob(folder, digest)
@@ -325,7 +330,7 @@ def _holds(path: Path, digest: Digest, same_as: Path | None = None) -> bool:
 
 
 def _blob(folder: Path, digest: Digest) -> Path:
-    return folder / "blobs" / "sha256" / hex_of(digest)
+    return Path(f"{folder}/blobs/sha256/{hex_of(digest)}")
 
 
 def refuse_loss(folder: Path, names: Iterable[str], ours: Callable[[LayoutImage], bool]) -> None:
