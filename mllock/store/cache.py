@@ -103,7 +103,7 @@ class Cache:
     def blob_path(self, digest: Digest) -> Path:
         """Where a blob is, if it is there. Only `get` says that it is, and that it is right."""
         hex_digest = hex_of(parse_digest(digest))
-        return self.root / "blobs" / "sha256" / hex_digest[:2] / hex_digest
+        return Path(f"{self.root}/blobs/sha256/{hex_digest[:2]}/{hex_digest}")
 
     def folder(self, name: str) -> Path:
         """The folder for another kind of entries (`layers`, `venvs`), made if missing.

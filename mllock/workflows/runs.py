@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from mllock.attest.policy import Policy, Trust, load_policy
 from mllock.core.digest import Digest
 from mllock.errors import RunError
 from mllock.lock.types import Lock
@@ -19,6 +18,9 @@ from mllock.spec.types import Scalar
 from mllock.train.record import Record
 from mllock.train.runs import Failure, RunFolder, list_runs, newest_good, open_run
 from mllock.workflows.context import Context
+
+if TYPE_CHECKING:  # whoever builds asks for runs, and for no policy
+    from mllock.attest.policy import Policy, Trust
 
 __all__ = ["RunDetails", "RunRow", "run_to_serve", "runs_of", "show_run"]
 
@@ -144,6 +146,8 @@ def _choose(ctx: Context, run: str | None) -> RunFolder:
 
 
 def _policy(ctx: Context, path: Path | None) -> Policy:
+    from mllock.attest.policy import load_policy
+
     return load_policy(path, ctx.config_dir, ctx.environ)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mllock.core.digest import from_hex
 from mllock.core.platform import host_platform
 from mllock.errors import SurroundingsError
 from mllock.lock.overlaps import overlaps_of
@@ -58,12 +59,14 @@ def sync_project(ctx: Context, venv: Path | None = None, *, check: bool = False)
     if check:
         plan = plan_sync(root, packages, python, overlaps)
     else:
+        fetch = _fetch_of(ctx, lock)
         plan = sync(
             root,
             packages,
             python,
             entries=ctx.cache.folder("unpacked"),
-            fetch=_fetch_of(ctx, lock),
+            fetch=fetch,
+            again=_again_of(ctx, fetch),
             reporter=ctx.reporter,
             prompt=loaded.spec.project.name,
             overlaps=overlaps,
@@ -80,3 +83,18 @@ def _fetch_of(ctx: Context, lock: Lock) -> FetchWheels:
         return locked_wheels(ctx, lock)(packages)
 
     return fetch
+
+
+def _again_of(ctx: Context, fetch: FetchWheels) -> FetchWheels:
+    """Wheels that this user hashed before, and that are the same files still: as good as their
+    unpacked files, which are believed by their looks."""
+
+    def again(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
+        wheels = {wheel.name: wheel for package in packages for wheel in package.wheels}
+        digests = {name: from_hex(wheel.hashes["sha256"]) for name, wheel in wheels.items()}
+        blobs = ctx.cache.unchanged(digests.values())
+        found = {name: path for name, digest in digests.items() if (path := blobs[digest])}
+        missing = [item for item in packages if any(w.name not in found for w in item.wheels)]
+        return {**found, **fetch(missing)} if missing else found
+
+    return again
