@@ -53,7 +53,7 @@ def data_pins(
             pins[name] = pinner.pin(name, source)
             if previous is None or previous.data.get(name) != pins[name]:
                 # What "mllock data diff" compares with.
-                ctx.cache.put_bytes(pinner.manifest(name, source).text())
+                ctx.cache.put_bytes(pinner.manifest(name, source))
             continue
         old = None
         if previous is not None and previous.inputs.data.get(name) == means.data[name]:
