@@ -152,8 +152,9 @@ def test_the_statement_says_more_than_the_details(world: World) -> None:
     value = read_test_result(read_bundle(path.read_bytes()).payload)
     more = replace(value, passed=(*value.passed, "slices: test: recall by sex"))
     path.write_bytes(sign_statement(make_test_result(more), world.key))
-    message = f"{world.run.name}/model-gates.sigstore.json: " + (
-        "the statement and its details do not say the same"
+    message = (
+        f"{world.run.name}/model-gates.sigstore.json: the statement and its details do not say "
+        "the same"
     )
     assert refused(world) == message
     # One kind in the place of the other.
