@@ -19,11 +19,20 @@ from mllock.gates.terms import Terms, no_such_column
 from mllock.gates.types import Result
 from mllock.spec.gates import slices_of, splits_of
 from mllock.spec.sources import here
-from mllock.spec.types import ColumnsGate, DriftGate, LeakageGate, Spec
+from mllock.spec.types import ColumnsGate, DataSource, DriftGate, LeakageGate, Spec
 
-__all__ = ["Family", "column_results", "drift_results", "label_results", "sides", "sources_of"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "column_results",
+    "drift_results",
+    "label_results",
+    "side_of",
+    "sources_of",
+]
 
 Family = Literal["leakage", "columns", "drift"]
+FAMILIES: tuple[Family, ...] = ("leakage", "columns", "drift")
 
 
 def sources_of(spec: Spec, family: Family) -> tuple[str, ...]:
@@ -38,26 +47,22 @@ def sources_of(spec: Spec, family: Family) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*splits, *(t for t in trains if spec.data[t].label))))
 
 
-def sides(spec: Spec, tables: Mapping[str, Table]) -> dict[str, Side]:
-    """Each table looked at once. Raises DataError for one without rows."""
-    found = {}
-    for name, table in tables.items():
-        source = spec.data[name]
-        named = {"label": [source.label], "time": [source.time]}
-        for role, columns in {**named, "key": source.key, "group": source.group}.items():
-            for column in columns:
-                if column is not None and column not in table.columns:
-                    raise no_such_column(column, table.columns, f"data.{name}.{role}", name)
-        looked = profile(table)
-        if not looked.rows:
-            raise DataError(
-                "there is no row in it",
-                file=here(source),
-                key=f"data.{name}",
-                hint="bring the data back, or leave the data source out of mlproject.toml",
-            )
-        found[name] = Side(name=name, source=source, table=table, profile=looked)
-    return found
+def side_of(name: str, source: DataSource, table: Table) -> Side:
+    """A source, looked at. Raises DataError for one without rows."""
+    named = {"label": [source.label], "time": [source.time]}
+    for role, columns in {**named, "key": source.key, "group": source.group}.items():
+        for column in columns:
+            if column is not None and column not in table.columns:
+                raise no_such_column(column, table.columns, f"data.{name}.{role}", name)
+    looked = profile(table)
+    if not looked.rows:
+        raise DataError(
+            "there is no row in it",
+            file=here(source),
+            key=f"data.{name}",
+            hint="bring the data back, or leave the data source out of mlproject.toml",
+        )
+    return Side(name=name, source=source, table=table, profile=looked)
 
 
 def label_results(sides: Mapping[str, Side], gate: LeakageGate, terms: Terms) -> Iterator[Result]:
