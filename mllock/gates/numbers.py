@@ -65,7 +65,7 @@ def _explained(above: float, below: float) -> float:
     return 0.0 if below == 0 else 1 - above / below
 
 
-def _mean_prediction(truth: Numbers, predicted: Numbers) -> float:
+def _mean_prediction(_truth: Numbers, predicted: Numbers) -> float:
     values = predicted[:, 0]
     ones = np.ones(len(values))
     return float(np.dot(values, ones) / ones.sum())
