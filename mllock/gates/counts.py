@@ -48,13 +48,13 @@ def support(metric: str, table: Table) -> Table:
     negative, positive = table[..., 0, :].sum(axis=-1), table[..., 1, :].sum(axis=-1)
     match metric:
         case "recall" | "true_positive_rate" | "false_negative_rate":
-            return positive
+            return np.asarray(positive)
         case "specificity" | "true_negative_rate" | "false_positive_rate":
-            return negative
+            return np.asarray(negative)
         case "balanced_accuracy":
-            return np.minimum(negative, positive)
+            return np.asarray(np.minimum(negative, positive))
         case "precision":
-            return table[..., :, 1].sum(axis=-1)
+            return np.asarray(table[..., :, 1].sum(axis=-1))
         case "f1":
             return _rows(table) - table[..., 0, 0]
     return _rows(table)
