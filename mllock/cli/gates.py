@@ -43,12 +43,18 @@ def _print(app: App, result: GatesResult) -> None:
     for declared in result.answers.declared:
         _lines(app, declared)
     if result.answers.advice:
-        if result.answers.declared and app.verbosity >= 0:
+        # What nobody asked for is said where there is something to say.
+        hold = [each for each in result.answers.advice if each.verdict == "passed"]
+        others = [each for each in result.answers.advice if each.verdict != "passed"]
+        if others and result.answers.declared:
             app.print("")
-        if any(_shown(app, each) for each in result.answers.advice):
+        if others:
             app.print("not declared in [gates], and stopping nothing:")
-        for advice in result.answers.advice:
+        for advice in result.answers.advice if app.verbosity > 0 else others:
             _lines(app, advice)
+        if hold and app.verbosity == 0:
+            more = " more" if others else ""
+            app.print(f"{len(hold)}{more} that are not declared would hold; -v shows them")
 
 
 def _lines(app: App, result: Result) -> None:
@@ -81,10 +87,8 @@ def _tell(app: App, result: GatesResult) -> None:
         say(f"hint: {way}")
     found = [one for one in answers.advice if one.verdict == "warned"]
     if found and not failed:
-        families = dict.fromkeys(one.gate.partition(".")[0] for one in found)
-        say(
-            f"hint: to be stopped by it, declare {', '.join(f'[gates.{name}]' for name in families)}"
-        )
+        tables = dict.fromkeys(f"[gates.{one.gate.partition('.')[0]}]" for one in found)
+        say(f"hint: to be stopped by it, declare {', '.join(tables)} in mlproject.toml")
     if result.run is not None:
         say(f"signed   {result.fingerprint}")
 

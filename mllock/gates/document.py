@@ -120,7 +120,11 @@ def result_document(result: Result) -> dict[str, Any]:
         "details": dict(result.details),
         "accepted": None
         if accepted is None
-        else {"gate": accepted.gate, "until": accepted.until.isoformat(), "reason": accepted.reason},
+        else {
+            "gate": accepted.gate,
+            "until": accepted.until.isoformat(),
+            "reason": accepted.reason,
+        },
     }
     return {
         key: value

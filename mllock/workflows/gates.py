@@ -19,6 +19,7 @@ from mllock.errors import AnswerNoError, InputError, RunError, StaleLockError, V
 from mllock.gates.ask import Answers, ask
 from mllock.gates.config import config_of, is_declared
 from mllock.gates.open import need_polars, open_table
+from mllock.gates.signed import GatesState, keep_judgement
 from mllock.gates.tables import Table
 from mllock.gates.types import Judgement, Result
 from mllock.gates.words import lines_of, ways_out
@@ -31,7 +32,7 @@ from mllock.train.record import Record
 from mllock.train.runs import RunFolder, open_run
 from mllock.workflows.context import Context
 
-__all__ = ["GatesResult", "ask_gates", "judge_run", "judge_training", "ready_for_gates"]
+__all__ = ["GatesResult", "ask_gates", "judge_run", "judge_training", "ready_for_gates", "state_of"]
 
 SPEC = "mlproject.toml"
 ACCEPT = 'accept = [{ gate = "leakage", until = 2027-01-31, reason = "..." }]'
@@ -67,7 +68,6 @@ def ask_gates(ctx: Context, *, day: dt.date | None = None) -> GatesResult:
 def judge_run(ctx: Context, run_id: str, *, day: dt.date | None = None) -> GatesResult:
     """Ask the declared data gates again about the data of a run, and sign what they say."""
     from mllock.attest.keys import load_or_create_key
-    from mllock.gates.signed import keep_judgement
 
     loaded = load_spec(ctx.project / SPEC)
     refuse_unavailable(loaded)
@@ -122,6 +122,13 @@ def judge_training(
     if failed and not despite:
         raise refused(failed)
     return _judgement(loaded, answers, manifests, when)
+
+
+def state_of(judgement: Judgement) -> GatesState:
+    """In one word."""
+    if judgement.blocks:
+        return "failed"
+    return "warned" if judgement.warns else "passed"
 
 
 def refused(failed: list[Result]) -> AnswerNoError:
