@@ -2,7 +2,7 @@
 
 Families of [gates] in the order of docs/reference/gates.md. The gates that compare rows and keys
 read tables by themselves (`mllock.gates.leakage`). Raises SpecError for a column that is not
-there, DataError for one of another type and for a source without rows.
+there, DataError for one of another type.
 """
 
 from __future__ import annotations
@@ -10,25 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from mllock.errors import DataError
 from mllock.gates.columns import column
 from mllock.gates.drift import Side, drift_of_column, drift_of_label, drift_of_missing
 from mllock.gates.features import constant_and_missing, label_in_disguise
-from mllock.gates.profile import profile
 from mllock.gates.tables import Table
 from mllock.gates.terms import Terms
 from mllock.gates.types import Result
 from mllock.spec.gates import slices_of, splits_of
-from mllock.spec.sources import here
 from mllock.spec.types import ColumnsGate, DataSource, DriftGate, LeakageGate, Spec
 
 __all__ = [
     "FAMILIES",
     "Family",
+    "check_columns",
     "column_results",
     "drift_results",
     "label_results",
-    "side_of",
+    "profiled",
     "sources_of",
 ]
 
@@ -38,39 +36,38 @@ FAMILIES: tuple[Family, ...] = ("leakage", "columns", "drift")
 
 def sources_of(spec: Spec, family: Family) -> tuple[str, ...]:
     """The sources that a family of gates reads."""
+    if family == "leakage":
+        return tuple(dict.fromkeys((*splits_of(spec), *profiled(spec, family))))
+    return profiled(spec, family)
+
+
+def profiled(spec: Spec, family: Family) -> tuple[str, ...]:
+    """Those of them whose columns it is about."""
     splits = splits_of(spec)
-    trains = tuple(name for name, source in spec.data.items() if source.role == "train")
-    references = tuple(name for name, source in spec.data.items() if source.role == "reference")
     if family == "columns":
         return splits
     if family == "drift":
-        return tuple(dict.fromkeys((*splits, *references))) if _pairs(spec) else ()
-    return tuple(dict.fromkeys((*splits, *(t for t in trains if spec.data[t].label))))
+        return tuple(dict.fromkeys(name for pair in _pairs(spec) for name in pair))
+    return tuple(
+        name
+        for name, source in spec.data.items()
+        if source.role == "train" and source.label is not None
+    )
 
 
-def side_of(name: str, source: DataSource, table: Table) -> Side:
-    """A source, looked at. Raises DataError for one without rows."""
+def check_columns(table: Table, source: DataSource) -> None:
+    """Raises SpecError if a column that the source declares is not there."""
     named = {"label": [source.label], "time": [source.time]}
     for role, columns in {**named, "key": source.key, "group": source.group}.items():
         for each in columns:
             if each is not None:
-                column(table, each, key=f"data.{name}.{role}")
-    looked = profile(table)
-    if not looked.rows:
-        raise DataError(
-            "there is no row in it",
-            file=here(source),
-            key=f"data.{name}",
-            hint="bring the data back, or leave the data source out of mlproject.toml",
-        )
-    return Side(name=name, source=source, table=table, profile=looked)
+                column(table, each, key=f"data.{table.name}.{role}")
 
 
 def label_results(sides: Mapping[str, Side], gate: LeakageGate, terms: Terms) -> Iterator[Result]:
     """`leakage.label`."""
     for name, side in sides.items():
-        if side.source.role == "train" and side.source.label is not None:
-            yield label_in_disguise(name, side.profile, side.source, gate, terms)
+        yield label_in_disguise(name, side.profile, side.source, gate, terms)
 
 
 def column_results(
