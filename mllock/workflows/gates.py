@@ -9,7 +9,7 @@ what is here, and nothing is signed. Raises the errors of the rooms, and AnswerN
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mllock.core.tree import TreeManifest
@@ -35,7 +35,6 @@ from mllock.workflows.context import Context
 __all__ = ["GatesResult", "ask_gates", "judge_run", "judge_training", "ready_for_gates", "state_of"]
 
 SPEC = "mlproject.toml"
-ACCEPT = 'accept = [{ gate = "leakage", until = 2027-01-31, reason = "..." }]'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +75,7 @@ def judge_run(ctx: Context, run_id: str, *, day: dt.date | None = None) -> Gates
     ready_for_gates(loaded)
     if not is_declared(loaded.spec.gates, "data"):
         raise InputError(
-            "no data gate is declared, so there is nothing to judge the run by",
+            "no gate of data is declared: there is nothing to judge the run by",
             file=SPEC,
             hint='declare one, e.g. [gates.leakage], or see what "mllock gates" says',
         )
@@ -131,21 +130,23 @@ def state_of(judgement: Judgement) -> GatesState:
     return "warned" if judgement.warns else "passed"
 
 
-def refused(failed: list[Result]) -> AnswerNoError:
+def refused(failed: Sequence[Result]) -> AnswerNoError:
     """Training that does not start: which gates, which rows, and every way out."""
     number = "a gate does" if len(failed) == 1 else f"{len(failed)} gates do"
-    lines = [line.replace("failed      ", "", 1) for result in failed for line in lines_of(result)]
-    ways = [
+    found = [line.removeprefix(f"{'failed':<10}  ") for one in failed for line in lines_of(one)]
+    family = failed[0].gate.partition(".")[0]
+    accept = f'accept = [{{ gate = "{failed[0].gate}", until = 2027-01-31, reason = "..." }}]'
+    ways = (
         *ways_out(failed),
-        f"or accept it until a day: [gates] {ACCEPT}",
-        'or let it only warn: severity = "warn"',
-        "or train all the same, for a run that is not released: --despite-gates",
-    ]
+        f"or accept it until a day: [gates] {accept}",
+        f'or let it only warn: [gates.{family}] severity = "warn"',
+        "or train all the same, a run that is not released: mllock train --despite-gates",
+    )
     return AnswerNoError(
         f"{number} not hold, and nothing was trained",
         file=SPEC,
         key="gates",
-        found="\n       ".join(lines),
+        found="\n       ".join(found),
         hint="\n      ".join(ways),
     )
 
