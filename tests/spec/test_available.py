@@ -24,7 +24,7 @@ CASES = [
         "evaluate",
         None,
     ),
-    (METRICS + "[gates]\nmetrics = [\"a > 1\"]", 10, "gates.metrics", None),
+    (METRICS + '[gates]\nmetrics = ["a > 1"]', 10, "gates.metrics", None),
 ]
 
 
