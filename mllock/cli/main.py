@@ -35,6 +35,7 @@ COMMANDS = {
     "build": ("build", "Make identical images for training and serving."),
     "data": ("data", "Data sources: status, diff, fetch, verify."),
     "train": ("train", "Train from the lock and sign what went in and came out."),
+    "evaluate": ("evaluate", "Judge a run's model by every test source and gate."),
     "serve": ("serve", "Serve a run's model with the locked environment."),
     "runs": ("runs", "List the runs of this project."),
     "show": ("show", "Show one run: inputs, outputs, metrics, signature."),
