@@ -9,9 +9,9 @@ message. Raises DataError, SpecError, ProgramError for what the program wrote.
 
 from __future__ import annotations
 
-import decimal
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from mllock.errors import DataError, MllockError, ProgramError, SpecError
 from mllock.gates.columns import column
-from mllock.gates.tables import Table
+from mllock.gates.labels import in_order, text_of
+from mllock.gates.tables import Batch, Table
 from mllock.spec.types import DataSource, Scalar
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Coded", "Scored", "text_of"]
+__all__ = ["Coded", "Scored", "blamed"]
 
 PREDICTION, SCORE = "prediction", "score"
 # More labels, or slices of one column, than a person looks at.
@@ -44,6 +45,23 @@ class Coded:
 
     codes: Codes
     values: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def blamed() -> Iterator[None]:
+    """What is wrong with a table that a program wrote is the program's fault."""
+    try:
+        yield
+    except DataError as error:
+        raise ProgramError(
+            error.message,
+            file=error.file,
+            line=error.line,
+            key=error.key,
+            expected=error.expected,
+            found=error.found,
+            hint=error.hint,
+        ) from error
 
 
 class Scored:
@@ -97,10 +115,10 @@ class Scored:
         if found.values and set(found.values).isdisjoint(truth.values):
             raise self._bad_prediction(
                 "no prediction is a label of the data",
-                expected=", ".join(_in_order(set(truth.values))[:5]),
-                found=", ".join(_in_order(set(found.values))[:5]),
+                expected=", ".join(in_order(set(truth.values))[:5]),
+                found=", ".join(in_order(set(found.values))[:5]),
             )
-        labels = _in_order({*truth.values, *found.values})
+        labels = in_order({*truth.values, *found.values})
         if len(labels) <= 2:
             labels = self._two(labels)
         places = {label: place for place, label in enumerate(labels)}
@@ -155,7 +173,7 @@ class Scored:
                 found=str(len(found.values)),
                 hint="slice by a column of groups: bins of a number, not the number",
             )
-        order = _in_order(set(found.values))
+        order = in_order(set(found.values))
         places = {value: place for place, value in enumerate(order)}
         new = np.array([*(places[value] for value in found.values), _MISSING], dtype=np.int32)
         self._refuse_length(len(found.codes))
@@ -166,7 +184,7 @@ class Scored:
         """For each row of the data its row of the predictions."""
         key = self._source.key
         if not key or not set(key) <= set(self._predictions.columns):
-            found, rows = _rows(self._predictions), _rows(self._data)
+            found, rows = self._length(self._predictions), self._length(self._data)
             if found != rows:
                 known = " or with the columns of its key" if key else ""
                 raise self._bad_prediction(
@@ -174,8 +192,6 @@ class Scored:
                     expected=f"{rows} rows, in the order of {self._data.name}{known}",
                     found=f"{found} rows",
                 )
-            if not rows:
-                raise self._bad_data("the test source has no rows")
             return np.arange(rows)
         return self._by_key(key)
 
@@ -184,10 +200,8 @@ class Scored:
 
         for name in key:
             column(self._data, name, key=f"data.{self._data.name}.key")
-        data = _keys(self._data, key)
-        if not len(data):
-            raise self._bad_data("the test source has no rows")
-        found = _keys(self._predictions, key).with_row_index("place")
+        data = self._keys(self._data, key)
+        found = self._keys(self._predictions, key).with_row_index("place")
         for frame, blame in ((data, self._bad_data), (found, self._bad_prediction)):
             twice = frame.filter(pl.struct(key).is_duplicated())
             if len(twice):
@@ -241,7 +255,7 @@ class Scored:
 
         places: dict[str, int] = {}
         parts = []
-        for batch in table.batches([name]):
+        for batch in self._batches(table, [name]):
             series = batch.frame[name]
             if series.dtype.is_float():
                 series = series.fill_nan(None)
@@ -265,13 +279,15 @@ class Scored:
         import polars as pl
 
         parts = []
-        for batch in table.batches([name]):
+        for batch in self._batches(table, [name]):
             values = batch.frame[name]
             found = values.cast(pl.Float64, strict=False)
             bad = ~found.is_finite().fill_null(value=False).to_numpy()
             if bad.any():
                 row = int(bad.argmax())
                 value = values[row]
+                if isinstance(value, str) and not value.strip():
+                    value = None
                 what = "is missing" if value is None else "is not a finite number"
                 raise blame(
                     f'"{name}" {what}',
@@ -281,6 +297,25 @@ class Scored:
                 )
             parts.append(found.to_numpy())
         return np.concatenate(parts) if parts else np.empty(0)
+
+    def _batches(self, table: Table, columns: Sequence[str]) -> Iterator[Batch]:
+        with blamed() if table is self._predictions else contextlib.nullcontext():
+            yield from table.batches(columns)
+
+    def _length(self, table: Table) -> int:
+        return sum(len(batch.frame) for batch in self._batches(table, table.columns[:1]))
+
+    def _keys(self, table: Table, key: Sequence[str]) -> pl.DataFrame:
+        """The columns of a key as text: whole numbers that are written differently are one."""
+        import polars as pl
+
+        whole = r"^\+?(-?)0*(\d+)(?:\.0*)?$"
+        return pl.concat(
+            batch.frame.select(
+                pl.col(name).cast(pl.String).str.replace(whole, "${1}${2}") for name in key
+            )
+            for batch in self._batches(table, key)
+        )
 
     def _refuse_missing(
         self, missing: NDArray[np.bool_], table: Table, name: str, blame: Blame
@@ -317,67 +352,6 @@ class Scored:
         hint: str | None = None,
     ) -> ProgramError:
         return ProgramError(message, file=self._place, expected=expected, found=found, hint=hint)
-
-
-def text_of(value: object) -> str | None:
-    """A value as the text that it has in common with all that are the same; None if it is missing.
-
-    >>> text_of("1.0"), text_of(1), text_of(True), text_of("True"), text_of(" a")
-    ('1', '1', 'true', 'true', 'a')
-    """
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = (repr(value) if isinstance(value, float) else str(value)).strip()
-    if text in ("True", "False"):
-        return text.lower()
-    try:
-        number = decimal.Decimal(text)
-    except decimal.InvalidOperation:
-        return text or None
-    if not number.is_finite():
-        return None if number.is_nan() else text
-    if number == 0:
-        return "0"
-    with decimal.localcontext(prec=max(28, len(text))):
-        number = number.normalize()
-    return format(number, "f") if -30 < number.adjusted() < 30 else str(number)
-
-
-def _in_order(values: set[str]) -> tuple[str, ...]:
-    """Numbers by size, before words by alphabet: the same whatever the order of rows."""
-
-    def place(text: str) -> tuple[int, decimal.Decimal, str]:
-        try:
-            number = decimal.Decimal(text)
-        except decimal.InvalidOperation:
-            return 1, decimal.Decimal(0), text
-        return (0, number, text) if number.is_finite() else (1, decimal.Decimal(0), text)
-
-    return tuple(sorted(values, key=place))
-
-
-def _rows(table: Table) -> int:
-    return sum(len(batch.frame) for batch in table.batches(table.columns[:1]))
-
-
-def _keys(table: Table, key: Sequence[str]) -> pl.DataFrame:
-    """The columns of a key as text: whole numbers that are written differently are one."""
-    import polars as pl
-
-    whole = r"^\+?(-?)0*(\d+)(?:\.0*)?$"
-    frames = [
-        batch.frame.select(
-            pl.col(name).cast(pl.String).str.replace(whole, "${1}${2}") for name in key
-        )
-        for batch in table.batches(key)
-    ]
-    return (
-        pl.concat(frames)
-        if frames
-        else pl.DataFrame({name: [] for name in key}, dict.fromkeys(key, pl.String))
-    )
 
 
 def _shown(row: dict[str, object], key: Sequence[str]) -> str:

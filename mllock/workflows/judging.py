@@ -174,13 +174,16 @@ def _scored(
     def read() -> Scored:
         from mllock.gates.open import open_file, open_table
         from mllock.gates.scored import Scored as Rows
+        from mllock.gates.scored import blamed
 
         assert spec.evaluate is not None
         source = spec.data[name]
         shown = spec.evaluate.predictions or place.name
+        with blamed():
+            predictions = open_file("predictions", place, shown=shown)
         return Rows(
             open_table(name, source, ctx.project),
-            open_file("predictions", place, shown=shown),
+            predictions,
             source,
             place=shown,
             positive=spec.evaluate.positive,

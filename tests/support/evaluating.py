@@ -10,13 +10,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mllock.attest.policy import Policy, load_policy
 from mllock.train.runs import RunFolder
 from mllock.workflows.context import Context
 from mllock.workflows.evaluate import EvaluateResult, evaluate
 from mllock.workflows.train import train
 from support.training import locked, no_layers
 
-__all__ = ["EVALUATE", "SPEC", "TABLE", "judged_project", "project", "rejudge", "table"]
+__all__ = [
+    "EVALUATE",
+    "SPEC",
+    "TABLE",
+    "files",
+    "judged_project",
+    "policy_of",
+    "project",
+    "rejudge",
+    "table",
+]
 
 SPEC = """\
 [project]
@@ -126,3 +137,20 @@ def rejudge(ctx: Context, old: str, new: str) -> EvaluateResult:
     assert old in text
     path.write_text(text.replace(old, new))
     return evaluate(ctx)
+
+
+def policy_of(ctx: Context) -> Policy:
+    return load_policy(None, ctx.config_dir, ctx.environ)
+
+
+def files(run: RunFolder) -> dict[str, bytes]:
+    """Everything that evaluating writes, by path."""
+    return {
+        str(path.relative_to(run.path)): path.read_bytes()
+        for path in sorted(run.path.rglob("*"))
+        if path.is_file() and path.name.startswith(("model-gates", "evaluation"))
+    } | {
+        str(path.relative_to(run.path)): path.read_bytes()
+        for path in sorted((run.path / "evaluation").rglob("*"))
+        if path.is_file()
+    }
