@@ -11,20 +11,23 @@ docs/reference/gates.md. Raises DataError and SpecError.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from mllock.errors import DataError
 from mllock.gates.data_gates import (
     FAMILIES,
     Family,
+    check_columns,
     column_results,
     drift_results,
     label_results,
-    side_of,
+    profiled,
     sources_of,
 )
 from mllock.gates.drift import Side
+from mllock.gates.leakage import leakage_results
+from mllock.gates.profile import Profile, ProfileWatcher, profile
 from mllock.gates.tables import Table
 from mllock.gates.terms import Terms
 from mllock.gates.types import Result
@@ -55,17 +58,28 @@ class Answers:
 
 @dataclass(kw_only=True, slots=True)
 class _Looked:
-    """Sources as they are needed."""
+    """Sources as they are needed: opened once, and looked at once."""
 
     spec: Spec
     open: Open
+    tables: dict[str, Table] = field(default_factory=dict)
     sides: dict[str, Side] = field(default_factory=dict)
 
-    def at(self, names: Sequence[str]) -> dict[str, Side]:
-        for name in names:
-            if name not in self.sides:
-                self.sides[name] = side_of(name, self.spec.data[name], self.open(name))
-        return {name: self.sides[name] for name in names}
+    def table(self, name: str) -> Table:
+        if name not in self.tables:
+            table = self.open(name)
+            check_columns(table, self.spec.data[name])
+            self.tables[name] = table
+        return self.tables[name]
+
+    def side(self, name: str) -> Side:
+        if name not in self.sides:
+            self.keep(name, profile(self.table(name)))
+        return self.sides[name]
+
+    def keep(self, name: str, looked: Profile) -> None:
+        source = self.spec.data[name]
+        self.sides[name] = Side(name=name, source=source, table=self.table(name), profile=looked)
 
 
 def ask(spec: Spec, open_table: Open, day: dt.date, *, advise: bool = False) -> Answers:
@@ -75,23 +89,26 @@ def ask(spec: Spec, open_table: Open, day: dt.date, *, advise: bool = False) -> 
     declared: list[Result] = []
     advice: list[Result] = []
     unread: list[Unread] = []
-    for family in FAMILIES:
+    asked = [family for family in FAMILIES if advise or getattr(gates, family) is not None]
+    # While rows are compared, what other gates want to know is looked at as well.
+    wanted = {name for family in asked for name in profiled(spec, family)}
+    for family in asked:
         gate = getattr(gates, family)
         if gate is not None:
-            declared += _family(family, gate, looked, gates.accept, day, declared=True)
-        elif advise:
-            default = {"leakage": LeakageGate, "columns": ColumnsGate, "drift": DriftGate}[family]
-            try:
-                advice += _family(
-                    family, default(severity="warn"), looked, gates.accept, day, declared=False
-                )
-            except DataError as error:
-                unread.append(Unread(family=family, error=error))
+            declared += _family(family, gate, looked, gates.accept, day, wanted, declared=True)
+            continue
+        gate = {"leakage": LeakageGate, "columns": ColumnsGate, "drift": DriftGate}[family](
+            severity="warn"
+        )
+        try:
+            advice += _family(family, gate, looked, gates.accept, day, wanted, declared=False)
+        except DataError as error:
+            unread.append(Unread(family=family, error=error))
     return Answers(
         declared=tuple(declared),
         advice=tuple(advice),
         unread=tuple(unread),
-        sources=tuple(looked.sides),
+        sources=tuple(looked.tables),
     )
 
 
@@ -101,18 +118,26 @@ def _family(
     looked: _Looked,
     accept: tuple[Accepted, ...],
     day: dt.date,
+    wanted: Collection[str],
     *,
     declared: bool,
 ) -> list[Result]:
     spec = looked.spec
-    sides = looked.at(sources_of(spec, family))
+    tables = {name: looked.table(name) for name in sources_of(spec, family)}
     terms = Terms(severity=gate.severity, accept=accept, day=day)
-    found: Iterator[Result]
+    results: list[Result] = []
+    if isinstance(gate, LeakageGate):
+        watchers = {name: ProfileWatcher(table) for name, table in tables.items() if name in wanted}
+        seeing = {name: [watcher] for name, watcher in watchers.items()}
+        results += leakage_results(spec, tables, gate, terms, watchers=seeing)
+        for name, watcher in watchers.items():
+            looked.keep(name, watcher.profile)
+    sides = {name: looked.side(name) for name in profiled(spec, family)}
     match gate:
         case LeakageGate():
-            found = label_results(sides, gate, terms)
+            results += label_results(sides, gate, terms)
         case ColumnsGate():
-            found = column_results(spec, sides, gate, terms)
+            results += column_results(spec, sides, gate, terms)
         case DriftGate():
-            found = drift_results(spec, sides, gate, terms, declared=declared)
-    return list(found)
+            results += drift_results(spec, sides, gate, terms, declared=declared)
+    return results

@@ -63,6 +63,10 @@ class CsvPart:
 
         return dict.fromkeys(self._columns, pl.String())
 
+    @property
+    def size(self) -> int:
+        return self._path.stat().st_size
+
     def frames(self, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
         import polars as pl
 

@@ -1,8 +1,8 @@
 """The gates of profiles, put together: of what is declared, and of what could be.
 
 Families of [gates] in the order of docs/reference/gates.md. The gates that compare rows and keys
-read tables by themselves (`mllock.gates.leakage`). Raises DataError for a column that is not there
-or is of another type, and for a source without rows.
+read tables by themselves (`mllock.gates.leakage`). Raises SpecError for a column that is not
+there, DataError for one of another type.
 """
 
 from __future__ import annotations
@@ -10,24 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from mllock.errors import DataError
+from mllock.gates.columns import column
 from mllock.gates.drift import Side, drift_of_column, drift_of_label, drift_of_missing
 from mllock.gates.features import constant_and_missing, label_in_disguise
-from mllock.gates.profile import profile
 from mllock.gates.tables import Table
-from mllock.gates.terms import Terms, no_such_column
+from mllock.gates.terms import Terms
 from mllock.gates.types import Result
 from mllock.spec.gates import slices_of, splits_of
-from mllock.spec.sources import here
 from mllock.spec.types import ColumnsGate, DataSource, DriftGate, LeakageGate, Spec
 
 __all__ = [
     "FAMILIES",
     "Family",
+    "check_columns",
     "column_results",
     "drift_results",
     "label_results",
-    "side_of",
+    "profiled",
     "sources_of",
 ]
 
@@ -37,39 +36,38 @@ FAMILIES: tuple[Family, ...] = ("leakage", "columns", "drift")
 
 def sources_of(spec: Spec, family: Family) -> tuple[str, ...]:
     """The sources that a family of gates reads."""
+    if family == "leakage":
+        return tuple(dict.fromkeys((*splits_of(spec), *profiled(spec, family))))
+    return profiled(spec, family)
+
+
+def profiled(spec: Spec, family: Family) -> tuple[str, ...]:
+    """Those of them whose columns it is about."""
     splits = splits_of(spec)
-    trains = tuple(name for name, source in spec.data.items() if source.role == "train")
-    references = tuple(name for name, source in spec.data.items() if source.role == "reference")
     if family == "columns":
         return splits
     if family == "drift":
-        return tuple(dict.fromkeys((*splits, *references))) if _pairs(spec) else ()
-    return tuple(dict.fromkeys((*splits, *(t for t in trains if spec.data[t].label))))
+        return tuple(dict.fromkeys(name for pair in _pairs(spec) for name in pair))
+    return tuple(
+        name
+        for name, source in spec.data.items()
+        if source.role == "train" and source.label is not None
+    )
 
 
-def side_of(name: str, source: DataSource, table: Table) -> Side:
-    """A source, looked at. Raises DataError for one without rows."""
+def check_columns(table: Table, source: DataSource) -> None:
+    """Raises SpecError if a column that the source declares is not there."""
     named = {"label": [source.label], "time": [source.time]}
     for role, columns in {**named, "key": source.key, "group": source.group}.items():
-        for column in columns:
-            if column is not None and column not in table.columns:
-                raise no_such_column(column, table.columns, f"data.{name}.{role}", name)
-    looked = profile(table)
-    if not looked.rows:
-        raise DataError(
-            "there is no row in it",
-            file=here(source),
-            key=f"data.{name}",
-            hint="bring the data back, or leave the data source out of mlproject.toml",
-        )
-    return Side(name=name, source=source, table=table, profile=looked)
+        for each in columns:
+            if each is not None:
+                column(table, each, key=f"data.{table.name}.{role}")
 
 
 def label_results(sides: Mapping[str, Side], gate: LeakageGate, terms: Terms) -> Iterator[Result]:
     """`leakage.label`."""
     for name, side in sides.items():
-        if side.source.role == "train" and side.source.label is not None:
-            yield label_in_disguise(name, side.profile, side.source, gate, terms)
+        yield label_in_disguise(name, side.profile, side.source, gate, terms)
 
 
 def column_results(
@@ -79,9 +77,7 @@ def column_results(
     splits = [sides[name] for name in splits_of(spec)]
     for index, name in enumerate(gate.ignore):
         if splits and not any(name in side.table.columns for side in splits):
-            raise no_such_column(
-                name, splits[0].table.columns, f"gates.columns.ignore[{index}]", splits[0].name
-            )
+            column(splits[0].table, name, key=f"gates.columns.ignore[{index}]")
     both = [constant_and_missing(side.name, side.profile, gate.ignore, terms) for side in splits]
     for results in zip(*both, strict=True):
         yield from results
@@ -97,8 +93,8 @@ def drift_results(
         if one.source.label is not None and other.source.label is not None:
             yield drift_of_label(one, other, gate, terms)
     for one, other in pairs:
-        for column in _columns(spec, one, other, gate, declared=declared):
-            yield drift_of_column(one, other, column, gate, terms)
+        for each in _columns(spec, one, other, gate, declared=declared):
+            yield drift_of_column(one, other, each, gate, terms)
     for one, other in pairs:
         yield drift_of_missing(one, other, gate, terms)
 
@@ -107,22 +103,18 @@ def _columns(
     spec: Spec, one: Side, other: Side, gate: DriftGate, *, declared: bool
 ) -> Iterator[str]:
     """The columns to compare, each once."""
-    for index, column in enumerate(gate.columns):
+    for index, name in enumerate(gate.columns):
         for side in (one, other):
-            if column not in side.table.columns:
-                key = f"gates.drift.columns[{index}]"
-                raise no_such_column(column, side.table.columns, key, side.name)
-        yield column
+            column(side.table, name, key=f"gates.drift.columns[{index}]")
+        yield name
     slices = () if spec.gates is None else slices_of(spec.gates)
-    more = [column for slice_ in slices for column in slice_.by]
+    more = [name for slice_ in slices for name in slice_.by]
     if not declared:
         other_than = {one.source.label, other.source.label, *one.source.key, *one.source.group}
         more += [name for name in one.table.columns if name not in {*other_than, one.source.time}]
-    for column in dict.fromkeys(more):
-        if column not in gate.columns and all(
-            column in side.table.columns for side in (one, other)
-        ):
-            yield column
+    for name in dict.fromkeys(more):
+        if name not in gate.columns and all(name in side.table.columns for side in (one, other)):
+            yield name
 
 
 def _pairs(spec: Spec) -> list[tuple[str, str]]:

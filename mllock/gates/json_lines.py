@@ -44,6 +44,10 @@ class JsonLinesPart:
     def schema(self) -> Mapping[str, pl.DataType]:
         return self._schema
 
+    @property
+    def size(self) -> int:
+        return self._path.stat().st_size
+
     def frames(self, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
         import polars as pl
 

@@ -33,6 +33,10 @@ class Part(Protocol):
     def schema(self) -> Mapping[str, pl.DataType]:
         """Its columns, in order."""
 
+    @property
+    def size(self) -> int:
+        """In bytes."""
+
     def frames(self, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
         """Its rows, in order, at most so many at a time, with these columns in this order."""
 
@@ -66,6 +70,10 @@ class PartsTable:
     @property
     def is_text(self) -> bool:
         return self._kind == "text"
+
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self._parts)
 
     def batches(self, columns: Sequence[str] | None = None, *, rows: int = ROWS) -> Iterator[Batch]:
         wanted = tuple(self._schema) if columns is None else tuple(columns)

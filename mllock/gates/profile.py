@@ -8,7 +8,7 @@ So it is the same on every machine, says nothing of any value, and is all rows o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Column",
     "Profile",
+    "ProfileWatcher",
     "empty",
     "is_judged",
     "missing_in",
@@ -115,13 +116,23 @@ def empty(columns: Sequence[str], *, text: bool, size: int | None = None) -> Pro
     )
 
 
-def profile(table: Table, columns: Iterable[str] | None = None) -> Profile:
-    """All rows of a table, with these columns of it or all. Raises DataError."""
-    names = table.columns if columns is None else tuple(columns)
-    found = empty(names, text=table.is_text)
-    for batch in table.batches(names):
-        found = found.plus(batch)
-    return found
+def profile(table: Table) -> Profile:
+    """All rows of a table. Raises DataError."""
+    watcher = ProfileWatcher(table)
+    for batch in table.batches():
+        watcher.add(batch)
+    return watcher.profile
+
+
+class ProfileWatcher:
+    """Makes the profile of a table that somebody else reads, batch by batch."""
+
+    def __init__(self, table: Table) -> None:
+        self.columns = table.columns
+        self.profile = empty(self.columns, text=table.is_text)
+
+    def add(self, batch: Batch) -> None:
+        self.profile = self.profile.plus(batch)
 
 
 def mixed(positions: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -62,5 +62,9 @@ class Table(Protocol):
     def is_text(self) -> bool:
         """Whether values are text that may mean numbers, as in CSV."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of its files: of two tables, which one is larger."""
+
     def batches(self, columns: Sequence[str] | None = None, *, rows: int = ROWS) -> Iterator[Batch]:
         """All rows, in order, with these columns or all of them; in a batch at most `rows`."""

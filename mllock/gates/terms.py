@@ -7,12 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mllock.errors import DataError
 from mllock.gates.types import Result, Row, Verdict, judge
-from mllock.spec import hints
 from mllock.spec.types import Accepted, Severity
 
-__all__ = ["Terms", "no_such_column", "quoted"]
+__all__ = ["Terms", "quoted"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,17 +62,3 @@ def quoted(names: Iterable[str], most: int = 5) -> str:
     if left:
         return f"{', '.join(shown)} and {left} more"
     return " and ".join(part for part in (", ".join(shown[:-1]), shown[-1]) if part)
-
-
-def no_such_column(name: str, columns: Iterable[str], key: str, of: str) -> DataError:
-    """A column that `mlproject.toml` names at `key` and the data source `of` does not have."""
-    known = tuple(columns)
-    near = hints.near(name, known)
-    return DataError(
-        f"data.{of} has no such column",
-        file="mlproject.toml",
-        key=key,
-        expected=f"one of {quoted(known, 12)}" if known else "a table with columns",
-        found=f'"{name}"',
-        hint=f'did you mean "{near}"?' if near else None,
-    )

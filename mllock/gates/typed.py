@@ -47,6 +47,10 @@ class TypedPart:
     def schema(self) -> Mapping[str, pl.DataType]:
         return {name: dtype for name, (_, dtype) in self._columns.items()}
 
+    @property
+    def size(self) -> int:
+        return self._path.stat().st_size
+
     def frames(self, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
         import polars as pl
 

@@ -1,12 +1,12 @@
 """`mllock train`: from a lock to a signed run.
 
-Order: spec and lock (a stale one is refused), data verified by content, code selected, environment,
-the program; then the data again, the model, the metrics, the answers to the probes, the record, its
-signature read back, and one rename. Until that rename there is no run. A program that fails, is
-interrupted, or writes no model leaves a run that says so, with its log and without record or model;
-so does one whose inputs changed while it ran, and one whose probes could not be recorded. Raises
-the errors of its rooms, ProgramError, VoidRunError, and KeyboardInterrupt when the user interrupted
-the program.
+Order: spec and lock (a stale one is refused), data verified by content, the gates of the data, code
+selected, environment, the program; then the data again, the model, the metrics, the answers to the
+probes, the record, its signature read back, and one rename. Until that rename there is no run. A
+program that fails, is interrupted, or writes no model leaves a run that says so, with its log and
+without record or model; so does one whose inputs changed while it ran, and one whose probes could
+not be recorded. Raises the errors of its rooms, ProgramError, VoidRunError, and KeyboardInterrupt
+when the user interrupted the program.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from mllock.core.digest import Digest, from_hex, sha256_of
 from mllock.core.tree import TreeManifest
 from mllock.data.touched import Looks
 from mllock.errors import MllockError, ProgramError, SpecError, VoidRunError
+from mllock.gates.signed import GatesState, keep_judgement
+from mllock.gates.types import Judgement
 from mllock.lock.types import Lock
 from mllock.probes.recording import NAME as PROBES
 from mllock.spec.command import resolve
@@ -39,6 +41,7 @@ from mllock.train.runs import Failure, FailureKind, RunFolder, new_run_id, publi
 from mllock.train.sign import sign_run
 from mllock.train.types import Outcome, RunPlan, Runtime
 from mllock.workflows.context import Context
+from mllock.workflows.gates import judge_training, ready_for_gates, state_of
 from mllock.workflows.inputs import (
     ended_well,
     look_at_data,
@@ -67,7 +70,8 @@ EnvironmentOf = Callable[[Context, LoadedSpec, Lock], HasEnvironment]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
     """A good run. `model` is the tree digest; `fingerprint` of the key that signed; `probes` is how
-    many answers were recorded."""
+    many answers were recorded; `data_gates` how the gates of the data came out, None if none is
+    declared."""
 
     run: RunFolder
     model: Digest
@@ -75,6 +79,7 @@ class TrainResult:
     fingerprint: str
     runtime: str
     probes: int = 0
+    data_gates: GatesState | None = None
 
 
 def train(
@@ -82,11 +87,13 @@ def train(
     *,
     overrides: Sequence[str] = (),
     runtime: RuntimeName | None = None,
+    despite_gates: bool = False,
     output: Callable[[bytes], None] | None = None,
     environment_of: EnvironmentOf | None = None,
 ) -> TrainResult:
-    """Train once. `runtime` None takes the engine where one answers. `output` gets what the program
-    prints; `environment_of` is for tests of the runtime "host"."""
+    """Train once. `runtime` None takes the engine where one answers. `despite_gates`: also if gates
+    of the data fail. `output` gets what the program prints; `environment_of` is for tests of the
+    runtime "host"."""
     from mllock.workflows.lock import current_lock
     from mllock.workflows.remote_data import bring_remote
 
@@ -100,6 +107,7 @@ def train(
             hint="add a [train] table with command and model",
         )
     params = apply_overrides(declared.params, overrides)
+    ready_for_gates(loaded)
     # By content below, so not by stat here.
     lock, lock_bytes = current_lock(ctx, loaded, data=False)
     bring_vendored(ctx, loaded.spec.data, lock.data)
@@ -109,6 +117,7 @@ def train(
         ctx.reporter.step("verifying the data")
         looks = look_at_data(ctx, loaded.spec.data)
         data = verify_data(ctx, loaded.spec.data, lock)
+        judged = judge_training(ctx, loaded, data, despite=despite_gates)
         code = select_identity(ctx, loaded.spec, declared.code)
         built = (environment_of or _build_environment)(ctx, loaded, lock)
         plan = RunPlan(
@@ -136,7 +145,7 @@ def train(
             # Two folders: the run is not beside what the program works in.
             staged = stack.enter_context(atomic.staging(ctx.state / "tmp"))
             run = stack.enter_context(atomic.staging(ctx.state / "tmp"))
-            return _run(ctx, plan, program, probes, looks, staged, run)
+            return _run(ctx, plan, program, probes, looks, judged, staged, run)
 
 
 def _run(
@@ -145,6 +154,7 @@ def _run(
     runtime: Runtime,
     probes: ProbePlan | None,
     looks: Mapping[str, Looks],
+    judged: Judgement | None,
     staged: Path,
     run: Path,
 ) -> TrainResult:
@@ -187,6 +197,8 @@ def _run(
         byproducts["log.txt"] = from_hex(hashlib.file_digest(file, "sha256").hexdigest())
     payload = make_record(plan, outcome, model, byproducts)
     record = sign_run(payload, model, posixpath.basename(declared.model), key, run)
+    if judged is not None:
+        keep_judgement(run, judged, record, key)
     return TrainResult(
         run=publish_run(run, ctx.runs, plan.run_id),
         model=record.model,
@@ -194,6 +206,7 @@ def _run(
         fingerprint=key.fingerprint,
         runtime=plan.runtime,
         probes=0 if probes is None else len(probes.probes),
+        data_gates=None if judged is None else state_of(judged),
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from mllock.gates.tables import ROWS, Batch
+from mllock.gates.tables import ROWS, Batch, TableKind
 
 __all__ = ["FrameTable", "as_text"]
 
@@ -24,6 +24,14 @@ class FrameTable:
     @classmethod
     def of(cls, name: str, frame: pl.DataFrame, *, text: bool = False, cut: int = ROWS):
         return cls(name=name, files=(("", frame),), is_text=text, cut=cut)
+
+    @property
+    def kind(self) -> TableKind:
+        return "text" if self.is_text else "typed"
+
+    @property
+    def schema(self) -> Mapping[str, pl.DataType]:
+        return dict(self.files[0][1].schema)
 
     @property
     def columns(self) -> tuple[str, ...]:
