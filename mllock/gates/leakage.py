@@ -311,7 +311,7 @@ class _Said:
             yield self.terms.result(
                 gate,
                 pair.subject,
-                f"the {role} of {earlier} is {quoted(one)}, that of {later} {quoted(other)}: "
+                f"the {role} of {earlier} is {quoted(one)}, that of {later} is {quoted(other)}: "
                 "they cannot be compared",
                 holds=None,
             )

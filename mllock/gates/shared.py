@@ -308,7 +308,8 @@ class _Run:
         )
 
     def _named_rows(self, name: str, side: Candidates, offsets: pl.Series) -> list[Place]:
-        assert side.frame is not None
+        if side.frame is None:
+            return []
         keys = self._keys.get(name, ())
         columns = [pl.col(f"v{side.names.index(key)}").cast(pl.String) for key in keys]
         rows = side.frame.filter(pl.col("offset").is_in(offsets.implode()))
