@@ -3,65 +3,18 @@ neither the size of batches nor the room for candidates changes the answer."""
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mllock.errors import DataError, SpecError
-from mllock.gates import alike, leakage, shared
-from mllock.gates.open import open_table
-from mllock.gates.shared import share
-from mllock.gates.tables import Table
-from mllock.gates.terms import Terms
-from mllock.gates.types import Result
-from mllock.spec.types import Accepted, DataSource, LeakageGate
-from tests.support.tables import ask_leakage, opened, spec_of, written
+from mllock.spec.types import Accepted, LeakageGate
+from tests.support.tables import DECLARED, ask, ask_leakage, broken, frame_of, written
 
 TYPED = (".parquet", ".arrow", ".jsonl")
-
-
-def frame_of(first: int, count: int) -> pl.DataFrame:
-    """Rows that no other ones are like."""
-    numbers = range(first, first + count)
-    return pl.DataFrame(
-        {
-            "id": numbers,
-            "patient": [f"p{number // 2}" for number in numbers],
-            "day": [
-                (dt.datetime(2024, 1, 1) + dt.timedelta(hours=number)).isoformat()
-                for number in numbers
-            ],
-            "age": [number / 8 for number in numbers],
-            "city": [f"Town  {number}" for number in numbers],
-        }
-    )
-
-
-def broken(result: Result) -> list[list[tuple[str, int]]]:
-    return [[(row.source, row.row) for row in rows] for rows in result.broken]
-
-
-def ask(
-    project: Path, train: pl.DataFrame, test: pl.DataFrame, ending: str = ".csv", **source: Any
-) -> dict[str, Result]:
-    for name, frame in (("train", train), ("test", test)):
-        (project / f"{name}{ending}").write_bytes(written(frame, ending))
-    return ask_leakage(
-        project,
-        {name: {"source": f"{name}{ending}", **source} for name in ("train", "test")},
-    )
-
-
-DECLARED = {"key": ("id",), "group": ("patient",), "time": "day"}
 
 
 @pytest.mark.parametrize("ending", (".csv", *TYPED))
@@ -368,130 +321,6 @@ def test_a_key_that_is_missing(tmp_path: Path, ending: str) -> None:
         f"train{ending}: row 2: the key 'id' is missing\n"
         "hint: give every row a key, or declare none"
     )
-
-
-# Laws
-
-cells = st.sampled_from([None, "1", "1.0", "2", "a", "A", " a", "ü", "Ü"])
-rows_ = st.lists(st.tuples(cells, cells), min_size=1, max_size=12)
-
-
-def brute(train: list[Any], test: list[Any]) -> tuple[int, int]:
-    """Rows of test that are in train exactly, and only after normalising."""
-
-    def normal(value: str | None) -> object:
-        if value is None:
-            return None
-        try:
-            return float(value)
-        except ValueError:
-            return value.strip().casefold()
-
-    known = {tuple(map(normal, row)) for row in train}
-    exact = sum(row in train for row in test)
-    return exact, sum(tuple(map(normal, row)) in known for row in test) - exact
-
-
-@settings(max_examples=60)
-@given(
-    train=rows_,
-    test=rows_,
-    size=st.sampled_from([1, 3, 100]),
-    limit=st.sampled_from([0, 300, 10**9]),
-    swap=st.booleans(),
-)
-def test_any_cutting_and_any_room_give_what_comparing_all_gives(
-    tmp_path_factory: pytest.TempPathFactory,
-    train: list[Any],
-    test: list[Any],
-    size: int,
-    limit: int,
-    swap: bool,
-) -> None:
-    folder = tmp_path_factory.mktemp("cut")
-    tables: dict[str, Table] = {}
-    for name, rows in (("train", train), ("test", test)):
-        frame = pl.DataFrame(rows, schema={"a": pl.String, "b": pl.String}, orient="row")
-        tables[name] = opened(folder, f"{name}.parquet", written(frame, ".parquet"))
-    if swap:
-        # The other one is held in memory, and this one is streamed.
-        tables["train"], tables["test"] = tables["test"], tables["train"]
-        train, test = test, train
-    pair = leakage._Pair(
-        earlier=tables["train"],
-        later=tables["test"],
-        sources=(DataSource(source="a"), DataSource(source="b")),
-    )
-    question = leakage._rows(pair, LeakageGate())
-    assert question is not None
-    named = {"train": tables["train"], "test": tables["test"]}
-    # As if both were called what they are here.
-    question = dataclasses.replace(question, earlier="train", later="test")
-    answer = share(named, [question], rows=size, limit=limit)[0]
-    if limit == 0:
-        assert answer.exact == sum(brute(train, test))
-        return
-    assert (answer.exact, answer.other) == brute(train, test)
-    assert answer.rows == len(test)
-    for match in answer.exact_matches:
-        assert train[match.earlier.row - 1] == test[match.later.row - 1]
-        assert match.earlier.row - 1 == train.index(train[match.earlier.row - 1])
-
-
-def test_a_hash_that_two_rows_have_is_no_finding(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def colliding(frame: pl.DataFrame, form: alike.Form) -> Any:
-        return alike.row_hashes(frame, form) % np.uint64(2)
-
-    monkeypatch.setattr(shared, "row_hashes", colliding)
-    train, test = frame_of(0, 30), pl.concat([frame_of(100, 30), frame_of(5, 1)])
-    found = ask(tmp_path, train, test, **DECLARED)
-    assert broken(found["leakage.rows: train, test"]) == [[("test", 31), ("train", 6)]]
-    assert found["leakage.normalised-rows: train, test"].rows == 0
-    assert broken(found["leakage.keys: train, test"]) == [[("test", 31), ("train", 6)]]
-
-
-def test_one_reading_of_each_table_if_nothing_is_shared(tmp_path: Path) -> None:
-    for name, start in (("train", 0), ("test", 100)):
-        (tmp_path / f"{name}.csv").write_bytes(written(frame_of(start, 30), ".csv"))
-    sources = {
-        name: DataSource(source=f"{name}.csv", role=name, **DECLARED) for name in ("train", "test")
-    }  # type: ignore[arg-type]
-
-    read: list[str] = []
-
-    class Counting:
-        def __init__(self, table: Table) -> None:
-            self._table = table
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._table, name)
-
-        def batches(self, *args: Any, **more: Any) -> Any:
-            read.append(self._table.name)
-            return self._table.batches(*args, **more)
-
-    seen: list[int] = []
-
-    class Watching:
-        columns = ("city",)
-
-        def add(self, batch: Any) -> None:
-            seen.append(batch.frame["city"].len())
-
-    tables: Mapping[str, Any] = {
-        name: Counting(open_table(name, source, tmp_path)) for name, source in sources.items()
-    }
-    leakage.leakage_results(
-        spec_of(sources),
-        tables,
-        LeakageGate(),
-        Terms(severity="block", accept=(), day=dt.date(2026, 1, 1)),
-        watchers={"train": [Watching()]},
-    )
-    assert sorted(read) == ["test", "train"]
-    assert seen == [30]
 
 
 def test_results_tell_no_value_but_keys(tmp_path: Path) -> None:

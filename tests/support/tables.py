@@ -18,7 +18,18 @@ from mllock.gates.terms import Terms
 from mllock.gates.types import Result
 from mllock.spec.types import Accepted, DataSource, Environment, LeakageGate, Project, Spec
 
-__all__ = ["DAY", "ask_leakage", "opened", "rows_of", "spec_of", "written"]
+__all__ = [
+    "DAY",
+    "DECLARED",
+    "ask",
+    "ask_leakage",
+    "broken",
+    "frame_of",
+    "opened",
+    "rows_of",
+    "spec_of",
+    "written",
+]
 
 DAY = dt.date(2026, 11, 1)
 
@@ -86,3 +97,38 @@ def ask_leakage(
     terms = Terms(severity="block", accept=tuple(accept), day=DAY)
     results = leakage_results(spec_of(data), tables, gate or LeakageGate(), terms)
     return {f"{result.gate}: {result.subject}": result for result in results}
+
+
+def frame_of(first: int, count: int) -> pl.DataFrame:
+    """Rows that no other ones are like."""
+    numbers = range(first, first + count)
+    return pl.DataFrame(
+        {
+            "id": numbers,
+            "patient": [f"p{number // 2}" for number in numbers],
+            "day": [
+                (dt.datetime(2024, 1, 1) + dt.timedelta(hours=number)).isoformat()
+                for number in numbers
+            ],
+            "age": [number / 8 for number in numbers],
+            "city": [f"Town  {number}" for number in numbers],
+        }
+    )
+
+
+def broken(result: Result) -> list[list[tuple[str, int]]]:
+    return [[(row.source, row.row) for row in rows] for rows in result.broken]
+
+
+def ask(
+    project: Path, train: pl.DataFrame, test: pl.DataFrame, ending: str = ".csv", **source: Any
+) -> dict[str, Result]:
+    for name, frame in (("train", train), ("test", test)):
+        (project / f"{name}{ending}").write_bytes(written(frame, ending))
+    return ask_leakage(
+        project,
+        {name: {"source": f"{name}{ending}", **source} for name in ("train", "test")},
+    )
+
+
+DECLARED = {"key": ("id",), "group": ("patient",), "time": "day"}
