@@ -34,6 +34,7 @@ COMMANDS = {
     "sync": ("sync", "Make .venv hold the locked packages, and no others."),
     "build": ("build", "Make identical images for training and serving."),
     "data": ("data", "Data sources: status, diff, fetch, verify."),
+    "gates": ("gates", "Ask the data: shared rows, leaks, drift, empty columns."),
     "train": ("train", "Train from the lock and sign what went in and came out."),
     "serve": ("serve", "Serve a run's model with the locked environment."),
     "runs": ("runs", "List the runs of this project."),

@@ -33,4 +33,7 @@ def _asked_for(loaded: LoadedSpec) -> Iterator[_Asked]:
         hint = "call your evaluation from the training program, and leave this table out"
         yield ("evaluate",), None, hint
     if spec.gates is not None:
-        yield ("gates",), None, "leave this table out"
+        # The gates of data are asked by "mllock train"; these are about a model.
+        for key in ("metrics", "no-worse-than", "slices"):
+            if getattr(spec.gates, key.replace("-", "_")):
+                yield ("gates", key), None, "leave it out"

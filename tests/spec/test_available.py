@@ -13,6 +13,7 @@ from mllock.spec.reader import load_spec, parse_spec, refuse_unavailable
 from mllock.spec.sources import is_remote
 
 TRAIN = '[train]\ncommand = ["x"]\nmodel = "model"\n'
+METRICS = TRAIN + 'metrics = "m.json"\n'
 TEST = '[data.test]\nsource = "t.csv"\nrole = "test"\n'
 
 CASES = [
@@ -23,7 +24,7 @@ CASES = [
         "evaluate",
         None,
     ),
-    ("[gates]", 5, "gates", None),
+    (METRICS + "[gates]\nmetrics = [\"a > 1\"]", 10, "gates.metrics", None),
 ]
 
 
