@@ -35,10 +35,20 @@ __all__ = ["command"]
     multiple=True,
     help="Another value for a declared param; may be given more than once.",
 )
+@click.option(
+    "--despite-gates",
+    is_flag=True,
+    help="Train although gates of the data fail; such a run is marked, and cannot be released.",
+)
 @json_option
 @click.pass_obj
 def command(
-    app: App, runtime: RuntimeName | None, overrides: tuple[str, ...], as_json: bool
+    app: App,
+    *,
+    runtime: RuntimeName | None,
+    overrides: tuple[str, ...],
+    despite_gates: bool,
+    as_json: bool,
 ) -> None:
     """Run [train] command with the locked environment, in a fresh copy of the declared code.
 
@@ -52,6 +62,7 @@ def command(
         app.context(),
         overrides=overrides,
         runtime=runtime,
+        despite_gates=despite_gates,
         output=None if app.verbosity < 0 else pass_on,
     )
     if as_json:
@@ -64,6 +75,7 @@ def command(
                 "metrics": dict(result.metrics),
                 "signed-by": result.fingerprint,
                 "probes": result.probes,
+                "data-gates": result.data_gates,
             }
         )
         return
@@ -73,6 +85,8 @@ def command(
         app.print(printable(f"metric   {name} = {shown}"))
     if result.probes:
         app.print(f"probes   {result.probes}")
+    if result.data_gates is not None:
+        app.print(f"gates    of the data: {result.data_gates}")
     app.print(f"model    {result.model}")
     app.print(f"signed   {result.fingerprint}")
     say("next:")

@@ -18,7 +18,7 @@ from mllock.errors import RunError
 from mllock.gates.types import Judgement, Kind, Result, Row, Verdict
 from mllock.spec.types import Accepted, Severity
 
-__all__ = ["read_judgement", "write_judgement"]
+__all__ = ["read_judgement", "result_document", "write_judgement"]
 
 DigestText = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
 NonEmpty = Annotated[str, Meta(min_length=1)]
@@ -74,7 +74,7 @@ def write_judgement(judgement: Judgement) -> bytes:
             "config": judgement.config,
             "inputs": dict(judgement.inputs),
             "day": judgement.day,
-            "results": [_document(result) for result in judgement.results],
+            "results": [result_document(result) for result in judgement.results],
         }
     )
     try:
@@ -104,7 +104,8 @@ def read_judgement(data: bytes, *, name: str = "judgement") -> Judgement:
     )
 
 
-def _document(result: Result) -> dict[str, Any]:
+def result_document(result: Result) -> dict[str, Any]:
+    """As it stands in the document: JSON values."""
     accepted = result.accepted
     document = {
         "gate": result.gate,
@@ -119,7 +120,11 @@ def _document(result: Result) -> dict[str, Any]:
         "details": dict(result.details),
         "accepted": None
         if accepted is None
-        else {"gate": accepted.gate, "until": accepted.until, "reason": accepted.reason},
+        else {
+            "gate": accepted.gate,
+            "until": accepted.until.isoformat(),
+            "reason": accepted.reason,
+        },
     }
     return {
         key: value

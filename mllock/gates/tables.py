@@ -9,18 +9,22 @@ Polars is imported where it is used: gates are an extra.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["ROWS", "Batch", "Table"]
+__all__ = ["ROWS", "Batch", "Table", "TableKind"]
 
 # Rows in a batch: large enough that polars is quick, small enough that twenty columns of text fit
 # into tens of megabytes.
 ROWS = 262_144
+
+# text: values may mean numbers, as in CSV. typed: they are what their types say. files: a row is
+# a file, and what it says is its `sha256`.
+TableKind = Literal["text", "typed", "files"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,12 +46,25 @@ class Table(Protocol):
         """The name of the source."""
 
     @property
+    def kind(self) -> TableKind:
+        """What its values are."""
+
+    @property
     def columns(self) -> tuple[str, ...]:
-        """In the order of the files, which all have the same."""
+        """In the order of the first file; all files have the same."""
+
+    @property
+    def schema(self) -> Mapping[str, pl.DataType]:
+        """The type of each column. Of text formats all are String; no type is nested, and none
+        is Categorical or Enum."""
 
     @property
     def is_text(self) -> bool:
         """Whether values are text that may mean numbers, as in CSV."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of its files: of two tables, which one is larger."""
+
     def batches(self, columns: Sequence[str] | None = None, *, rows: int = ROWS) -> Iterator[Batch]:
-        """All rows, in order, with these columns or all of them."""
+        """All rows, in order, with these columns or all of them; in a batch at most `rows`."""

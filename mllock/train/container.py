@@ -16,7 +16,7 @@ from mllock.core.digest import Digest
 from mllock.engine.types import LABEL, ContainerPlan, EngineInfo, Mount
 from mllock.errors import EngineError, SpecError
 from mllock.image.environment import PATH
-from mllock.train.plan import PARAMS_FILE
+from mllock.train.given import given_variables
 from mllock.train.types import RunPlan
 
 __all__ = [
@@ -104,7 +104,7 @@ def variables_of(plan: RunPlan) -> dict[str, str]:
         "PATH": PATH,
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
-        "MLLOCK_PARAMS": f"{APP}/{PARAMS_FILE}",
+        **given_variables(plan, APP),
     }
 
 

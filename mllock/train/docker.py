@@ -161,7 +161,7 @@ class DockerRuntime:
         changed = changed_code(self.engine, container, plan.code.manifest)
         if changed:
             raise VoidRunError(
-                "the code changed while the run was prepared", file=changed[0], hint="train again"
+                "the code changed while the run was prepared", file=changed[0], hint=plan.again
             )
         self.engine.put_archive(container, APP, app_archive(plan))
 
@@ -185,18 +185,15 @@ class DockerRuntime:
                 "the code changed while the program ran",
                 file=changed[0],
                 expected="the file that the run was started with",
-                hint="write outputs to other paths than code, and train again",
+                hint=f"write outputs to other paths than code, and {plan.again}",
             )
 
     def _take(self, plan: RunPlan, container: str, work: Path) -> ProgramError | None:
         """Bring the outputs to `work`. Answers what is wrong with them."""
-        train = plan.spec.train
-        assert train is not None
-        engine = self.engine
         try:
-            fetch(engine, container, train.model, work, what="model")
-            if train.metrics is not None:
-                fetch(engine, container, train.metrics, work, what="metrics", limit=MAX_METRICS)
+            for output in plan.outputs:
+                limit = MAX_METRICS if output.kind == "metrics" else None
+                fetch(self.engine, container, output.path, work, what=output.kind, limit=limit)
         except ProgramError as error:
             return error
         return None
@@ -246,7 +243,7 @@ def _refuse_no_command(plan: RunPlan, state: State, log: Path) -> None:
     raise ProgramError(
         f"cannot run {plan.command[0]}: {reason}",
         file="mlproject.toml",
-        key="train.command",
+        key=f"{plan.table}.command",
         expected="a program of the train image",
         hint="add the package that has it to [environment] dependencies or system-packages",
     )

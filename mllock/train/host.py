@@ -22,8 +22,8 @@ from mllock.lock.overlaps import overlaps_of
 from mllock.store import atomic
 from mllock.store.cache import Cache
 from mllock.train.facts import host_facts
-from mllock.train.placing import data_path, is_whole
-from mllock.train.plan import PARAMS_FILE, params_bytes
+from mllock.train.given import data_path, given_files, given_variables
+from mllock.train.placing import is_whole, other_model
 from mllock.train.process import GRACE, run_program
 from mllock.train.python import find_python
 from mllock.train.trees import changed_entries, copy_tree, link_tree
@@ -69,11 +69,11 @@ class HostRuntime:
             self._reporter,
             overlaps=overlaps_of(plan.lock),
         )
-        refuse_other_python(plan.command, venv, key="train.command")
+        refuse_other_python(plan.command, venv, key=f"{plan.table}.command")
         _prepare(plan, work)
         with atomic.staging(work.parent) as home:
             variables = host_variables(plan.spec.environment.variables, venv, home)
-            variables["MLLOCK_PARAMS"] = str(work / PARAMS_FILE)
+            variables |= given_variables(plan, str(work))
             self._reporter.step("running: " + " ".join(plan.command))
             started = now()
             ended = run_program(
@@ -83,6 +83,7 @@ class HostRuntime:
                 log=log,
                 output=self._output,
                 grace=self._grace,
+                key=f"{plan.table}.command",
             )
             finished = now()
         if ended.exit_code == 0 and not ended.interrupted:
@@ -129,7 +130,17 @@ def _prepare(plan: RunPlan, work: Path) -> None:
                 link_tree(manifest, source, target)
     except OSError as error:
         raise atomic.cannot_write(work, error) from error
-    atomic.write_bytes(work / PARAMS_FILE, params_bytes(plan.params))
+    if plan.evaluation is not None:
+        assert plan.spec.train is not None
+        path = plan.spec.train.model
+        copy_tree(
+            plan.evaluation.model,
+            plan.evaluation.root,
+            work / path,
+            lambda inner: other_model(f"{path}/{inner}" if inner else path),
+        )
+    for name, data in given_files(plan).items():
+        atomic.write_bytes(work / name, data)
 
 
 def host_variables(declared: Mapping[str, str], venv: LockedVenv, home: Path) -> dict[str, str]:
@@ -152,11 +163,11 @@ def _unchanged(plan: RunPlan, work: Path, venv: LockedVenv) -> None:
             "the code changed while the program ran",
             file=changed[0],
             expected="the file that the run was started with",
-            hint="write outputs to other paths than code, and train again",
+            hint=f"write outputs to other paths than code, and {plan.again}",
         )
     if not verify_venv(venv):
         raise VoidRunError(
             "the environment changed while the program ran",
             expected="the locked packages, and nothing installed or removed by the program",
-            hint="declare what the program installs in [environment], and train again",
+            hint=f"declare what the program installs in [environment], and {plan.again}",
         )

@@ -17,19 +17,26 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from mllock.core import canonical, safepath
+from mllock.core.digest import Digest
 from mllock.core.tree import TreeManifest
 from mllock.data.scan import scan
 from mllock.data.walk import shown
 from mllock.errors import DataError, ProgramError
 from mllock.store import atomic
+from mllock.store.regular import hash_regular
 
-__all__ = ["Metrics", "evidence_bytes", "read_metrics", "take_model"]
+__all__ = ["Metrics", "evidence_bytes", "read_metrics", "take_model", "take_predictions"]
 
 MAX_METRICS = 1024 * 1024
+# A hundred million rows and more; of a sparse file without end nothing is kept.
+MAX_PREDICTIONS = 64 * 1024**3
 # What every reader of a record reads, less what is in one beside the files of the model.
 MAX_EVIDENCE = canonical.MAX_BYTES - 8 * 1024 * 1024
 # A file in model.sig without its name, which is longer than in the record.
 FILE_BYTES = 120
+
+
+Table = Literal["train", "evaluate"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +51,7 @@ def take_model(work: Path, declared: str, folder: Path) -> TreeManifest:
     """Move the model to `folder` (a single file: into it) and answer what it is."""
     source = work / declared
     hint = f"the program must write it to {declared}, relative to the folder that it runs in"
-    _refuse_links(work, declared, "model")
+    _refuse_links(work, declared, "train.model")
     try:
         mode = source.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -111,12 +118,13 @@ def evidence_bytes(manifest: TreeManifest) -> int:
     return max(len(manifest.text()), lines * 4 // 3)
 
 
-def read_metrics(work: Path, declared: str | None) -> Metrics | None:
-    """The declared metrics: one JSON object of finite numbers. None if none are declared."""
+def read_metrics(work: Path, declared: str | None, table: Table = "train") -> Metrics | None:
+    """The metrics that `table` declares: one JSON object of finite numbers. None if it declares
+    none."""
     if declared is None:
         return None
     path = work / declared
-    _refuse_links(work, declared, "metrics")
+    _refuse_links(work, declared, f"{table}.metrics")
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise ProgramError("the metrics are not a regular file", file=declared)
@@ -126,9 +134,9 @@ def read_metrics(work: Path, declared: str | None) -> Metrics | None:
         raise ProgramError(
             "the program ended well and wrote no metrics",
             file="mlproject.toml",
-            key="train.metrics",
+            key=f"{table}.metrics",
             expected=f"a JSON file {declared}",
-            hint='write it, or remove "metrics" from [train]',
+            hint='write it, or remove "metrics" from [train]' if table == "train" else None,
         ) from None
     try:
         value = canonical.loads(data, max_bytes=MAX_METRICS)
@@ -156,17 +164,42 @@ def read_metrics(work: Path, declared: str | None) -> Metrics | None:
     return Metrics(data=data, values=value)
 
 
-def _refuse_links(work: Path, declared: str, key: Literal["model", "metrics"]) -> None:
+def take_predictions(work: Path, declared: str, target: Path) -> Digest:
+    """Move the predictions that [evaluate] declares to `target`, and answer their sha256."""
+    source = work / declared
+    _refuse_links(work, declared, "evaluate.predictions")
+    try:
+        is_file = stat.S_ISREG(source.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ProgramError(
+            "the program ended well and wrote no predictions",
+            file="mlproject.toml",
+            key="evaluate.predictions",
+            expected=f"a file {declared}",
+            hint='write it, or remove "predictions" from [evaluate]',
+        ) from None
+    if not is_file:
+        raise ProgramError("the predictions are not a regular file", file=declared)
+    try:
+        os.rename(source, target)
+        os.chmod(target, 0o644)
+    except OSError as error:
+        raise atomic.cannot_write(target, error) from error
+    return hash_regular(target, max_bytes=MAX_PREDICTIONS)
+
+
+def _refuse_links(work: Path, declared: str, key: str) -> None:
     """Every folder on the way to an output is a real one of the run."""
+    what = key.rpartition(".")[2]
     for parent in reversed(PurePosixPath(declared).parents):
         if os.path.islink(work / parent):
             raise ProgramError(
-                f"the {key} would be taken from outside of the run: {parent} is a link",
+                f"the {what} would be taken from outside of the run: {parent} is a link",
                 file="mlproject.toml",
-                key=f"train.{key}",
+                key=key,
                 expected=f"{parent} to be a folder that the program makes",
                 found=f"a link to {shown(os.readlink(work / parent))}",
-                hint=f"make the folder {parent} and write the {key} into it",
+                hint=f"make the folder {parent} and write the {what} into it",
             )
 
 

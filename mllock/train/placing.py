@@ -12,7 +12,7 @@ import hashlib
 import os
 import posixpath
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mllock.core.digest import hex_of
@@ -20,14 +20,14 @@ from mllock.core.tree import SINGLE, TreeManifest
 from mllock.data.pin import locate
 from mllock.engine.ports import Engine
 from mllock.engine.types import Mount
-from mllock.errors import VoidRunError
+from mllock.errors import MllockError, RunError, VoidRunError
 from mllock.spec.types import DataSource
 from mllock.train.container import DATA
-from mllock.train.plan import PARAMS_FILE, params_bytes
+from mllock.train.given import data_path, given_files
 from mllock.train.trees import link_hard
 from mllock.train.types import RunPlan
 
-__all__ = ["app_archive", "binds", "data_archive", "data_path", "is_seen", "is_whole"]
+__all__ = ["app_archive", "binds", "data_archive", "is_seen", "is_whole", "other_model"]
 
 _CHUNK = 1024 * 1024
 _BLOCK = 512
@@ -38,11 +38,6 @@ _OPEN = 0o1777
 def is_whole(declared: DataSource) -> bool:
     """Whether all of a folder is declared, so that it can be shown as it is."""
     return declared.include == ("**/*",) and not declared.exclude
-
-
-def data_path(declared: DataSource) -> str:
-    """Where the program finds a source."""
-    return declared.path or declared.source
 
 
 def binds(plan: RunPlan, staged: Path) -> tuple[Mount, ...]:
@@ -69,18 +64,26 @@ def is_seen(engine: Engine, container: str, mounts: tuple[Mount, ...]) -> bool:
 
 
 def app_archive(plan: RunPlan) -> Iterator[bytes]:
-    """For `/app` before the program starts: the params, and a link to each data source."""
-    data = params_bytes(plan.params)
-    folders: dict[str, int] = {posixpath.dirname(PARAMS_FILE): 0o755}
+    """For `/app` before the program starts: what it is given, and a link to each data source."""
+    files = given_files(plan)
+    folders: dict[str, int] = {posixpath.dirname(path): 0o755 for path in files}
     # Absolute: engines refuse a relative link that leads out of the folder they unpack into.
     links = {data_path(plan.spec.data[name]): f"{DATA}/{name}" for name in plan.data}
     in_image = {parent for entry in plan.code.manifest.entries for parent in _parents(entry.path)}
-    for path in links:
+    model = () if plan.evaluation is None else (_model_path(plan),)
+    for path in (*links, *model):
         folders |= dict.fromkeys(_parents(path), _OPEN)
     for path, mode in sorted(folders.items()):
         if path not in in_image:
             yield _header(path, type=tarfile.DIRTYPE, mode=mode)
-    yield _header(PARAMS_FILE, mode=0o644, size=len(data)) + data + bytes(-len(data) % _BLOCK)
+    for path, data in files.items():
+        yield _header(path, mode=0o644, size=len(data)) + data + bytes(-len(data) % _BLOCK)
+    if plan.evaluation is not None:
+        # The engine's root owns it: the program reads it, and does not change it.
+        evaluated = plan.evaluation
+        yield from _tree_archive(
+            _model_path(plan), evaluated.model, evaluated.root, (0, 0), other_model
+        )
     for path, target in sorted(links.items()):
         yield _header(path, type=tarfile.SYMTYPE, mode=0o777, linkname=target)
     yield bytes(2 * _BLOCK)
@@ -90,12 +93,16 @@ def data_archive(plan: RunPlan, user: tuple[int, int]) -> Iterator[bytes]:
     """All data for a volume at `DATA`, by the names of the sources, read-only and the user's."""
     for name, manifest in sorted(plan.data.items()):
         source = locate(plan.project, name, plan.spec.data[name])
-        yield from _tree_archive(name, manifest, source, user)
+        yield from _tree_archive(name, manifest, source, user, _changed)
     yield bytes(2 * _BLOCK)
 
 
 def _tree_archive(
-    name: str, manifest: TreeManifest, source: Path, user: tuple[int, int]
+    name: str,
+    manifest: TreeManifest,
+    source: Path,
+    user: tuple[int, int],
+    changed: Callable[[str], MllockError],
 ) -> Iterator[bytes]:
     uid, gid = user
     folders = {parent for entry in manifest.entries for parent in _parents(entry.path)}
@@ -113,11 +120,13 @@ def _tree_archive(
             mode = 0o555 if entry.kind == "x" else 0o444
             yield _header(full, mode=mode, uid=uid, gid=gid, size=entry.size)
             file = source if single else source / entry.path
-            yield from _content(file, entry.size, hex_of(entry.digest), full)
+            yield from _content(file, entry.size, hex_of(entry.digest), full, changed)
             yield bytes(-entry.size % _BLOCK)
 
 
-def _content(path: Path, size: int, expected: str, name: str) -> Iterator[bytes]:
+def _content(
+    path: Path, size: int, expected: str, name: str, changed: Callable[[str], MllockError]
+) -> Iterator[bytes]:
     """The bytes of a file. What goes wrong ends the archive: an OSError that came out of here would
     look like the engine's."""
     whole, sent = hashlib.sha256(), 0
@@ -128,15 +137,30 @@ def _content(path: Path, size: int, expected: str, name: str) -> Iterator[bytes]
                 sent += len(chunk)
                 yield chunk
     except OSError as error:
-        raise _changed(name) from error
+        raise changed(name) from error
     if whole.hexdigest() != expected:
-        raise _changed(name)
+        raise changed(name)
 
 
 def _changed(name: str) -> VoidRunError:
     return VoidRunError(
         "the data changed while the run was prepared", file=name, hint="train again"
     )
+
+
+def other_model(path: str) -> MllockError:
+    """What to say of a file of a trained model that is not as its record says; `path` is where the
+    program would find it."""
+    return RunError(
+        "not the file that the run's record names",
+        file=path,
+        hint='see what differs with "mllock check", or name another run',
+    )
+
+
+def _model_path(plan: RunPlan) -> str:
+    assert plan.spec.train is not None
+    return plan.spec.train.model
 
 
 def _parents(path: str) -> list[str]:

@@ -67,12 +67,14 @@ def run_program(
     log: Path,
     output: Callable[[bytes], None] | None,
     grace: float = GRACE,
+    key: str = "train.command",
 ) -> Ended:
-    """Run `command` in `folder` with exactly `variables`. Its input is empty."""
+    """Run `command`, which stands at `key`, in `folder` with exactly `variables`. Its input is
+    empty."""
     with writable_log(log) as file, _woken() as (wake_read, wake_write):
         interrupts = _Interrupts(grace, wake_write)
         with interrupts.caught():
-            process = _start(command, folder, variables)
+            process = _start(command, folder, variables, key)
             interrupts.attach(process.pid)
             try:
                 _Pump(process, file, log, output, interrupts, (wake_read, wake_write)).run()
@@ -84,7 +86,7 @@ def run_program(
 
 
 def _start(
-    command: Sequence[str], folder: Path, variables: Mapping[str, str]
+    command: Sequence[str], folder: Path, variables: Mapping[str, str], key: str
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
@@ -97,7 +99,7 @@ def _start(
             start_new_session=True,
         )
     except NOT_RUNNABLE as error:
-        raise cannot_run(command, variables, error, key="train.command") from error
+        raise cannot_run(command, variables, error, key=key) from error
 
 
 def cannot_run(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from mllock.core.digest import Digest
 from mllock.core.tree import TreeManifest
@@ -18,7 +18,9 @@ from mllock.errors import ProgramError
 from mllock.lock.types import Lock
 from mllock.spec.types import Scalar, Spec
 
-__all__ = ["CodeIdentity", "Outcome", "RunPlan", "Runtime"]
+__all__ = ["CodeIdentity", "Evaluation", "Outcome", "Output", "OutputKind", "RunPlan", "Runtime"]
+
+OutputKind = Literal["model", "metrics", "predictions"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,9 +33,28 @@ class CodeIdentity:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """That a plan is to evaluate a model that was trained before: `model`, whose files are at
+    `root`, by the test source `source`."""
+
+    source: str
+    model: TreeManifest
+    root: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """What a program writes, and where."""
+
+    kind: OutputKind
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunPlan:
     """Everything a runtime needs. `environment` is the environment digest of the train image;
-    `environment_document` the JSON value that it is the digest of."""
+    `environment_document` the JSON value that it is the digest of. A plan trains, unless there is
+    an `evaluation`."""
 
     run_id: str
     spec: Spec
@@ -47,6 +68,28 @@ class RunPlan:
     environment: Digest
     environment_document: Mapping[str, Any]
     runtime: str
+    evaluation: Evaluation | None = None
+
+    @property
+    def table(self) -> Literal["train", "evaluate"]:
+        """The table of the spec that declares the program."""
+        return "train" if self.evaluation is None else "evaluate"
+
+    @property
+    def again(self) -> str:
+        """The next step when something was not as it has to be."""
+        return "train again" if self.evaluation is None else "evaluate again"
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        train, evaluate = self.spec.train, self.spec.evaluate
+        assert train is not None
+        if self.evaluation is None:
+            found: dict[OutputKind, str | None] = {"model": train.model, "metrics": train.metrics}
+        else:
+            assert evaluate is not None
+            found = {"metrics": evaluate.metrics, "predictions": evaluate.predictions}
+        return tuple(Output(kind=kind, path=path) for kind, path in found.items() if path)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,12 +1,12 @@
 """`mllock train`: from a lock to a signed run.
 
-Order: spec and lock (a stale one is refused), data verified by content, code selected, environment,
-the program; then the data again, the model, the metrics, the answers to the probes, the record, its
-signature read back, and one rename. Until that rename there is no run. A program that fails, is
-interrupted, or writes no model leaves a run that says so, with its log and without record or model;
-so does one whose inputs changed while it ran, and one whose probes could not be recorded. Raises
-the errors of its rooms, ProgramError, VoidRunError, and KeyboardInterrupt when the user interrupted
-the program.
+Order: spec and lock (a stale one is refused), data verified by content, the gates of the data, code
+selected, environment, the program; then the data again, the model, the metrics, the answers to the
+probes, the record, its signature read back, and one rename. Until that rename there is no run. A
+program that fails, is interrupted, or writes no model leaves a run that says so, with its log and
+without record or model; so does one whose inputs changed while it ran, and one whose probes could
+not be recorded. Raises the errors of its rooms, ProgramError, VoidRunError, and KeyboardInterrupt
+when the user interrupted the program.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import hashlib
-import os
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,31 +24,32 @@ import msgspec
 from mllock.attest.keys import load_or_create_key
 from mllock.core.digest import Digest, from_hex, sha256_of
 from mllock.core.tree import TreeManifest
-from mllock.data.touched import Looks, look, touched
-from mllock.data.walk import shown
-from mllock.errors import (
-    InputError,
-    MllockError,
-    ProgramError,
-    SpecError,
-    VoidRunError,
-)
+from mllock.data.touched import Looks
+from mllock.errors import MllockError, ProgramError, SpecError, VoidRunError
+from mllock.gates.signed import GatesState, keep_judgement
+from mllock.gates.types import Judgement
 from mllock.lock.types import Lock
 from mllock.probes.recording import NAME as PROBES
 from mllock.spec.command import resolve
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec, refuse_unavailable
-from mllock.spec.sources import here
-from mllock.spec.types import Spec
 from mllock.store import atomic
-from mllock.train.logs import how_it_failed, tail
 from mllock.train.outputs import read_metrics, take_model
 from mllock.train.plan import PARAMS_FILE, apply_overrides, params_bytes
 from mllock.train.record import make_record
 from mllock.train.runs import Failure, FailureKind, RunFolder, new_run_id, publish_run
 from mllock.train.sign import sign_run
-from mllock.train.types import CodeIdentity, Outcome, RunPlan, Runtime
+from mllock.train.types import Outcome, RunPlan, Runtime
 from mllock.workflows.context import Context
+from mllock.workflows.gates import judge_training, ready_for_gates, state_of
+from mllock.workflows.inputs import (
+    ended_well,
+    look_at_data,
+    refuse_meddling,
+    select_identity,
+    verify_data,
+    verify_data_again,
+)
 from mllock.workflows.probes import LOG, ProbePlan, plan_probes
 from mllock.workflows.runtimes import (
     HasEnvironment,
@@ -70,7 +70,8 @@ EnvironmentOf = Callable[[Context, LoadedSpec, Lock], HasEnvironment]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
     """A good run. `model` is the tree digest; `fingerprint` of the key that signed; `probes` is how
-    many answers were recorded."""
+    many answers were recorded; `data_gates` how the gates of the data came out, None if none is
+    declared."""
 
     run: RunFolder
     model: Digest
@@ -78,6 +79,7 @@ class TrainResult:
     fingerprint: str
     runtime: str
     probes: int = 0
+    data_gates: GatesState | None = None
 
 
 def train(
@@ -85,11 +87,13 @@ def train(
     *,
     overrides: Sequence[str] = (),
     runtime: RuntimeName | None = None,
+    despite_gates: bool = False,
     output: Callable[[bytes], None] | None = None,
     environment_of: EnvironmentOf | None = None,
 ) -> TrainResult:
-    """Train once. `runtime` None takes the engine where one answers. `output` gets what the program
-    prints; `environment_of` is for tests of the runtime "host"."""
+    """Train once. `runtime` None takes the engine where one answers. `despite_gates`: also if gates
+    of the data fail. `output` gets what the program prints; `environment_of` is for tests of the
+    runtime "host"."""
     from mllock.workflows.lock import current_lock
     from mllock.workflows.remote_data import bring_remote
 
@@ -103,6 +107,7 @@ def train(
             hint="add a [train] table with command and model",
         )
     params = apply_overrides(declared.params, overrides)
+    ready_for_gates(loaded)
     # By content below, so not by stat here.
     lock, lock_bytes = current_lock(ctx, loaded, data=False)
     bring_vendored(ctx, loaded.spec.data, lock.data)
@@ -110,9 +115,10 @@ def train(
         lock = part_for(lock, engine)
         bring_remote(ctx, loaded, lock)
         ctx.reporter.step("verifying the data")
-        looks = _look_at_data(ctx, loaded)
-        data = _verify_data(ctx, loaded, lock)
-        code = _select_code(ctx, loaded.spec, declared.code)
+        looks = look_at_data(ctx, loaded.spec.data)
+        data = verify_data(ctx, loaded.spec.data, lock)
+        judged = judge_training(ctx, loaded, data, despite=despite_gates)
+        code = select_identity(ctx, loaded.spec, declared.code)
         built = (environment_of or _build_environment)(ctx, loaded, lock)
         plan = RunPlan(
             run_id=new_run_id(dt.datetime.now(dt.UTC)),
@@ -139,16 +145,16 @@ def train(
             # Two folders: the run is not beside what the program works in.
             staged = stack.enter_context(atomic.staging(ctx.state / "tmp"))
             run = stack.enter_context(atomic.staging(ctx.state / "tmp"))
-            return _run(ctx, loaded, plan, program, probes, looks, staged, run)
+            return _run(ctx, plan, program, probes, looks, judged, staged, run)
 
 
 def _run(
     ctx: Context,
-    loaded: LoadedSpec,
     plan: RunPlan,
     runtime: Runtime,
     probes: ProbePlan | None,
     looks: Mapping[str, Looks],
+    judged: Judgement | None,
     staged: Path,
     run: Path,
 ) -> TrainResult:
@@ -166,14 +172,14 @@ def _run(
         probes.keep_code(ctx.project, staged / "serving")
     try:
         outcome = runtime.run(plan, work, log)
-        _refuse_meddling(run, {"log.txt"})
-        _ended_well(plan, outcome, log)
-        _verify_data_again(ctx, loaded, plan, looks, outcome.looks)
+        refuse_meddling(run, {"log.txt"})
+        ended_well(plan, outcome, log, f".mllock/runs/{plan.run_id}/log.txt")
+        verify_data_again(ctx, plan, looks, outcome.looks)
         model = take_model(work, declared.model, run / "model")
         metrics = read_metrics(work, declared.metrics)
         if probes is not None:
             answers = _record_probes(ctx, plan, probes, model, staged, run)
-            _refuse_meddling(run, {"log.txt", "model"})
+            refuse_meddling(run, {"log.txt", "model"})
     except (ProgramError, VoidRunError, KeyboardInterrupt) as error:
         _keep_failed(ctx, plan, outcome, run, error)
         raise
@@ -191,6 +197,8 @@ def _run(
         byproducts["log.txt"] = from_hex(hashlib.file_digest(file, "sha256").hexdigest())
     payload = make_record(plan, outcome, model, byproducts)
     record = sign_run(payload, model, posixpath.basename(declared.model), key, run)
+    if judged is not None:
+        keep_judgement(run, judged, record, key)
     return TrainResult(
         run=publish_run(run, ctx.runs, plan.run_id),
         model=record.model,
@@ -198,6 +206,7 @@ def _run(
         fingerprint=key.fingerprint,
         runtime=plan.runtime,
         probes=0 if probes is None else len(probes.probes),
+        data_gates=None if judged is None else state_of(judged),
     )
 
 
@@ -260,106 +269,7 @@ def _keep_failed(
     publish_run(run, ctx.runs, plan.run_id)
 
 
-def _refuse_meddling(run: Path, expected: set[str]) -> None:
-    """A program can reach all that its user can. What is kept of its run is still there, and no
-    more."""
-    try:
-        found = set(os.listdir(run))
-    except OSError:
-        found = set()
-    links = [path for path in (run, *(run / name for name in found)) if path.is_symlink()]
-    if found != expected or links:
-        raise ProgramError(
-            "the program changed the folder in which mllock keeps its run",
-            file=str(run),
-            expected=", ".join(sorted(expected)),
-            found=", ".join(sorted(map(shown, found))) or "nothing",
-            hint="write and remove files only in the folder that the program runs in",
-        )
-
-
 def _build_environment(ctx: Context, loaded: LoadedSpec, lock: Lock) -> HasEnvironment:
     from mllock.workflows.environment import environment_of
 
     return environment_of(ctx, loaded, lock)
-
-
-def _verify_data(ctx: Context, loaded: LoadedSpec, lock: Lock) -> dict[str, TreeManifest]:
-    from mllock.data.pin import verify_source
-
-    return {
-        name: verify_source(ctx.project, name, source, lock.data[name])
-        for name, source in loaded.spec.data.items()
-    }
-
-
-def _look_at_data(ctx: Context, loaded: LoadedSpec) -> dict[str, Looks]:
-    return {name: look(ctx.project, name, source) for name, source in loaded.spec.data.items()}
-
-
-def _verify_data_again(
-    ctx: Context,
-    loaded: LoadedSpec,
-    plan: RunPlan,
-    before: Mapping[str, Looks],
-    started: Mapping[str, Looks] | None,
-) -> None:
-    try:
-        _verify_data(ctx, loaded, plan.lock)
-        # Last: it covers all that was hashed.
-        after = _look_at_data(ctx, loaded)
-    except InputError as error:  # changed, gone, or a link by now
-        raise VoidRunError(
-            f"data changed while the program ran: {error.message}",
-            file=error.file,
-            key=error.key,
-            expected=error.expected,
-            found=error.found,
-            hint="nothing may write to declared data while a run reads it; train again",
-        ) from error
-    for name, source in loaded.spec.data.items():
-        if started is None:
-            path = touched(before[name], after[name])
-        else:
-            path = touched(before[name], started[name], linked=True)
-            path = touched(started[name], after[name]) if path is None else path
-        if path is not None:
-            raise VoidRunError(
-                "data was changed and put back while the program ran",
-                file=f"{here(source)}/{path}" if path else here(source),
-                key=f"data.{name}",
-                expected="data that nothing writes to, replaces or renames",
-                found="the bytes that are locked, with other marks (inode, times) than before",
-                hint="nothing may write to declared data while a run reads it; train again",
-            )
-
-
-def _select_code(ctx: Context, spec: Spec, patterns: tuple[str, ...] | None) -> CodeIdentity:
-    from mllock.data.code import select_code
-
-    selected = select_code(ctx.project, spec, patterns)
-    return CodeIdentity(manifest=selected.manifest, commit=selected.commit, dirty=selected.dirty)
-
-
-def _ended_well(plan: RunPlan, outcome: Outcome, log: Path) -> None:
-    if outcome.interrupted:
-        raise KeyboardInterrupt
-    if outcome.refused is not None:
-        raise outcome.refused
-    if outcome.exit_code == 0:
-        return
-    if outcome.out_of_memory:
-        assert plan.spec.train is not None
-        limit = plan.spec.train.memory
-        raise ProgramError(
-            "the training program was ended: out of memory",
-            file=f".mllock/runs/{plan.run_id}/log.txt",
-            expected=f"at most {limit}" if limit else "no more than the engine's machine has",
-            found=tail(log) or "no output",
-            hint="use less, or raise [train] memory" if limit else "use less, or a larger machine",
-        )
-    raise ProgramError(
-        f"the training program {how_it_failed(outcome.exit_code)}",
-        file=f".mllock/runs/{plan.run_id}/log.txt",
-        found=tail(log) or "no output",
-    )

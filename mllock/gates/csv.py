@@ -1,0 +1,217 @@
+"""CSV as text: RFC 4180, checked before polars parses it, never inferred.
+
+Polars is quick and forgiving: it fills short rows up and turns blank lines into rows. So every
+piece is counted first: quotes only around whole values, as many separators as the header has.
+Blank lines are no rows. Missing are the empty value and the words in MISSING. Raises DataError
+that names the row (from 1, the header not counted) and the line.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mllock.errors import DataError
+from mllock.gates import csv_marks
+from mllock.gates.lines import not_utf8, opened, pieces
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["MISSING", "CsvPart"]
+
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Piece:
+    """Whole rows, and the lines that they were. `row` and `line` are those of the first."""
+
+    data: bytes
+    raw: bytes
+    rows: int
+    row: int
+    line: int
+
+
+class CsvPart:
+    """One file. The header is read when it is made."""
+
+    def __init__(self, path: Path, *, file: str, shown: str, separator: str, packed: bool) -> None:
+        self._path = path
+        self._file = file
+        self._shown = shown
+        self._separator = separator
+        self._packed = packed
+        self._header_lines = 0
+        self._columns = self._read_header()
+
+    @property
+    def file(self) -> str:
+        return self._file
+
+    @property
+    def shown(self) -> str:
+        return self._shown
+
+    @property
+    def schema(self) -> Mapping[str, pl.DataType]:
+        import polars as pl
+
+        return dict.fromkeys(self._columns, pl.String())
+
+    @property
+    def size(self) -> int:
+        return self._path.stat().st_size
+
+    def frames(self, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
+        import polars as pl
+
+        places = {name: place for place, name in enumerate(self._columns)}
+        # As polars names columns without a header, so that it can be told to parse some of them.
+        schema = {f"column_{place + 1}": pl.String for place in places.values()}
+        wanted = {name: f"column_{places[name] + 1}" for name in columns}
+        for piece in self._pieces():
+            if not wanted:
+                frame = pl.DataFrame(height=piece.rows)
+            else:
+                try:
+                    frame = pl.read_csv(
+                        piece.data,
+                        has_header=False,
+                        separator=self._separator,
+                        schema=schema,
+                        columns=list(dict.fromkeys(wanted.values())),
+                        null_values=list(MISSING),
+                    )
+                except pl.exceptions.PolarsError as error:
+                    raise self._refused(piece, str(error)) from None
+                frame = frame.select(pl.col(place).alias(name) for name, place in wanted.items())
+            if frame.height != piece.rows:
+                raise self._refused(piece, f"{frame.height} rows were parsed of {piece.rows}")
+            yield from frame.iter_slices(rows)
+
+    def _pieces(self) -> Iterator[_Piece]:
+        """What follows the header, checked."""
+        row, line = 1, 1
+        skip = self._header_lines
+        with opened(self._path, self._shown, compressed=self._packed) as stream:
+            for data in pieces(stream, self._shown, "CSV", end=csv_marks.last_row_end):
+                body = data
+                if skip:
+                    lines = body.split(b"\n", skip)
+                    line += len(lines) - 1
+                    skip -= len(lines) - 1
+                    body = lines[-1] if skip == 0 else b""
+                marks = csv_marks.Marks(body, self._separator)
+                self._check(marks, row, line)
+                lines_in = body.count(b"\n")
+                body, count = marks.without_blank_lines()
+                if count:
+                    piece = _Piece(data=body, raw=marks.data, rows=count, row=row, line=line)
+                    if marks.separators() != count * (len(self._columns) - 1):
+                        raise self._refused(piece, "rows of different lengths")
+                    yield piece
+                row += count
+                line += lines_in
+
+    def _check(self, marks: csv_marks.Marks, row: int, line: int) -> None:
+        at = not_utf8(marks.data)
+        if at is not None:
+            raise DataError(
+                f"row {row + marks.rows_before(at)} is not UTF-8",
+                file=self._shown,
+                line=line + marks.data.count(b"\n", 0, at),
+                found=f"byte 0x{marks.data[at]:02x}",
+                hint="convert all of the file to UTF-8, e.g. iconv -f ISO-8859-1 -t UTF-8",
+            )
+        at = marks.wrong_quote()
+        if at is not None:
+            raise DataError(
+                f"row {row + marks.rows_before(at)} has a quote within a value",
+                file=self._shown,
+                line=line + marks.data.count(b"\n", 0, at),
+                hint='put quotes around the value, and write those in it twice: "5"" pipe"',
+            )
+
+    def _refused(self, piece: _Piece, reason: str) -> DataError:
+        """The first row that has another number of values than the header, else `reason`."""
+        expected = len(self._columns)
+        reader = self._reader(piece.raw.decode())
+        row, line = piece.row, piece.line
+        for values in reader:
+            if values and len(values) != expected:
+                return DataError(
+                    f"row {row} has {_values(len(values))}",
+                    file=self._shown,
+                    line=line,
+                    expected=f"{expected}, as the header has",
+                    hint="add what is missing; values with a separator in them need quotes",
+                )
+            row += bool(values)
+            line = piece.line + reader.line_num
+        first = reason.splitlines()[0]
+        return DataError(
+            f"cannot be read as CSV: {first}",
+            file=self._shown,
+            line=piece.line,
+            hint="is it CSV, with the separator that its ending says?",
+        )
+
+    def _read_header(self) -> tuple[str, ...]:
+        with opened(self._path, self._shown, compressed=self._packed) as stream:
+            skipped = 0
+            for data in pieces(stream, self._shown, "CSV", end=csv_marks.last_row_end):
+                text = data.lstrip(b"\r\n")
+                skipped += data.count(b"\n") - text.count(b"\n")
+                if not text:
+                    continue
+                return self._header(text, skipped)
+        raise DataError("an empty file", file=self._shown, hint="put rows there, or another source")
+
+    def _header(self, text: bytes, skipped: int) -> tuple[str, ...]:
+        end = csv_marks.first_row_end(text)
+        header = text[:end]
+        if b"\r" in header.removesuffix(b"\n").removesuffix(b"\r"):
+            raise DataError(
+                "line ends are CR alone",
+                file=self._shown,
+                expected="LF or CRLF",
+                hint="convert them",
+            )
+        at = not_utf8(header)
+        if at is not None:
+            raise DataError(
+                "the header is not UTF-8",
+                file=self._shown,
+                found=f"byte 0x{header[at]:02x}",
+                hint="convert all of the file to UTF-8, e.g. iconv -f ISO-8859-1 -t UTF-8",
+            )
+        try:
+            names = next(self._reader(header.decode()))
+        except csv.Error as error:
+            raise DataError(f"the header cannot be read: {error}", file=self._shown) from None
+        self._header_lines = skipped + max(1, header.count(b"\n"))
+        # As pandas does, whose index has no name unless it gets one.
+        names = [name or f"Unnamed: {place}" for place, name in enumerate(names)]
+        twice = (
+            next((name for name in names if names.count(name) > 1), None)
+            if len(set(names)) < len(names)
+            else None
+        )
+        if twice is not None:
+            raise DataError(
+                f"two columns with the name {twice!r}", file=self._shown, hint="rename one of them"
+            )
+        return tuple(names)
+
+    def _reader(self, text: str) -> csv._reader:  # type: ignore[name-defined]
+        return csv.reader(io.StringIO(text, newline=""), delimiter=self._separator)
+
+
+def _values(count: int) -> str:
+    return "1 value" if count == 1 else f"{count} values"

@@ -1,0 +1,264 @@
+"""A table, looked at once: what gates ask of each column, and a sample of the rows.
+
+Values are added batch by batch, and profiles of parts are merged. Laws: any cutting into batches,
+and any order of merging, give the same profile; memory does not grow with the rows. The sample is
+drawn by position alone: the rows whose positions, mixed by splitmix64, are the smallest numbers.
+So it is the same on every machine, says nothing of any value, and is all rows of a small table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mllock.gates.tables import Batch, Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Column",
+    "Profile",
+    "ProfileWatcher",
+    "empty",
+    "is_judged",
+    "missing_in",
+    "mixed",
+    "numbers_of",
+    "profile",
+]
+
+# Rows of a sample: what separates 100,000 rows from all is far below every limit of a gate.
+SAMPLE = 100_000
+# With very many columns it is fewer, so that a sample has at most about so many values.
+CELLS = 16_000_000
+LEAST = 5_000
+# Of longer texts a sample keeps the beginning, and a digest for the rest.
+LONG = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """What all rows say of a column. `value` is that of all rows so far that have one, and
+    `constant` whether there is only one; `numeric`: no value is anything but a number."""
+
+    missing: int = 0
+    value: Any = None
+    constant: bool = True
+    numeric: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Profile:
+    """`sample` has the columns of the table, its rows in order; `positions` are their offsets.
+    `text`: as in CSV, where text may be a number."""
+
+    text: bool
+    rows: int
+    size: int
+    columns: Mapping[str, Column]
+    positions: NDArray[np.uint64]
+    sample: pl.DataFrame | None
+
+    def plus(self, batch: Batch) -> Profile:
+        """With the rows of a batch that follow, or stand anywhere else."""
+        return self.merged(_of_batch(batch, self))
+
+    def series(self, column: str) -> pl.Series:
+        """A column of the sample. Raises for a profile of no rows."""
+        assert self.sample is not None
+        return self.sample[column]
+
+    def merged(self, other: Profile) -> Profile:
+        """Of both together, whichever is first."""
+        import numpy as np
+        import polars as pl
+
+        columns = {
+            name: _both(column, other.columns[name]) for name, column in self.columns.items()
+        }
+        positions = np.concatenate([self.positions, other.positions])
+        samples = [one.sample for one in (self, other) if one.sample is not None]
+        frame = pl.concat(samples, how="vertical_relaxed") if samples else None
+        if frame is not None:
+            order = np.argsort(positions)
+            if len(order) > self.size:
+                kept = np.argpartition(mixed(positions), self.size)[: self.size]
+                order = kept[np.argsort(positions[kept])]
+            if not np.array_equal(order, np.arange(len(positions))):
+                frame, positions = frame[order], positions[order]
+        return Profile(
+            text=self.text,
+            rows=self.rows + other.rows,
+            size=self.size,
+            columns=columns,
+            positions=positions,
+            sample=frame,
+        )
+
+
+def empty(columns: Sequence[str], *, text: bool, size: int | None = None) -> Profile:
+    """Of no rows. `size` is that of the sample; default: by the number of columns."""
+    import numpy as np
+
+    if size is None:
+        size = max(LEAST, min(SAMPLE, CELLS // max(1, len(columns))))
+    return Profile(
+        text=text,
+        rows=0,
+        size=size,
+        columns={name: Column() for name in columns},
+        positions=np.zeros(0, np.uint64),
+        sample=None,
+    )
+
+
+def profile(table: Table) -> Profile:
+    """All rows of a table. Raises DataError."""
+    watcher = ProfileWatcher(table)
+    for batch in table.batches():
+        watcher.add(batch)
+    return watcher.profile
+
+
+class ProfileWatcher:
+    """Makes the profile of a table that somebody else reads, batch by batch."""
+
+    def __init__(self, table: Table) -> None:
+        self.columns = table.columns
+        self.profile = empty(self.columns, text=table.is_text)
+
+    def add(self, batch: Batch) -> None:
+        self.profile = self.profile.plus(batch)
+
+
+def mixed(positions: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """splitmix64 (Steele, Lea and Flood 2014): each position its own number, as if by chance."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        z = (positions + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def missing_in(series: pl.Series) -> int:
+    """Null and NaN."""
+    count = series.null_count()
+    if series.dtype.is_float():
+        count += int(series.is_nan().sum())
+    return count
+
+
+def numbers_of(series: pl.Series, *, text: bool) -> pl.Series | None:
+    """As Float64, null where missing; None if a value is no number. Points in time are numbers."""
+    import polars as pl
+
+    if series.null_count() == len(series):
+        return pl.Series(series.name, [None] * len(series), dtype=pl.Float64)
+    if text and series.dtype == pl.String:
+        found = series.str.strip_chars().cast(pl.Float64, strict=False)
+        return found.fill_nan(None) if found.null_count() == series.null_count() else None
+    if series.dtype.is_temporal():
+        return series.to_physical().cast(pl.Float64)
+    if series.dtype.is_numeric():
+        return series.cast(pl.Float64).fill_nan(None)
+    return None
+
+
+def is_judged(series: pl.Series) -> bool:
+    """Whether values of this type are compared: not lists, records and bytes."""
+    import polars as pl
+
+    return not series.dtype.is_nested() and series.dtype not in (pl.Binary, pl.Object)
+
+
+def _of_batch(batch: Batch, so_far: Profile) -> Profile:
+    """What is no longer true of the rows so far is not looked for in these."""
+    import numpy as np
+
+    frame = batch.frame
+    columns = {}
+    for name, before in so_far.columns.items():
+        series = frame[name]
+        columns[name] = Column(
+            missing=missing_in(series),
+            numeric=before.numeric and numbers_of(series, text=so_far.text) is not None,
+            **_constant(series, wanted=before.constant),
+        )
+    positions = np.arange(batch.offset, batch.offset + frame.height, dtype=np.uint64)
+    drawn = mixed(positions)
+    taken = np.ones(len(positions), dtype=bool)
+    if len(so_far.positions) >= so_far.size:
+        taken = drawn < mixed(so_far.positions).max()
+    if int(taken.sum()) > so_far.size:
+        taken = drawn <= np.partition(drawn, so_far.size - 1)[so_far.size - 1]
+    chosen = np.flatnonzero(taken)
+    return Profile(
+        text=so_far.text,
+        rows=frame.height,
+        size=so_far.size,
+        columns=columns,
+        positions=positions[chosen],
+        sample=_shortened(frame.select(list(so_far.columns))[chosen]),
+    )
+
+
+def _constant(series: pl.Series, *, wanted: bool) -> dict[str, Any]:
+    import polars as pl
+
+    if not wanted or not is_judged(series):
+        return {"constant": False}
+    if series.dtype.is_float():
+        series = series.fill_nan(None)
+    if series.dtype in (pl.Categorical, pl.Enum):
+        series = series.cast(pl.String)
+    present = series.drop_nulls()
+    if present.is_empty():
+        return {}
+    if present[0] != present[-1] or present.min() != present.max():
+        return {"constant": False}
+    return {"value": present[0]}
+
+
+def _both(one: Column, other: Column) -> Column:
+    constant = one.constant and other.constant
+    if constant and one.value is not None and other.value is not None:
+        constant = bool(one.value == other.value)
+    value = one.value if one.value is not None else other.value
+    return Column(
+        missing=one.missing + other.missing,
+        constant=constant,
+        value=value if constant else None,
+        numeric=one.numeric and other.numeric,
+    )
+
+
+def _shortened(frame: pl.DataFrame) -> pl.DataFrame:
+    """With long texts cut: what a sample holds does not grow with them."""
+    import polars as pl
+
+    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+    return frame.with_columns(
+        pl.when(pl.col(name).str.len_bytes() > LONG)
+        .then(
+            pl.format(
+                "{}… {}",
+                pl.col(name).str.slice(0, 40),
+                pl.col(name).map_elements(_digest, return_dtype=pl.String),
+            )
+        )
+        .otherwise(pl.col(name))
+        for name in texts
+        if (frame[name].str.len_bytes() > LONG).any()
+    )
+
+
+def _digest(value: str) -> str:
+    from mllock.core.digest import sha256_of
+
+    return sha256_of(value.encode("utf-8", "surrogatepass"))[7:39]
