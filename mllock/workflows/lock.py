@@ -109,9 +109,11 @@ def lock_project(
     path = ctx.project / LOCK_NAME
     previous = _previous(ctx, path, fresh=fresh)
     upgrade = _checked(upgrade or Upgrade(), previous.pins)
-    if previous.parts is not None:
+    if previous.parts is not None and not dry_run:
         bring_vendored(ctx, loaded.spec.data, previous.parts.data)
-    data = data_pins(ctx, loaded, means, previous.parts, upgrade, by_content=by_content)
+    data = data_pins(
+        ctx, loaded, means, previous.parts, upgrade, by_content=by_content, dry_run=dry_run
+    )
     system = kept_system(previous.parts, means, upgrade)
     if system is None:
         system = _resolve_system(ctx, loaded, previous, upgrade, resolvers.system)
