@@ -34,12 +34,15 @@ MAX_FLIPS = 200
 
 class Pinner:
     """Implements `mllock.lock.ports.DataPinner`, with a stat cache in `state_dir`, which
-    `by_content` leaves aside."""
+    `by_content` leaves aside, and which is read only without `learn`."""
 
-    def __init__(self, project: Path, state_dir: Path, *, by_content: bool = False) -> None:
+    def __init__(
+        self, project: Path, state_dir: Path, *, by_content: bool = False, learn: bool = True
+    ) -> None:
         self._project = project
         self._state_dir = state_dir
         self._by_content = by_content
+        self._learns = learn
         self._seen: dict[str, bytes] = {}
 
     def pin(self, name: str, source: DataSource) -> DataPin:
@@ -48,7 +51,7 @@ class Pinner:
             manifest = _scan(root, source)
             self._seen[name] = manifest.text()
             return pin_of(name, source, manifest)
-        facts = Remembered(self._project, self._state_dir).facts(root, source)
+        facts = self._remembered().facts(root, source)
         if facts.text is not None:
             self._seen[name] = facts.text
         return pin_of(name, source, facts)
@@ -60,7 +63,10 @@ class Pinner:
         root = locate(self._project, name, source)
         if self._by_content:
             return _scan(root, source).text()
-        return Remembered(self._project, self._state_dir).text(root, source)
+        return self._remembered().text(root, source)
+
+    def _remembered(self) -> Remembered:
+        return Remembered(self._project, self._state_dir, learn=self._learns)
 
 
 def verify_source(project: Path, name: str, source: DataSource, pin: DataPin) -> TreeManifest:

@@ -64,10 +64,12 @@ class _Folder(NamedTuple):
 
 
 class Remembered:
-    """The trees of a project whose state is in `state_dir`."""
+    """The trees of a project whose state is in `state_dir`; nothing is written to it unless it may
+    `learn`."""
 
-    def __init__(self, project: Path, state_dir: Path) -> None:
+    def __init__(self, project: Path, state_dir: Path, *, learn: bool = True) -> None:
         self._project = project
+        self._learns = learn
         self._path = state_dir / "trees.json"
         self._files = StatCache(state_dir)
 
@@ -85,7 +87,8 @@ class Remembered:
         label = labeller(here(source))
         base = os.path.relpath(root, os.path.realpath(self._project))
         key = json.dumps([base, source.include, source.exclude])
-        self._files.begin()  # before anything is looked at
+        if self._learns:
+            self._files.begin()  # before anything is looked at
         walk = None
         if kind_of_root(root, label) == "folder":
             walk = walk_of(root, source.include, source.exclude, label)

@@ -81,11 +81,13 @@ def lock_project(
     path = ctx.project / LOCK_NAME
     previous = previous_lock(ctx, path, fresh=fresh)
     upgrade = checked_upgrade(upgrade or Upgrade(), previous.pins)
-    if previous.parts is not None and loaded.spec.data:
+    if previous.parts is not None and loaded.spec.data and not dry_run:
         from mllock.workflows.vendored_data import bring_vendored
 
         bring_vendored(ctx, loaded.spec.data, previous.parts.data)
-    data = _data(ctx, loaded, means, previous.parts, upgrade, by_content=by_content)
+    data = _data(
+        ctx, loaded, means, previous.parts, upgrade, by_content=by_content, dry_run=dry_run
+    )
     system = kept_system(previous.parts, means, upgrade)
     if system is None:
         from mllock.workflows.resolving import resolve_system
@@ -204,12 +206,15 @@ def _data(
     upgrade: Upgrade,
     *,
     by_content: bool,
+    dry_run: bool,
 ) -> dict[str, DataPin]:
     if not loaded.spec.data:
         return {}
     from mllock.workflows.remote_data import data_pins
 
-    return data_pins(ctx, loaded, means, previous, upgrade, by_content=by_content)
+    return data_pins(
+        ctx, loaded, means, previous, upgrade, by_content=by_content, dry_run=dry_run
+    )
 
 
 def _format_reasons(lock: Lock) -> tuple[str, ...]:

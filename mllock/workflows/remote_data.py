@@ -20,6 +20,7 @@ from mllock.spec.meaning import Meaning
 from mllock.spec.sources import is_remote
 from mllock.spec.types import DataSource
 from mllock.workflows.context import Context
+from mllock.workflows.vendored_data import vendored_tree
 
 if TYPE_CHECKING:  # slow to import, and nothing is asked where pins stay
     from mllock.store.remote.fetch import Fetched, RemoteData
@@ -42,16 +43,20 @@ def data_pins(
     upgrade: Upgrade,
     *,
     by_content: bool = False,
+    dry_run: bool = False,
 ) -> dict[str, DataPin]:
     """The `[data]` of a new lock; local sources first: a missing file needs no network to be
-    found. `previous` is a lock whose pins may stay."""
-    pinner = Pinner(ctx.project, ctx.state, by_content=by_content)
+    found. `previous` is a lock whose pins may stay. With `dry_run`, missing data is what a vendored
+    folder has of it, and nothing is written to the project."""
+    pinner = Pinner(ctx.project, ctx.state, by_content=by_content, learn=not dry_run)
     sources = sorted(loaded.spec.data.items(), key=lambda item: (is_remote(item[1].source), item))
     pins = {}
     for name, source in sources:
         if not is_remote(source.source):
-            pins[name] = pinner.pin(name, source)
-            if previous is None or previous.data.get(name) != pins[name]:
+            before = previous and previous.data.get(name)
+            tree = vendored_tree(ctx, source, before) if dry_run and before else None
+            pins[name] = pinner.pin(name, source) if tree is None else pin_of(name, source, tree)
+            if before != pins[name] and not dry_run:
                 # What "mllock data diff" compares with.
                 ctx.cache.put_bytes(pinner.manifest(name, source))
             continue

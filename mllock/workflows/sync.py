@@ -18,6 +18,7 @@ from mllock.lock.overlaps import overlaps_of
 from mllock.lock.platforms import narrowed
 from mllock.lock.types import Lock, PythonPackage
 from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.train.libc import refuse_newer_glibc
 from mllock.train.python import find_python
 from mllock.train.sync import SyncPlan, plan_sync, sync
 from mllock.workflows.context import Context
@@ -56,6 +57,7 @@ def sync_project(ctx: Context, venv: Path | None = None, *, check: bool = False)
         raise
     root = ctx.project / VENV if venv is None else venv
     packages, overlaps = lock.python.packages, overlaps_of(lock)
+    refuse_newer_glibc(packages)
     if check:
         plan = plan_sync(root, packages, python, overlaps)
     else:
