@@ -36,6 +36,7 @@ COMMANDS = {
     "data": ("data", "Data sources: status, diff, fetch, verify."),
     "gates": ("gates", "Ask the data: shared rows, leaks, drift, empty columns."),
     "train": ("train", "Train from the lock and sign what went in and came out."),
+    "evaluate": ("evaluate", "Judge a run's model by every test source and gate."),
     "serve": ("serve", "Serve a run's model with the locked environment."),
     "runs": ("runs", "List the runs of this project."),
     "show": ("show", "Show one run: inputs, outputs, metrics, signature."),

@@ -99,9 +99,9 @@ def _average(table: Table, above: Table, below: Table) -> Table:
     value = np.where(below == 0, 0.0, above / below)
     if table.shape[-1] == 2:
         return np.asarray(value[..., 1])
-    if table.ndim == 2:
-        return np.asarray(np.nanmean(value))
     there = (table.sum(axis=-1) + table.sum(axis=-2)) > 0
+    if table.ndim == 2:
+        return np.asarray(np.mean(value[there]))
     mean: Table = np.where(there, value, 0.0).sum(axis=-1) / there.sum(axis=-1)
     return mean
 

@@ -29,11 +29,3 @@ def _asked_for(loaded: LoadedSpec) -> Iterator[_Asked]:
     spec = loaded.spec
     if spec.train is not None and spec.train.gpus:
         yield ("train", "gpus"), str(spec.train.gpus), "leave it out"
-    if spec.evaluate is not None:
-        hint = "call your evaluation from the training program, and leave this table out"
-        yield ("evaluate",), None, hint
-    if spec.gates is not None:
-        # The gates of data are asked by "mllock train"; these are about a model.
-        for key in ("metrics", "no-worse-than", "slices"):
-            if getattr(spec.gates, key.replace("-", "_")):
-                yield ("gates", key), None, "leave it out"

@@ -17,8 +17,10 @@ from mllock.spec.types import Gates, MetricGate, NoWorseGate, SlicesGate, Spec
 
 __all__ = [
     "DATA_GATES",
+    "DISPARITIES",
     "GATES",
     "MODEL_GATES",
+    "SLICE_METRICS",
     "Condition",
     "Operator",
     "accepts",
@@ -48,6 +50,37 @@ DATA_GATES = (
 MODEL_GATES = ("metrics", "no-worse-than", "slices")
 GATES = DATA_GATES + MODEL_GATES
 
+# What a gate of slices can compare, by the names of scikit-learn and fairlearn.
+SLICE_METRICS = (
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "specificity",
+    "true_positive_rate",
+    "true_negative_rate",
+    "false_positive_rate",
+    "false_negative_rate",
+    "selection_rate",
+    "roc_auc",
+    "log_loss",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "root_mean_squared_error",
+    "mean_absolute_percentage_error",
+    "r2",
+    "mean_prediction",
+)
+# fairlearn's disparities, and the metrics of which they are the larger difference.
+DISPARITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "demographic_parity": ("selection_rate",),
+        "equal_opportunity": ("true_positive_rate",),
+        "equalized_odds": ("true_positive_rate", "false_positive_rate"),
+    }
+)
+
 Operator = Literal[">=", "<=", "==", ">", "<"]
 _HOLDS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
     {
@@ -68,6 +101,7 @@ _LESS = frozenset(
         *("error", "loss", "mae", "mape", "mse", "msle", "rmse", "rmsle", "brier", "logloss"),
         *("perplexity", "latency", "fnr", "fpr", "hamming", "deviance", "wer", "cer"),
         "difference",
+        "false",
     )
 )
 

@@ -6,7 +6,14 @@ import math
 from collections.abc import Iterable, Iterator
 
 from mllock.spec import hints
-from mllock.spec.gates import GATES, read_condition, slices_of, splits_of
+from mllock.spec.gates import (
+    DISPARITIES,
+    GATES,
+    SLICE_METRICS,
+    read_condition,
+    slices_of,
+    splits_of,
+)
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.places import Part
 from mllock.spec.types import MetricGate, SlicesGate
@@ -146,6 +153,16 @@ def _slices(loaded: LoadedSpec) -> Iterator[tuple[tuple[Part, ...], SlicesGate]]
 
 def _slice(loaded: LoadedSpec, gate: SlicesGate, *place: Part) -> None:
     _unique(loaded, gate.by, *place, "by")
+    known = (*SLICE_METRICS, *DISPARITIES)
+    if gate.metric not in known:
+        near = hints.near(gate.metric, known)
+        raise loaded.error(
+            "no such metric of slices",
+            *(*place, "metric"),
+            expected=", ".join(known),
+            found=f'"{gate.metric}"',
+            hint=f'did you mean "{near}"?' if near else None,
+        )
     if gate.max_difference is None and gate.min_ratio is None:
         raise loaded.error(
             "no limit is set",

@@ -116,6 +116,16 @@ def check_programs(loaded: LoadedSpec) -> None:
             "evaluate",
             hint='add role = "test" to the data that the model is judged by',
         )
+    if spec.evaluate is not None and spec.evaluate.predictions is not None:
+        predictions = spec.evaluate.predictions
+        if not predictions.endswith((".csv", ".parquet")):
+            raise loaded.error(
+                "not a format of predictions",
+                "evaluate",
+                "predictions",
+                expected="a name that ends with .csv or .parquet",
+                found=f'"{predictions}"',
+            )
     if spec.serve is not None:
         _runtime_variables(loaded, spec.serve.runtime_variables)
 

@@ -20,7 +20,7 @@ from mllock.train.record import Record
 from mllock.train.runs import Failure, RunFolder, list_runs, newest_good, open_run
 from mllock.workflows.context import Context
 
-__all__ = ["RunDetails", "RunRow", "run_to_serve", "runs_of", "show_run"]
+__all__ = ["RunDetails", "RunRow", "run_of_lock", "run_to_serve", "runs_of", "show_run"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,16 +105,21 @@ def _released(
 
 
 def run_to_serve(ctx: Context, lock: Lock, run_id: str | None) -> RunFolder:
+    """The run to serve: see `run_of_lock`."""
+    return run_of_lock(ctx, lock, run_id, "serve")
+
+
+def run_of_lock(ctx: Context, lock: Lock, run_id: str | None, verb: str) -> RunFolder:
     """The run whose ID starts with `run_id`, else the newest good one; of `lock` in any case.
 
-    Raises RunError.
+    `verb` is what is to be done with its model. Raises RunError.
     """
     content = Digest(lock.content_digest)
     if run_id is None:
         run = newest_good(ctx.runs, content)
         if run is None:
             raise RunError(
-                "no run of this lock: there is no model to serve",
+                f"no run of this lock: there is no model to {verb}",
                 hint='make one with "mllock train"',
             )
         return run

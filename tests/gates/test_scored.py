@@ -1,0 +1,220 @@
+"""Predictions beside data: how they are matched, and one message for what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.slices import Read, gate, judged, reader
+
+from mllock.errors import MllockError
+from mllock.gates.scored import text_of
+from mllock.gates.slices import value_of
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    return reader(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "predictions", "options", "message"),
+    [
+        (
+            "label\n1\n0\n",
+            "label\n1\n0\n",
+            {},
+            "predictions.csv: the predictions have no column of that name\n"
+            'expected: a column "prediction", and "score" for metrics of scores\nfound: label',
+        ),
+        (
+            "label\n1\n0\n",
+            "prediction\n1\n",
+            {},
+            "predictions.csv: predictions of another length than the data\n"
+            "expected: 2 rows, in the order of test\nfound: 1 rows",
+        ),
+        (
+            "label\n1\n0\n",
+            "prediction\n1\nNaN\n",
+            {},
+            'predictions.csv: "prediction" is missing\nfound: row 2',
+        ),
+        (
+            "sex,label\nf,1\nf,\nm,NA\n",
+            "prediction\n1\n1\n1\n",
+            {},
+            'data.test: "label" is missing\nfound: row 2 and 1 more',
+        ),
+        (
+            "label\n",
+            "prediction\n",
+            {},
+            "data/test.csv: no rows\nhint: put rows there, or another source",
+        ),
+        (
+            "label\n1\n",
+            "prediction\n",
+            {},
+            "predictions.csv: no rows\nhint: put rows there, or another source",
+        ),
+        (
+            "label\n1\n",
+            "prediction\n1,2\n",
+            {},
+            "predictions.csv:2: row 1 has 2 values\nexpected: 1, as the header has\n"
+            "hint: add what is missing; values with a separator in them need quotes",
+        ),
+        (
+            "label\nyes\nno\n",
+            "prediction\n1\n0\n",
+            {},
+            "predictions.csv: no prediction is a label of the data\nexpected: no, yes\nfound: 0, 1",
+        ),
+        (
+            "label\nyes\nno\n",
+            "prediction\nyes\nno\n",
+            {},
+            "mlproject.toml: evaluate.positive: which label is positive is not known\n"
+            'expected: "no" or "yes", the labels of test\nfound: "1", the default',
+        ),
+        (
+            "label\nyes\nno\n",
+            "prediction\nyes\nno\n",
+            {"label": None},
+            "mlproject.toml: data.test: no label is declared\n"
+            'hint: add label = "COLUMN" to [data.test]: what predictions are compared with',
+        ),
+        (
+            "label\nyes\nno\n",
+            "prediction\nyes\nno\n",
+            {"label": "lable"},
+            "mlproject.toml: data.test.label: test has no column 'lable'\n"
+            'hint: did you mean "label"?',
+        ),
+        (
+            "id,label\n1,1\n2,0\n",
+            "id,prediction\n2,1\n3,1\n",
+            {"key": ("id",)},
+            "predictions.csv: a row of the data has no prediction\n"
+            "expected: one for each of 2 rows of test\nfound: none for id 1",
+        ),
+        (
+            "id,label\n1,1\n2,0\n",
+            "id,prediction\n2,1\n1,1\n3,1\n4,1\n",
+            {"key": ("id",)},
+            "predictions.csv: a prediction is about no row of the data\nfound: id 3 and 1 more",
+        ),
+        (
+            "id,label\n1,1\n2,0\n",
+            "id,prediction\n2,1\n2,1\n",
+            {"key": ("id",)},
+            "predictions.csv: a key is there twice\nfound: id 2",
+        ),
+        (
+            "id,label\n1,1\n1,0\n",
+            "id,prediction\n2,1\n1,1\n",
+            {"key": ("id",)},
+            "data.test: a key is there twice\nfound: id 1",
+        ),
+    ],
+    ids=[
+        *(
+            "no column",
+            "another length",
+            "NaN",
+            "no label in a row",
+            "no rows",
+            "no predictions",
+            "no CSV",
+            "other labels",
+        ),
+        *(
+            "which is positive",
+            "no label",
+            "a slip",
+            "no row",
+            "too many",
+            "twice",
+            "twice in data",
+        ),
+    ],
+)
+def test_what_does_not_fit(
+    read: Read, data: str, predictions: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(MllockError) as caught:
+        read(data, predictions, **options).labels  # noqa: B018 - reading is what is tested
+    assert str(caught.value) == message
+    # The program failed, if it is its file.
+    assert caught.value.exit_code == (1 if message.startswith("predictions.csv") else 2)
+
+
+def test_numbers_that_are_none(read: Read) -> None:
+    for predictions, message in (
+        ("1\nx\n", '"prediction" is not a finite number\nfound: row 2: x'),
+        ("1\ninf\n", '"prediction" is not a finite number\nfound: row 2: inf'),
+        ('1\n""\n', '"prediction" is missing\nfound: row 2'),
+    ):
+        with pytest.raises(MllockError) as caught:
+            value_of(read("label\n1\n0\n", f"prediction\n{predictions}"), "r2")
+        assert str(caught.value) == f"predictions.csv: {message}"
+    with pytest.raises(MllockError) as caught:
+        value_of(read("label\n1\n0\n", "prediction,score\n1,2\n0,0\n"), "log_loss")
+    assert str(caught.value) == (
+        'predictions.csv: "score" is no probability\nexpected: 0 to 1\nfound: 0 to 2'
+    )
+    assert value_of(read("label\n1\n0\n", "prediction\n1\n0\n"), "roc_auc") is None
+    with pytest.raises(MllockError) as caught:
+        judged(read("sex,label\nf,1\nm,0\n", "prediction\n1\n0\n"), gate("roc_auc"))
+    assert str(caught.value) == (
+        "predictions.csv: the predictions have no column of that name\n"
+        'expected: a column "score" with the score of the positive label\nfound: prediction'
+    )
+
+
+def test_too_many_slices(read: Read) -> None:
+    data = "age,label\n" + "".join(f"{number},1\n" for number in range(1001))
+    scored = read(data, "prediction\n" + "1\n" * 1001)
+    with pytest.raises(MllockError) as caught:
+        judged(scored, gate(by=("age",)))
+    assert str(caught.value) == (
+        'data.test: "age" has too many values to be slices\nexpected: at most 1000\nfound: 1001\n'
+        "hint: slice by a column of groups: bins of a number, not the number"
+    )
+
+
+def test_by_key_in_any_order(read: Read) -> None:
+    data = "id,part,sex,label\n1,a,f,1\n2,a,f,0\n1,b,m,1\n2,b,m,1\n"
+    found = "part,id,prediction\nb,2.0,0\na,02,0\nb,1,1\na,+1,1\n"
+    scored = read(data, found, key=("id", "part"))
+    truth, predicted, labels = scored.labels
+    assert labels == ("0", "1")
+    assert truth.tolist() == [1, 0, 1, 1]
+    assert predicted.tolist() == [1, 0, 1, 0]
+
+
+def test_labels_that_are_written_differently(read: Read) -> None:
+    scored = read("label\n1\n0\n1.0\n", "prediction\n1.0\n0e0\n+1\n")
+    assert value_of(scored, "accuracy") == 1.0
+    scored = read("label\nTrue\nfalse\n", "prediction\ntrue\nFalse\n", positive=True)
+    assert value_of(scored, "recall") == 1.0
+    assert scored.labels[2] == ("false", "true")
+    # The positive label is the second, whatever the alphabet says.
+    assert read("label\na\nb\n", "prediction\na\nb\n", positive="a").labels[2] == ("b", "a")
+    # One label alone is there, and it is not the positive one.
+    assert read("label\n0\n0\n", "prediction\n0\n0\n").labels[2] == ("0", "1")
+    assert read("label\n1\n1\n", "prediction\n1\n1\n").labels[2] == ("not 1", "1")
+
+
+@given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_is_one_however_it_is_written(number: float) -> None:
+    text = text_of(number)
+    assert text is not None
+    assert text_of(text) == text
+    assert float(text) == float(number)
+    assert text_of(f" {number!r} ") == text
+    assert text_of(float(number)) == text or isinstance(number, int)
