@@ -76,8 +76,9 @@ def _tell(app: App, result: GatesResult) -> None:
 
     say, warn = app.reporter.note, app.reporter.warn
     answers = result.answers
-    for unread in answers.unread:
-        warn(f"not asked, {unread.family}: {unread.error}")
+    for text in dict.fromkeys(str(unread.error) for unread in answers.unread):
+        families = (one.family for one in answers.unread if str(one.error) == text)
+        warn(f"not asked: {', '.join(families)}: {text}")
     failed, counted = len(result.failed), len(answers.declared)
     if failed:
         say(f"{failed} of {counted} declared gates failed: training does not start")

@@ -67,7 +67,15 @@ class _Looked:
 
     def table(self, name: str) -> Table:
         if name not in self.tables:
-            table = self.open(name)
+            try:
+                table = self.open(name)
+            except DataError as error:
+                # Weights to begin with are data as well, and no split.
+                error.hint = error.hint or (
+                    "if it is no split, name those that are: [gates.leakage] "
+                    'between = ["train", "test"]'
+                )
+                raise
             check_columns(table, self.spec.data[name])
             self.tables[name] = table
         return self.tables[name]
@@ -104,6 +112,8 @@ def ask(spec: Spec, open_table: Open, day: dt.date, *, advise: bool = False) -> 
             advice += _family(family, gate, looked, gates.accept, day, wanted, declared=False)
         except DataError as error:
             unread.append(Unread(family=family, error=error))
+    if unread and not declared and not advice:
+        raise unread[0].error
     return Answers(
         declared=tuple(declared),
         advice=tuple(advice),

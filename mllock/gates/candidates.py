@@ -53,12 +53,14 @@ class Candidates:
         self, rows: pl.DataFrame, hashes: NDArray[np.uint64], offsets: NDArray[np.uint64]
     ) -> None:
         """Some rows of the table, with at least its columns `names`."""
-        frame = rows.select(
-            pl.col([name]).alias(f"v{place}") for place, name in enumerate(self.names)
-        ).with_columns(
-            pl.Series("hash", hashes),
-            pl.Series("offset", offsets),
-            pl.lit(1, pl.UInt64).alias("rows"),
+        frame = (
+            rows.select(pl.col([name]).alias(f"v{place}") for place, name in enumerate(self.names))
+            .with_columns(
+                pl.Series("hash", hashes),
+                pl.Series("offset", offsets),
+                pl.lit(1, pl.UInt64).alias("rows"),
+            )
+            .select("hash", "offset", "rows", *(f"v{place}" for place in range(len(self.names))))
         )
         self._add(frame.filter(pl.col("hash") <= pl.lit(self._bound, pl.UInt64)))
 

@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = ["MISSING", "CsvPart"]
 
-MISSING = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Piece:
-    """Whole rows. `row` and `line` are those of the first of them."""
+    """Whole rows, and the lines that they were. `row` and `line` are those of the first."""
 
     data: bytes
+    raw: bytes
     rows: int
     row: int
     line: int
@@ -111,7 +112,7 @@ class CsvPart:
                 lines_in = body.count(b"\n")
                 body, count = marks.without_blank_lines()
                 if count:
-                    piece = _Piece(data=body, rows=count, row=row, line=line)
+                    piece = _Piece(data=body, raw=marks.data, rows=count, row=row, line=line)
                     if marks.separators() != count * (len(self._columns) - 1):
                         raise self._refused(piece, "rows of different lengths")
                     yield piece
@@ -140,17 +141,18 @@ class CsvPart:
     def _refused(self, piece: _Piece, reason: str) -> DataError:
         """The first row that has another number of values than the header, else `reason`."""
         expected = len(self._columns)
-        reader = self._reader(piece.data.decode())
-        line = piece.line
-        for number, values in enumerate(reader):
-            if len(values) != expected:
+        reader = self._reader(piece.raw.decode())
+        row, line = piece.row, piece.line
+        for values in reader:
+            if values and len(values) != expected:
                 return DataError(
-                    f"row {piece.row + number} has {_values(len(values))}",
+                    f"row {row} has {_values(len(values))}",
                     file=self._shown,
                     line=line,
                     expected=f"{expected}, as the header has",
                     hint="add what is missing; values with a separator in them need quotes",
                 )
+            row += bool(values)
             line = piece.line + reader.line_num
         first = reason.splitlines()[0]
         return DataError(

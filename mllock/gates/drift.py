@@ -176,14 +176,14 @@ def _judged(
     apart: Distance, column: str, expected: Side, gate: DriftGate
 ) -> tuple[bool | None, str]:
     """Whether it holds, None where nobody can tell, and a sentence."""
-    measures = (
-        f"PSI {apart.psi:.3g} (at most {gate.max_psi:g}), "
-        f"Jensen-Shannon distance {apart.jensen_shannon:.3g} "
-        f"(at most {gate.max_jensen_shannon:g})"
-    )
+    measures = f"PSI {apart.psi:.3g}, Jensen-Shannon distance {apart.jensen_shannon:.3g}"
     far = apart.psi > gate.max_psi or apart.jensen_shannon > gate.max_jensen_shannon
     if far and apart.psi > apart.chance:
-        return False, f'"{column}" is distributed otherwise than in {expected.name}: {measures}'
+        limits = f"{gate.max_psi:g} and {gate.max_jensen_shannon:g}"
+        return False, (
+            f'"{column}" is distributed otherwise than in {expected.name}: {measures}, '
+            f"of at most {limits}"
+        )
     n = sum(item.expected for item in apart.bins)
     m = sum(item.found for item in apart.bins)
     if math.isinf(apart.chance):
@@ -192,6 +192,11 @@ def _judged(
         return None, (
             f'{_rows(n, m)} are too few to tell whether "{column}" is distributed alike: '
             f"PSI {apart.psi:.3g}, and chance alone passes {apart.chance:.3g}"
+        )
+    if far:
+        return True, (
+            f'"{column}" differs from {expected.name} by what chance explains: {measures}, '
+            f"and chance alone passes a PSI of {apart.chance:.3g}"
         )
     return True, f'"{column}" is distributed as in {expected.name}: {measures}'
 

@@ -21,6 +21,8 @@ __all__ = ["BLOCK", "MAX_ROW", "check_magic", "last_line_end", "not_utf8", "open
 BLOCK = 8 * 1024 * 1024
 MAX_ROW = 64 * 1024 * 1024
 
+# So much says what a file is.
+_START = 16
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 _MAGIC = (
@@ -76,20 +78,18 @@ def pieces(
     what: str,
     *,
     end: Callable[[bytes], int] | None = None,
-    block: int = BLOCK,
 ) -> Iterator[bytes]:
     """The text in pieces that end with a row; the last one perhaps without a line end.
 
     `end` says where the last whole row of some bytes ends, 0 if none does.
     """
     last = end or last_line_end
-    rest = b""
-    is_first = True
-    while data := stream.read(block):
-        if is_first:
-            data = _started(data, shown, what)
-            is_first = False
-        buffer = rest + data if rest else data
+    start = stream.read(_START)
+    if not start:
+        raise DataError("an empty file", file=shown, hint="put rows there, or another source")
+    rest = _started(start, shown, what)
+    while data := stream.read(BLOCK):
+        buffer = rest + data
         length = last(buffer)
         if not length and len(buffer) > MAX_ROW:
             raise DataError(
@@ -102,8 +102,6 @@ def pieces(
         rest = buffer[length:]
     if rest:
         yield rest
-    elif is_first:
-        raise DataError("an empty file", file=shown, hint="put rows there, or another source")
 
 
 def last_line_end(data: bytes) -> int:
@@ -112,7 +110,7 @@ def last_line_end(data: bytes) -> int:
 
 def _started(data: bytes, shown: str, what: str) -> bytes:
     check_magic(data, shown, what)
-    if data.startswith(_WIDE) or 3 * data[:64].count(b"\0") > len(data[:64]):
+    if data.startswith(_WIDE) or 3 * data.count(b"\0") > len(data):
         raise DataError(
             "UTF-16 text",
             file=shown,

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -24,9 +23,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mllock.gates.alike import Form, as_compared, row_hashes
+from mllock.gates.alike import Form, row_hashes
+from mllock.gates.by_value import Question, compared_by_value
 from mllock.gates.candidates import ALL, LIMIT, Candidates
 from mllock.gates.hashes import Hashes, Hits, found_in, rows_in
+from mllock.gates.places import Place, Places
 from mllock.gates.tables import ROWS, Batch, Table
 
 __all__ = ["Match", "Place", "Question", "Shared", "Watcher", "share"]
@@ -44,31 +45,6 @@ class Watcher(Protocol):
 
     def add(self, batch: Batch) -> None:
         """One more."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """What does the table `later` share with `earlier`? `forms` say by what, of the earlier and the
-    later one; rows that are the same by `exact`, which implies `forms`, are told apart.
-    `only_whole`: rows where one of the values is missing share nothing."""
-
-    earlier: str
-    later: str
-    forms: tuple[Form, Form]
-    exact: tuple[Form, Form] | None = None
-    only_whole: bool = False
-
-    def form(self, table: str) -> Form:
-        return self.forms[0] if table == self.earlier else self.forms[1]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
-    """Where a row is, and its key as text."""
-
-    file: str
-    row: int
-    key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,7 +115,7 @@ class _Run:
         self._hashes: dict[tuple[str, _Asked], Hashes] = {}
         self._hits: dict[Question, Hits] = {}
         self._candidates: dict[tuple[Question, str], Candidates] = {}
-        self._places: dict[str, _Places] = {name: _Places() for name in tables}
+        self._places: dict[str, Places] = {name: Places() for name in tables}
         self._largest = max(tables, key=lambda name: tables[name].size)
 
     def answers(self) -> tuple[Shared, ...]:
@@ -241,7 +217,7 @@ class _Run:
         if not len(shared):
             return nothing
         sides = [self._candidates[question, name] for name in (question.earlier, question.later)]
-        compared = _compared(question, sides)
+        compared = compared_by_value(question, sides)
         told = {
             kind: self._matches(
                 question, sides, compared.filter(pl.col("exact") == (kind == "exact"))
@@ -308,7 +284,8 @@ class _Run:
         )
 
     def _named_rows(self, name: str, side: Candidates, offsets: pl.Series) -> list[Place]:
-        assert side.frame is not None
+        if side.frame is None:
+            return []
         keys = self._keys.get(name, ())
         columns = [pl.col(f"v{side.names.index(key)}").cast(pl.String) for key in keys]
         rows = side.frame.filter(pl.col("offset").is_in(offsets.implode()))
@@ -371,70 +348,3 @@ def _hashed(batch: Batch, asked: _Asked) -> _Hashed:
         if not whole.all():
             frame, offsets = frame.filter(whole), offsets[whole.to_numpy()]
     return _Hashed(frame, row_hashes(frame, asked.form), offsets)
-
-
-def _compared(question: Question, sides: Sequence[Candidates]) -> pl.DataFrame:
-    """`offset` and `rows` of the later table's candidates that the earlier one has, `earlier` the
-    offset of the first of these, and whether it is `exact`."""
-    frames = [side.frame for side in sides]
-    bound = pl.lit(min(side.bound for side in sides), pl.UInt64)
-    empty = pl.DataFrame(
-        schema={"offset": pl.UInt64, "rows": pl.UInt64, "earlier": pl.UInt64, "exact": pl.Boolean}
-    )
-    if frames[0] is None or frames[1] is None:
-        return empty
-    earlier, later = (
-        frame.filter(pl.col("hash") <= bound) for frame in frames if frame is not None
-    )
-    found = []
-    forms = [(question.exact, True)] if question.exact is not None else []
-    forms += [(question.forms, False)] if question.exact != question.forms else []
-    for pair, is_exact in forms:
-        assert pair is not None
-        matched = _joined(earlier, later, pair, sides)
-        found.append(matched.with_columns(exact=pl.lit(is_exact)))
-        later = later.join(matched, on="offset", how="anti")
-    return pl.concat([empty, *found])
-
-
-def _joined(
-    earlier: pl.DataFrame,
-    later: pl.DataFrame,
-    forms: tuple[Form, Form],
-    sides: Sequence[Candidates],
-) -> pl.DataFrame:
-    left, right = (
-        as_compared(_named(frame, side), form)
-        for frame, form, side in zip((earlier, later), forms, sides, strict=True)
-    )
-    on = left.columns
-    first = (
-        left.with_columns(earlier["offset"].alias("earlier")).group_by(on).agg(pl.min("earlier"))
-    )
-    return (
-        right.with_columns(later["offset"].alias("offset"), later["rows"].alias("rows"))
-        .join(first, on=on, how="inner", nulls_equal=True)
-        .select("offset", "rows", "earlier")
-    )
-
-
-def _named(frame: pl.DataFrame, side: Candidates) -> pl.DataFrame:
-    return frame.select(pl.col(f"v{place}").alias(name) for place, name in enumerate(side.names))
-
-
-class _Places:
-    """From how many rows of a table are before a row to where it is."""
-
-    def __init__(self) -> None:
-        self._starts: list[tuple[int, str, int]] = []
-        self.rows = 0
-
-    def add(self, batch: Batch) -> None:
-        if not self._starts or self._starts[-1][1] != batch.file:
-            self._starts.append((batch.offset, batch.file, batch.first))
-        self.rows = batch.offset + batch.frame.height
-
-    def at(self, offset: int, key: tuple[str, ...] = ()) -> Place:
-        index = bisect_right(self._starts, offset, key=lambda start: start[0]) - 1
-        start, file, first = self._starts[index]
-        return Place(file=file, row=first + offset - start, key=key)
