@@ -93,6 +93,7 @@ def _kept(evidence: Evidence, record: Record) -> Iterator[Difference]:
             expected="the signature of the record's signer about this model",
             found=evidence.model_signature,
         )
+    yield from evidence.judged
     code = record.byproducts.get("code.manifest")
     # The digest of a tree is the sha256 of its manifest.
     if code is not None and code != record.code:

@@ -2,8 +2,8 @@
 
 Order of trust: the bundle by form, its key by the verifier's policy, the payload as a test result,
 then what it binds: this record, this model, the data of this record, and by digest the document
-with the details, which says the same tests. Anything else raises; nothing is half believed. The
-document is replaced before its statement: between the two, a run is not judged. Raises RunError.
+with the details, which says the same tests. Anything else raises; nothing is half believed. While
+one is replaced there is no statement, and the run is not judged. Raises RunError.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from mllock.train.record import Record
 from mllock.train.runs import RunFolder
 
 __all__ = [
+    "KINDS",
     "GatesState",
     "SignedJudgement",
     "bundle_name",
@@ -89,18 +90,23 @@ def keep_judgement(folder: Path, judgement: Judgement, record: Record, key: Sign
     """
     document = write_judgement(judgement)
     payload = make_test_result(outcome_of(judgement, record, sha256_of(document)))
+    # In between there is none: half of an old one is none as well.
+    atomic.remove_tree(folder / bundle_name(judgement.kind))
     atomic.write_bytes(folder / document_name(judgement.kind), document)
     atomic.write_bytes(folder / bundle_name(judgement.kind), sign_statement(payload, key))
     return sha256_of(payload)
 
 
-def read_signed(run: RunFolder, kind: Kind, record: Record, policy: Policy) -> SignedJudgement:
-    """The judgement of `run`, believed. Raises RunError, also if there is none."""
+def read_signed(
+    run: RunFolder, kind: Kind, record: Record, policy: Policy, *, unknown: bool = False
+) -> SignedJudgement:
+    """The judgement of `run`, believed. Raises RunError, also if there is none. With `unknown`, a
+    key of which the policy does not know anything will do: what it signed proves nothing."""
     name = f"{run.id}/{bundle_name(kind)}"
     data = read_optional(run, bundle_name(kind))
     if data is None:
         raise RunError("no such file in the run", file=name)
-    statement, trust, digest = read_trusted(data, name, record, policy)
+    statement, trust, digest = read_trusted(data, name, record, policy, unknown=unknown)
     document = read_optional(run, document_name(kind))
     if document is None:
         raise RunError("no such file in the run", file=f"{run.id}/{document_name(kind)}")
@@ -114,20 +120,20 @@ def read_signed(run: RunFolder, kind: Kind, record: Record, policy: Policy) -> S
 
 
 def read_trusted(
-    data: bytes, name: str, record: Record, policy: Policy
+    data: bytes, name: str, record: Record, policy: Policy, *, unknown: bool = False
 ) -> tuple[TestResult, Trust, Digest]:
     """A test result about the model of `record`, that a trusted key signed: with what the policy
-    says, and the sha256 of its payload. Raises RunError."""
+    says, and the sha256 of its payload. `unknown` as for `read_signed`. Raises RunError."""
     bundle = read_bundle(data, name=name)
     trust = policy.decide(record.project, bundle)
-    if not trust.trusted or trust.payload is None:
+    if trust.refuted or not (unknown or trust.trusted):
         raise RunError(
             f"the statement is not trusted: {trust.reason}",
             file=name,
             found=trust.fingerprint,
             hint=trust.hint,
         )
-    statement = read_test_result(trust.payload, name=name)
+    statement = read_test_result(trust.payload or bundle.payload, name=name)
     if statement.model != record.model:
         raise RunError(
             "a statement about another model",

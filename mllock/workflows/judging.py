@@ -111,11 +111,11 @@ def publish_judgement(
     folder: Path, judgement: Judgement | None, record: Record, key: SigningKey
 ) -> None:
     """Put it beside a run's record in the place of the one that is there; None takes that away."""
-    # In between the run has none: half of two is none as well.
-    for name in (bundle_name("model"), document_name("model")):
-        atomic.remove_tree(folder / name)
     if judgement is not None:
         keep_judgement(folder, judgement, record, key)
+        return
+    for name in (bundle_name("model"), document_name("model")):
+        atomic.remove_tree(folder / name)
 
 
 def _judgement(
