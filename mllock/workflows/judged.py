@@ -32,7 +32,8 @@ MAX_BYTES = 64 * 1024 * 1024
 _SOURCE = re.compile(r"[a-z][a-z0-9_-]*")
 
 # damaged: there is something about gates, and it is not what was signed about this run.
-GateState = Literal["passed", "warned", "failed", "not judged", "damaged"]
+# not trusted: it is what somebody signed, whom the policy does not trust.
+GateState = Literal["passed", "warned", "failed", "not judged", "damaged", "not trusted"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,8 +74,10 @@ class Judged:
 
     @property
     def state(self) -> GateState:
-        """The worst of it."""
+        """The worst of it. What is not trusted says nothing, good or bad."""
         judgements = [one for one in (self.data, self.model) if one is not None]
+        if not all(statement.trust.trusted for statement in self.statements.values()):
+            return "damaged" if self.problems else "not trusted"
         if any(judgement.blocks for judgement in judgements):
             return "failed"
         if self.problems:
@@ -127,14 +130,23 @@ def _judgement(
         raise RunError("no such file in the run", file=f"{run.id}/{missing}")
     _fits(run, statement.value, "results", f"{name}.json", document)
     judgement = read_judgement(document, name=f"{run.id}/{name}.json")
-    if judgement.kind != kind:
+    if judgement.kind != kind or _tests(judgement) != (
+        statement.value.passed,
+        statement.value.warned,
+        statement.value.failed,
+    ):
         raise RunError(
-            "results of other gates",
-            file=f"{run.id}/{name}.json",
-            expected=kind,
-            found=judgement.kind,
+            "the statement and its details do not say the same", file=f"{run.id}/{statement.file}"
         )
     return statement, judgement
+
+
+def _tests(judgement: Judgement) -> tuple[tuple[str, ...], ...]:
+    """The names that a statement has in `passed`, `warned` and `failed`."""
+    return tuple(
+        tuple(sorted(f"{r.gate}: {r.subject}" for r in judgement.results if r.verdict in verdicts))
+        for verdicts in (("passed",), ("warned", "accepted", "not judged"), ("failed",))
+    )
 
 
 def _statement(run: RunFolder, record: Record, policy: Policy, name: str) -> Statement | None:
@@ -147,7 +159,16 @@ def _statement(run: RunFolder, record: Record, policy: Policy, name: str) -> Sta
     if trust.status == "bad signature":
         raise RunError(trust.reason, file=f"{run.id}/{file}")
     value = read_test_result(bundle.payload, name=f"{run.id}/{file}")
-    if value.model != record.model or value.configuration.get("record") != record.digest:
+    data_of = {f"data/{source}": digest for source, digest in record.data.items()}
+    if (
+        value.model != record.model
+        or value.configuration.get("record") != record.digest
+        or any(
+            data_of.get(name) != digest
+            for name, digest in value.configuration.items()
+            if name.startswith("data/")
+        )
+    ):
         raise RunError("a statement about another run", file=f"{run.id}/{file}")
     return Statement(file=file, value=value, trust=trust)
 
