@@ -1,19 +1,20 @@
 """Locking Python packages, against the resolvers alone: pip-compile and uv pip compile.
 
     python benchmarks/lock.py [--runs 3] [--sets sklearn,torch,many] [--resolvers pip-tools,uv]
-                              [--json PATH] [--folder FOLDER]
+                              [--cases cold,warm,change,nothing] [--json PATH] [--folder FOLDER]
 
 Three requirement sets: scikit-learn + pandas + fastapi; a torch stack for the CPU; about 150
 packages. Each is locked with either resolver, four times over: cold (no cache at all), warm (full
 caches, no lock), change (full caches, a lock, one dependency more), nothing (a lock that is
 current; the peers have no such case and resolve again with their previous output). The peers write
 hashes (`--generate-hashes`) for the same Python and platform, from the same indexes, which are
-those that pip is set to on this machine. mllock does more: it fetches the wheels of the platform
-and pins the bytes that came. So cold is bound by the network, and sizes differ.
+those that pip is set to on this machine (the torch set needs one that has CPU builds). With
+pip-tools mllock does more than its peer: it fetches the wheels and pins the bytes that came.
 
-What is timed of mllock is `lock_project` with the real resolver in a process of its own; the Debian
-part and the data, which the peers do not have, are locked beforehand and stay. Runs alternate;
-medians are compared.
+What is timed of mllock is the command `mllock lock`, start of Python included; the Debian part,
+which the peers do not have, is there already. Bytecode of mllock is written by the first run, as an
+installation does, and what uv keeps of the interpreter it has seen before. Runs alternate; medians
+are compared, and what mllock takes beyond its peer is told in ms.
 """
 
 from __future__ import annotations
@@ -33,12 +34,15 @@ from common import print_table, write_json
 
 SETS: dict[str, tuple[tuple[str, ...], str]] = {
     "sklearn": (("scikit-learn", "pandas", "fastapi", "uvicorn"), "httpx"),
-    "torch": (("torch", "torchvision", "transformers", "accelerate", "safetensors"), "einops"),
+    "torch": (
+        ("torch==2.13.0+cpu", "torchvision", "transformers", "accelerate", "safetensors"),
+        "einops",
+    ),
     "many": (
         (
             *("scikit-learn", "pandas", "fastapi", "uvicorn", "matplotlib", "seaborn", "plotly"),
             *("xgboost", "lightgbm", "statsmodels", "mlflow", "optuna", "dask[dataframe]"),
-            *("jupyterlab", "requests", "httpx", "boto3", "sqlalchemy", "polars", "pytest"),
+            *("requests", "httpx", "boto3", "sqlalchemy", "polars", "pytest"),
             *("streamlit", "spacy", "onnx"),
         ),
         "einops",
@@ -57,51 +61,40 @@ platforms = ["{platform}"]
 resolver = "{resolver}"
 dependencies = [{dependencies}]
 """
-# One process for each run: what a user waits for, but for the command line itself.
+# The command, with a base that is there already: the peers have none.
 LOCK = """\
 import os, sys
-from pathlib import Path
-sys.path.insert(0, {benchmarks!r})
-from common import Silent
-from lock import system_part
-from mllock.workflows.context import make_context
-from mllock.workflows.lock import Resolvers, lock_project
-ctx = make_context(Path({project!r}), Silent(), os.environ)
-lock_project(ctx, resolvers=Resolvers(system=system_part()))
+from mllock.lock.ports import SystemResolution
+from mllock.lock.types import Base, DebianPackage, ReleaseIndex
+from mllock.workflows import resolving
+
+def there(*_):
+    libc = DebianPackage(
+        name="libc6",
+        version="2.36-9",
+        architecture=os.uname().machine.replace("x86_64", "amd64").replace("aarch64", "arm64"),
+        filename="pool/main/g/glibc/libc6_2.36-9_any.deb",
+        size=1,
+        sha256="0" * 64,
+        layer="base",
+    )
+    index = ReleaseIndex(
+        suite="bookworm", inrelease="sha256:" + "0" * 64, date="now", signed_by=("A",)
+    )
+    base = Base(
+        kind="debian",
+        suite="bookworm",
+        python=sys.version.split()[0],
+        interpreter="/usr/bin/python3",
+        indexes=(index,),
+    )
+    return SystemResolution(base=base, packages=(libc,))
+
+resolving.resolve_system = there
+from mllock.__main__ import main
+sys.argv = ["mllock", "--quiet", "lock"]
+main()
 """
-
-
-class _System:
-    """A base that is there already: the peers have none."""
-
-    def resolve(self, request: object) -> object:
-        from mllock.lock.ports import SystemResolution
-        from mllock.lock.types import Base, DebianPackage, ReleaseIndex
-
-        libc = DebianPackage(
-            name="libc6",
-            version="2.36-9",
-            architecture=os.uname().machine.replace("x86_64", "amd64").replace("aarch64", "arm64"),
-            filename="pool/main/g/glibc/libc6_2.36-9_any.deb",
-            size=1,
-            sha256="0" * 64,
-            layer="base",
-        )
-        index = ReleaseIndex(
-            suite="bookworm", inrelease="sha256:" + "0" * 64, date="now", signed_by=("A",)
-        )
-        base = Base(
-            kind="debian",
-            suite="bookworm",
-            python=sys.version.split()[0],
-            interpreter="/usr/bin/python3",
-            indexes=(index,),
-        )
-        return SystemResolution(base=base, packages=(libc,))
-
-
-def system_part() -> _System:
-    return _System()
 
 
 def main() -> None:
@@ -109,6 +102,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--sets", default=",".join(SETS), help="which, with commas between")
     parser.add_argument("--resolvers", default=",".join(RESOLVERS), help="which")
+    parser.add_argument("--cases", default=",".join(CASES), help="which")
     parser.add_argument("--json", metavar="PATH", help="write the result there as well")
     parser.add_argument("--folder", help="where caches and projects are made (up to 10 GB)")
     options = parser.parse_args()
@@ -116,18 +110,22 @@ def main() -> None:
     for name in options.sets.split(","):
         for resolver in options.resolvers.split(","):
             with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-                rows += _compare(name, resolver, Path(folder), options.runs)
+                rows += _compare(
+                    name, resolver, Path(folder), options.runs, options.cases.split(",")
+                )
     print_table(rows)
     write_json(options.json, rows)
 
 
-def _compare(name: str, resolver: str, folder: Path, runs: int) -> list[dict[str, object]]:
+def _compare(
+    name: str, resolver: str, folder: Path, runs: int, cases: Sequence[str]
+) -> list[dict[str, object]]:
     ours, peer = _Ours(folder / "ours", resolver), _Peer(folder / "peer", resolver)
     wanted, more = SETS[name]
     rows: list[dict[str, object]] = []
-    for case in CASES:
+    for case in cases:
         times: dict[str, list[float]] = {"ours": [], "peer": []}
-        for _ in range(1 if case == "cold" else runs):
+        for _ in range(runs):
             for who, contestant in (("peer", peer), ("ours", ours)):
                 contestant.prepare(case, wanted)
                 asked = (*wanted, more) if case == "change" else wanted
@@ -142,6 +140,7 @@ def _compare(name: str, resolver: str, folder: Path, runs: int) -> list[dict[str
                 "mllock s": mine,
                 "peer s": theirs,
                 "ratio": mine / theirs,
+                "ms more": round((mine - theirs) * 1000),
             }
         )
         print(f"{name}, {resolver}, {case}: {mine:.2f} s, {theirs:.2f} s", file=sys.stderr)
@@ -160,7 +159,9 @@ class _Contestant:
         self.cache, self.project = folder / "cache", folder / "project"
         self.project.mkdir(parents=True)
         self.output = self.project / "output"
-        self.environ = os.environ | {
+        # A setting of developers, with which every start of Python would compile.
+        inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        self.environ = inherited | {
             "XDG_CACHE_HOME": str(self.cache),
             "MLLOCK_CACHE": str(self.cache / "mllock"),
             "PIP_CACHE_DIR": str(self.cache / "pip"),
@@ -191,6 +192,7 @@ class _Ours(_Contestant):
     def __init__(self, folder: Path, resolver: str) -> None:
         super().__init__(folder, resolver)
         self.output = self.project / "mlproject.lock"
+        self.current = ""
 
     def lock(self, wanted: Sequence[str]) -> None:
         from mllock.core.platform import host_platform
@@ -202,9 +204,11 @@ class _Ours(_Contestant):
             dependencies=", ".join(f'"{item}"' for item in wanted),
         )
         (self.project / "mlproject.toml").write_text(text)
-        place = str(Path(__file__).parent)
-        script = LOCK.format(benchmarks=place, project=str(self.project))
-        self.run([sys.executable, "-c", script], self.environ)
+        # Nothing to do is the bare command: whoever has a lock has a base.
+        bare = self.output.exists() and self.current == text
+        self.current = text
+        command = ["-m", "mllock", "--quiet", "lock"] if bare else ["-c", LOCK]
+        self.run([sys.executable, *command], self.environ)
 
     def packages(self) -> int:
         from mllock.lock.format import read_lock
@@ -219,11 +223,11 @@ class _Peer(_Contestant):
         if self.resolver == "uv":
             import uv
 
-            from mllock.lock.pip import Pip, read_settings
+            from mllock.lock.pip import Pip
             from mllock.lock.uv import variables_of
 
             pip = Pip(environ=self.environ, reporter=_silent())
-            settings = read_settings(pip.settings(self.project))
+            settings = pip.settings(self.project)
             command = [str(uv.find_uv_bin()), "pip", "compile", "--only-binary", ":all:"]
             command += ["--python", sys.executable, "--cache-dir", str(self.cache / "uv"), *same]
             self.run(command, variables_of(self.environ, settings))

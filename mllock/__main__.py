@@ -8,6 +8,7 @@ that where Python would read them otherwise it is begun again, in its UTF-8 mode
 # The part of `signal` that is in the interpreter: the rest of it takes longer to import than all
 # that is done here, and `types` and `typing` as well.
 import _signal as signal  # type: ignore[import-not-found] # typeshed has only `signal`
+import gc
 import os
 import sys
 
@@ -31,6 +32,8 @@ def main() -> None:
     # Ignored, as in a shell's background, it stays ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
+    # A short program that makes many objects and drops few: three dozen looks at them find nothing.
+    gc.set_threshold(50_000)
     from mllock.cli.main import main as run
 
     run()

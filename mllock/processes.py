@@ -17,7 +17,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -65,8 +65,10 @@ def run(
     variables: Mapping[str, str] | None = None,
     merged: bool = False,
     timeout: float | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Done:
     """Run a child to its end, without input; `merged` puts its errors into its output, in order.
+    `meanwhile` is called once it has been started.
 
     Raises what `Popen` and `communicate` raise.
     """
@@ -79,6 +81,8 @@ def run(
         stdout=subprocess.PIPE,
         stderr=errors,
     ) as process:
+        if meanwhile is not None:
+            meanwhile()
         output, text = process.communicate(timeout=timeout)
         return Done(code=process.returncode, output=output, errors=text or b"")
 

@@ -12,7 +12,7 @@ import datetime as dt
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -24,7 +24,9 @@ from mllock.errors import RunError
 __all__ = [
     "RELEASE_TYPE",
     "REVOCATIONS_TYPE",
+    "Accepted",
     "Release",
+    "ReleasedGates",
     "ReleasedImage",
     "Revocations",
     "Revoked",
@@ -49,7 +51,10 @@ Number = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
 Count = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
 Moment = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")]
 NonEmpty = Annotated[str, Meta(min_length=1)]
+Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
 ImageKind = Literal["train", "serve"]
+GatesKind = Literal["data", "model"]
+Outcome = Literal["PASSED", "WARNED", "FAILED"]
 T = TypeVar("T", bound=Strict)
 
 
@@ -58,6 +63,22 @@ class _Image(Strict, frozen=True, kw_only=True):
     platform: NonEmpty
     config: DigestText
     manifest: DigestText
+
+
+class _Accepted(Strict, frozen=True, kw_only=True):
+    gate: NonEmpty
+    until: Day
+    reason: NonEmpty
+
+
+class _Gates(Strict, frozen=True, kw_only=True):
+    kind: GatesKind
+    statement: DigestText
+    result: Outcome
+    passed: Count
+    warned: Count
+    failed: Count
+    accepted: tuple[_Accepted, ...]
 
 
 class _Release(Strict, frozen=True, kw_only=True):
@@ -73,6 +94,8 @@ class _Release(Strict, frozen=True, kw_only=True):
     lock: DigestText
     environment: DigestText
     images: tuple[_Image, ...]
+    # Absent where no gates were asked, as in every release of before.
+    gates: Annotated[tuple[_Gates, ...], Meta(min_length=1)] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Revoked(Strict, frozen=True, kw_only=True):
@@ -100,6 +123,29 @@ class ReleasedImage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """An exception that was made for a gate, through the day `until`."""
+
+    gate: str
+    until: dt.date
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReleasedGates:
+    """How gates came out: `statement` is the sha256 of the payload of their test result; the rest
+    is what it says, with the exceptions that were made."""
+
+    kind: GatesKind
+    statement: Digest
+    result: Outcome
+    passed: int = 0
+    warned: int = 0
+    failed: int = 0
+    accepted: tuple[Accepted, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Release:
     """`record` is the sha256 of the record's payload, `model` a tree digest, `lock` the content
     digest; `expires` is the first moment at which it is over; `revocations` the number of the
@@ -117,6 +163,7 @@ class Release:
     lock: Digest
     environment: Digest
     images: tuple[ReleasedImage, ...] = ()
+    gates: tuple[ReleasedGates, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,7 +202,7 @@ def rfc3339(moment: dt.datetime) -> str:
 
 def make_release(release: Release) -> bytes:
     """The payload to sign. Raises RunError for what would not read."""
-    predicate = {
+    predicate: dict[str, Any] = {
         "project": release.project,
         "stage": release.stage,
         "number": release.number,
@@ -172,6 +219,22 @@ def make_release(release: Release) -> bytes:
             for i in sorted(release.images, key=_place)
         ],
     }
+    if release.gates:
+        predicate["gates"] = [
+            {
+                "kind": gates.kind,
+                "statement": gates.statement,
+                "result": gates.result,
+                "passed": gates.passed,
+                "warned": gates.warned,
+                "failed": gates.failed,
+                "accepted": [
+                    {"gate": a.gate, "until": a.until.isoformat(), "reason": a.reason}
+                    for a in sorted(gates.accepted, key=_exception)
+                ],
+            }
+            for gates in sorted(release.gates, key=lambda gates: gates.kind)
+        ]
     payload = make_statement(RELEASE_TYPE, _release_subjects(release), predicate)
     read_release(payload)
     return payload
@@ -221,12 +284,52 @@ def read_release(payload: bytes, *, name: str = "release") -> Release:
             )
             for image in raw.images
         ),
+        gates=()
+        if raw.gates is msgspec.UNSET
+        else tuple(_gates(gates, name) for gates in raw.gates),
     )
     if release.issued >= release.expires:
         raise RunError("it is over before it begins", file=name, key="predicate.expires")
     _ascending([_place(image) for image in release.images], name, "images")
+    _ascending([(gates.kind,) for gates in release.gates], name, "gates")
     _expect(_release_subjects(release), statement, name)
     return release
+
+
+def _gates(raw: _Gates, name: str) -> ReleasedGates:
+    gates = ReleasedGates(
+        kind=raw.kind,
+        statement=parse_digest(raw.statement),
+        result=raw.result,
+        passed=raw.passed,
+        warned=raw.warned,
+        failed=raw.failed,
+        accepted=tuple(
+            Accepted(gate=a.gate, until=_day(a.until, name), reason=a.reason) for a in raw.accepted
+        ),
+    )
+    expected = "FAILED" if raw.failed else "WARNED" if raw.warned else "PASSED"
+    if raw.result != expected or len(raw.accepted) > raw.warned:
+        raise RunError(
+            "the result is not that of its counts",
+            file=name,
+            key=f"predicate.gates: {raw.kind}",
+            expected=expected,
+            found=raw.result,
+        )
+    _ascending([_exception(a) for a in gates.accepted], name, f"gates: {raw.kind}: accepted")
+    return gates
+
+
+def _exception(accepted: Accepted) -> tuple[str, ...]:
+    return accepted.gate, accepted.until.isoformat(), accepted.reason
+
+
+def _day(text: str, name: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise RunError("not a day", file=name, key="predicate.gates", found=text) from None
 
 
 def read_revocations(payload: bytes, *, name: str = "revocations") -> Revocations:
@@ -257,6 +360,8 @@ def _release_subjects(release: Release) -> dict[str, Digest]:
     for image in sorted(release.images, key=_place):
         subjects[f"{image.kind}/{image.platform}/config"] = image.config
         subjects[f"{image.kind}/{image.platform}/manifest"] = image.manifest
+    for gates in sorted(release.gates, key=lambda gates: gates.kind):
+        subjects[f"gates/{gates.kind}"] = gates.statement
     return subjects
 
 

@@ -19,7 +19,7 @@ from mllock.image.environment import image_variables
 from mllock.image.read import Member
 from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import Lock
-from mllock.probes.recording import NAME as PROBES
+from mllock.probes.types import NAME as PROBES
 from mllock.train.record import Material, Record, lock_materials
 
 __all__ = ["lineage"]
@@ -93,6 +93,7 @@ def _kept(evidence: Evidence, record: Record) -> Iterator[Difference]:
             expected="the signature of the record's signer about this model",
             found=evidence.model_signature,
         )
+    yield from evidence.judged
     code = record.byproducts.get("code.manifest")
     # The digest of a tree is the sha256 of its manifest.
     if code is not None and code != record.code:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator
 
-from mllock.attest.release import Release, rfc3339
+from mllock.attest.release import Release, ReleasedGates, rfc3339
 from mllock.attest.release_files import Stated
 from mllock.check.evidence import ContainerFacts, Evidence, ImageFacts, ReleaseFacts
 from mllock.check.findings import not_asked, proven, refuted, unproven
@@ -20,7 +20,7 @@ from mllock.check.types import Difference, Finding
 from mllock.core.digest import Digest
 from mllock.train.record import Record
 
-__all__ = ["newest", "release"]
+__all__ = ["newest", "release", "released_gates"]
 
 # Clocks of honest machines differ by less.
 MAX_AHEAD = dt.timedelta(days=1)
@@ -59,6 +59,19 @@ def release(evidence: Evidence, facts: ReleaseFacts, record: Record, model: Find
         or _no_image(evidence, top[0])
         or _proven(top[0])
     )
+
+
+def released_gates(
+    facts: ReleaseFacts | None, record: Record | None
+) -> tuple[ReleasedGates, ...] | None:
+    """What the newest release of the stage says of the gates of this run; None if there is none, if
+    there are rivals, or if it is of another run."""
+    if facts is None or facts.stage is None or record is None:
+        return None
+    top = newest(facts.statements, record.project, facts.stage)
+    if len(top) != 1 or top[0].release is None or top[0].release.record != record.digest:
+        return None
+    return top[0].release.gates
 
 
 def _revoked(facts: ReleaseFacts, record: Record) -> Finding | None:

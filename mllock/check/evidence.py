@@ -229,8 +229,9 @@ class Evidence:
     for `oci:` and `image:`, a container for `container:`, an endpoint for `http:`. `manifest` is
     the text of the model's manifest, if one with the record's digest was found; `kept` are files of
     the run folder by name, with their digests; `model_signature` is what is wrong with its
-    model.sig. `stage` is what was asked for; `release` is there if there is a record that can be
-    used; `probes` is what was asked, if anything was to be.
+    model.sig; `judged` are evaluation and gates beside it that are not as their statements say.
+    `stage` is what was asked for; `release` is there if there is a record that can be used;
+    `probes` is what was asked, if anything was to be.
     """
 
     project: str | None
@@ -242,6 +243,7 @@ class Evidence:
     manifest: TreeManifest | None = None
     kept: Mapping[str, str] = field(default_factory=dict)
     model_signature: str | None = None
+    judged: tuple[Difference, ...] = ()
     stage: str | None = None
     release: ReleaseFacts | None = None
     probes: ProbesSeen | None = None

@@ -16,12 +16,14 @@ from mllock.attest.image_statement import ImageStatement, read_image_statement
 from mllock.attest.model_signing import model_files, read_model_signature
 from mllock.attest.policy import Policy
 from mllock.check.evidence import ContainerFacts, ImageFacts, LockFound, Problem, Signed
+from mllock.check.types import Difference
 from mllock.core import canonical, tree
 from mllock.core.digest import Digest, sha256_of
 from mllock.core.tree import TreeManifest
 from mllock.errors import InputError, LockError, RunError
+from mllock.gates.evaluation import problems_beside
 from mllock.lock.format import parse_lock
-from mllock.probes.recording import NAME as PROBES
+from mllock.probes.types import NAME as PROBES
 from mllock.store.regular import hash_regular, open_regular
 from mllock.train.record import Record, read_record
 from mllock.train.runs import RunFolder
@@ -31,6 +33,7 @@ __all__ = [
     "carried_files",
     "find_locks",
     "find_manifest",
+    "judged_beside",
     "kept_files",
     "model_signature",
     "read_optional",
@@ -228,6 +231,23 @@ def model_signature(run: RunFolder | None, signed: Signed[Record]) -> str | None
     except InputError as error:
         return error.message if error.found is None else f"{error.message}: {error.found}"
     return None
+
+
+def judged_beside(
+    run: RunFolder | None, signed: Signed[Record], policy: Policy
+) -> tuple[Difference, ...]:
+    """Evaluation and gates beside a run that are not what their signed statements say."""
+    record = signed.usable
+    if run is None or record is None:
+        return ()
+    return tuple(
+        Difference(
+            path=problem.file or run.id,
+            expected=problem.expected or "what was signed about this run",
+            found=f"{problem.message}: {problem.found}" if problem.found else problem.message,
+        )
+        for problem in problems_beside(run, record, policy)
+    )
 
 
 def carried_files(image: ImageFacts | ContainerFacts | None) -> dict[str, bytes]:

@@ -7,9 +7,10 @@ no name can hide, reorder or forge a line. The JSON is specified in docs/referen
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mllock.attest.release import ReleasedGates
 from mllock.check.types import Finding, Report
 
 __all__ = ["escape", "lines", "to_json"]
@@ -40,6 +41,10 @@ def lines(report: Report) -> Iterator[str]:
     for finding in report.findings:
         yield from _finding(report, finding)
     yield ""
+    if report.gates is not None:
+        for line in gates_lines(report.gates):
+            yield f"{'gates':<{_WIDTH}}  {escape(line)}"
+        yield ""
     yield _conclusion(report)
 
 
@@ -90,7 +95,42 @@ def to_json(report: Report) -> dict[str, Any]:
         "checked-bytes": report.checked_bytes,
         "expected-bytes": report.expected_bytes,
         "findings": [_finding_json(report, finding) for finding in report.findings],
+        "gates": None if report.gates is None else gates_to_json(report.gates),
     }
+
+
+def gates_lines(gates: Sequence[ReleasedGates]) -> Iterator[str]:
+    """What a release says about the gates of its run, a line for each kind and exception."""
+    if not gates:
+        yield "none were declared when it was released"
+    for one in gates:
+        counts = (("passed", one.passed), ("warned", one.warned), ("failed", one.failed))
+        said = ", ".join(f"{number} {name}" for name, number in counts if number)
+        yield f"{one.kind}: {one.result.lower()} ({said or 'nothing was asked'})"
+        for accepted in one.accepted:
+            yield f"{one.kind}: {accepted.gate} accepted until {accepted.until}: {accepted.reason}"
+
+
+def gates_to_json(gates: Sequence[ReleasedGates]) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": one.kind,
+            "result": one.result,
+            "passed": one.passed,
+            "warned": one.warned,
+            "failed": one.failed,
+            "accepted": [
+                {
+                    "gate": escape(accepted.gate),
+                    "until": accepted.until.isoformat(),
+                    "reason": escape(accepted.reason),
+                }
+                for accepted in one.accepted
+            ],
+            "statement": one.statement,
+        }
+        for one in gates
+    ]
 
 
 def _finding_json(report: Report, finding: Finding) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mllock.attest.release import ReleasedGates
+
 __all__ = ["CLAIMS", "Claim", "Difference", "Finding", "Level", "Report", "Verdict"]
 
 Claim = Literal[
@@ -72,7 +74,8 @@ class Report:
 
     `target` is as it was given, `chosen` what it was taken for; `record` names the record and says
     why this one, `run` its run. `checked_bytes` of `expected_bytes` were hashed: a partial check
-    cannot pass for a whole one.
+    cannot pass for a whole one. `gates` are those of the release of this run that is the newest
+    of the stage that was asked for; None if there is none.
     """
 
     target: str
@@ -83,6 +86,7 @@ class Report:
     accepted: frozenset[Claim] = frozenset()
     checked_bytes: int = 0
     expected_bytes: int = 0
+    gates: tuple[ReleasedGates, ...] | None = None
 
     def exit_code(self) -> int:
         """0 all asked claims proven or accepted; 1 something refuted; 3 something unproven."""

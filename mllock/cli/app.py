@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mllock.core.offline import VARIABLE as OFFLINE
+from mllock.core.printable import printable, printable_lines
 from mllock.errors import InputError, MllockError
 
 if TYPE_CHECKING:  # click starts fast; the store and its requests are imported when used
@@ -37,29 +37,6 @@ __all__ = [
 ]
 
 SPEC_NAME = "mlproject.toml"
-
-# user:password@ of a URL; a reference to the environment (${NAME}) is nobody's secret.
-_CREDENTIALS = re.compile(r"(?<=://)(?!(?:\$\{\w+\}:?)+@)[^/\s@\"']+@")
-
-
-def printable(text: str) -> str:
-    """`text` as one line: control and other invisible characters escaped, credentials hidden.
-
-    Names, records and messages may come from anywhere: nothing in them moves the cursor, begins a
-    line or hides other text. Law: `printable(printable(text)) == printable(text)`.
-    """
-    shown = "".join(
-        char
-        if char.isprintable() or char == "\t"
-        else char.encode("unicode_escape", "surrogatepass").decode()
-        for char in text
-    )
-    return _CREDENTIALS.sub("***@", shown)
-
-
-def printable_lines(text: str) -> str:
-    """The same for a text whose lines are ours."""
-    return "\n".join(map(printable, text.split("\n")))
 
 
 def paint(code: str, text: str) -> str:

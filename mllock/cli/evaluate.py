@@ -88,14 +88,12 @@ def print_gates(app: App, judgement: Judgement | None) -> None:
 
 def gates_json(judgement: Judgement | None) -> dict[str, Any] | None:
     """The results as they are kept."""
-    import json
-
-    from mllock.gates.document import write_judgement
+    from mllock.gates.document import result_document
 
     if judgement is None:
         return None
-    document: dict[str, Any] = json.loads(write_judgement(judgement))
-    return {"failed": judgement.blocks, "results": document["results"]}
+    results = [result_document(result) for result in judgement.results]
+    return {"failed": judgement.blocks, "results": results}
 
 
 def _json(result: EvaluateResult) -> dict[str, Any]:

@@ -40,6 +40,8 @@ COMMANDS = {
     "serve": ("serve", "Serve a run's model with the locked environment."),
     "runs": ("runs", "List the runs of this project."),
     "show": ("show", "Show one run: inputs, outputs, metrics, signature."),
+    "diff": ("diff", "Say what two runs, locks or models have that differs."),
+    "report": ("report", "Write a run as a page, a comment or a model card."),
     "check": ("check", "Prove that what is deployed is what was trained."),
     "push": ("push", "Put a run into a registry: model, record, images."),
     "pull": ("pull", "Restore a run from a registry, verified."),

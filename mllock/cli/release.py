@@ -55,9 +55,11 @@ def command(app: App, *, run: str, stage: str, expires: dt.datetime | None, as_j
 
     The run is checked first. Its model, lock, record and the images that were built of it are bound
     as one set, with a number that is higher than any before. What does not exist is not bound, and
-    said. The statement is in .mllock/releases: commit it, so that it travels.
+    said. A run whose gates failed, or that was not judged by those of [gates], is refused. The
+    statement is in .mllock/releases: commit it, so that it travels.
     """
     from mllock.attest.release import rfc3339
+    from mllock.check.report import gates_lines, gates_to_json
     from mllock.workflows.release import release_run
 
     done = release_run(app.context(), run, stage, expires=expires)
@@ -89,6 +91,7 @@ def command(app: App, *, run: str, stage: str, expires: dt.datetime | None, as_j
                     }
                     for image in release.images
                 ],
+                "gates": gates_to_json(release.gates),
                 "file": str(done.path),
                 "signer": done.fingerprint,
             }
@@ -100,5 +103,7 @@ def command(app: App, *, run: str, stage: str, expires: dt.datetime | None, as_j
     app.print(f"model    {release.model}")
     for image in release.images:
         app.print(f"image    {image.kind} {image.platform} {image.manifest}")
+    for line in gates_lines(release.gates) if release.gates else ():
+        app.print(f"gates    {line}")
     app.print(f"file     {done.path}")
     app.print(f"signed   {done.fingerprint}")

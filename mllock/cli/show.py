@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from mllock.cli.app import App, json_option, printable
 
 if TYPE_CHECKING:
     from mllock.train.record import Record
+    from mllock.workflows.judged import Judged
     from mllock.workflows.runs import RunDetails
 
 __all__ = ["command"]
@@ -71,6 +73,7 @@ def _lines(details: RunDetails) -> list[tuple[str, str]]:
     ]
     lines += [("param", f"{name} = {value}") for name, value in record.params.items()]
     lines += [("metric", f"{name} = {_number(value)}") for name, value in details.metrics.items()]
+    lines += _judged(details.judged)
     lines += [
         ("lock", record.lock_content),
         ("environment", record.environment),
@@ -83,6 +86,56 @@ def _lines(details: RunDetails) -> list[tuple[str, str]]:
     lines += [("model", record.model)]
     lines += [("", f"{name} {digest}") for name, digest in record.model_files.items()]
     return lines
+
+
+def _judged(found: Judged) -> list[tuple[str, str]]:
+    """Evaluations and gates: what did not pass line by line, what passed by number."""
+    lines = [
+        ("evaluation", f"{evaluation.source}: {name} = {_number(value)}")
+        for evaluation in found.evaluations
+        for name, value in evaluation.metrics.items()
+    ]
+    if found.results or found.state != "not judged":
+        counts = Counter(result.verdict for result in found.results)
+        said = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+        lines.append(("gates", ": ".join(part for part in (found.state, said) if part)))
+    lines += [
+        ("gate", f"{result.verdict}: {result.gate}: {result.subject}: {result.summary}")
+        for result in found.results
+        if result.verdict != "passed"
+    ]
+    lines += [
+        ("judged by", f"{one.trust.fingerprint} ({one.file}): {one.trust.status}")
+        for one in found.statements.values()
+        if not one.trust.trusted
+    ]
+    return lines + [("problem", text) for text in found.problems]
+
+
+def _judged_json(found: Judged) -> dict[str, object]:
+    return {
+        "evaluations": {one.source: dict(one.metrics) for one in found.evaluations},
+        "gates": {
+            "state": found.state,
+            "results": [
+                {
+                    "gate": result.gate,
+                    "subject": result.subject,
+                    "verdict": result.verdict,
+                    "summary": result.summary,
+                    "measured": result.measured,
+                    "limit": result.limit,
+                    "rows": result.rows,
+                }
+                for result in found.results
+            ],
+            "statements": {
+                name: {"status": one.trust.status, "trusted": one.trust.trusted}
+                for name, one in found.statements.items()
+            },
+            "problems": list(found.problems),
+        },
+    }
 
 
 def _number(value: float) -> str:
@@ -126,6 +179,7 @@ def _json(details: RunDetails) -> dict[str, object]:
         "command": list(record.command),
         "params": dict(record.params),
         "metrics": dict(details.metrics),
+        **_judged_json(details.judged),
         "lock": record.lock_content,
         "environment": record.environment,
         "wheels": {"locked": record.wheels_locked, "verified": record.wheels_verified},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mllock.cli.app import App, json_option, pass_on, printable
+from mllock.cli.evaluate import gates_json, print_gates
 
 if TYPE_CHECKING:  # the workflow imports cryptography; --help does not need it
     from mllock.workflows.runtimes import RuntimeName
@@ -49,11 +50,12 @@ def command(
     overrides: tuple[str, ...],
     despite_gates: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Run [train] command with the locked environment, in a fresh copy of the declared code.
 
     Data, code and environment are hashed before and after; a change in between voids the run.
-    The signed record, the model, the log and the metrics are in .mllock/runs/ID/.
+    The signed record, the model, the log and the metrics are in .mllock/runs/ID/. Exit code 1: the
+    program failed, or gates of its metrics did, where there is no [evaluate].
     """
     from mllock.workflows.train import train
 
@@ -65,6 +67,7 @@ def command(
         despite_gates=despite_gates,
         output=None if app.verbosity < 0 else pass_on,
     )
+    code = 1 if result.model_gates is not None and result.model_gates.blocks else 0
     if as_json:
         app.print_json(
             {
@@ -76,9 +79,10 @@ def command(
                 "signed-by": result.fingerprint,
                 "probes": result.probes,
                 "data-gates": result.data_gates,
+                "model-gates": gates_json(result.model_gates),
             }
         )
-        return
+        return code
     app.print(f"run      {result.run.id}")
     for name, value in result.metrics.items():
         shown = value if isinstance(value, int) else format(value, "g")
@@ -87,9 +91,13 @@ def command(
         app.print(f"probes   {result.probes}")
     if result.data_gates is not None:
         app.print(f"gates    of the data: {result.data_gates}")
+    print_gates(app, result.model_gates)
     app.print(f"model    {result.model}")
     app.print(f"signed   {result.fingerprint}")
+    if code:
+        app.reporter.warn("a gate failed: the run is kept, and cannot be released")
     say("next:")
     say("  mllock show             what went in, what came out")
     say("  mllock build serve      an image that serves this model")
     say(f"  mllock check {shlex.quote(os.path.relpath(result.run.model_path()))}")
+    return code

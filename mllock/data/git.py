@@ -54,6 +54,30 @@ class Repository:
         except DataError:
             return None
 
+    def commit_of(self, revision: str) -> str | None:
+        """The commit that a person calls `revision`; None if there is no such one."""
+        if revision.startswith("-"):
+            return None
+        try:
+            found = self._run(
+                *("rev-parse", "--verify", "--quiet", "--end-of-options"),
+                f"{revision}^{{commit}}",
+            )
+        except DataError:
+            return None
+        return found.decode("ascii").strip()
+
+    def blob(self, commit: str, path: str, *, max_bytes: int) -> bytes | None:
+        """The file at `path` of the project in `commit` (its digits); None if it has none, or a
+        larger one."""
+        name = f"{commit}:./{path}"
+        try:
+            if int(self._run("cat-file", "-s", name)) > max_bytes:
+                return None
+            return self._run("cat-file", "blob", name)
+        except DataError:
+            return None
+
     def changed(self) -> frozenset[str]:
         """Tracked files that are not as in the commit: edited, added, removed, renamed."""
         names = _names(

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from mllock.core.digest import Digest
-from mllock.core.tree import SINGLE, TreeManifest
+from mllock.core.tree import SINGLE, TreeManifest, parse
 from mllock.data.remembered import Facts, Remembered
 from mllock.data.scan import scan
 from mllock.data.walk import shown
@@ -34,33 +34,39 @@ MAX_FLIPS = 200
 
 class Pinner:
     """Implements `mllock.lock.ports.DataPinner`, with a stat cache in `state_dir`, which
-    `by_content` leaves aside."""
+    `by_content` leaves aside, and which is read only without `learn`."""
 
-    def __init__(self, project: Path, state_dir: Path, *, by_content: bool = False) -> None:
+    def __init__(
+        self, project: Path, state_dir: Path, *, by_content: bool = False, learn: bool = True
+    ) -> None:
         self._project = project
         self._state_dir = state_dir
         self._by_content = by_content
-        self._seen: dict[str, TreeManifest] = {}
+        self._learns = learn
+        self._seen: dict[str, bytes] = {}
 
     def pin(self, name: str, source: DataSource) -> DataPin:
         root = locate(self._project, name, source)
-        tree = (
-            _scan(root, source)
-            if self._by_content
-            else Remembered(self._project, self._state_dir).facts(root, source)
-        )
-        if isinstance(tree, TreeManifest):
-            self._seen[name] = tree
-        return pin_of(name, source, tree)
+        if self._by_content:
+            manifest = _scan(root, source)
+            self._seen[name] = manifest.text()
+            return pin_of(name, source, manifest)
+        facts = self._remembered().facts(root, source)
+        if facts.text is not None:
+            self._seen[name] = facts.text
+        return pin_of(name, source, facts)
 
-    def manifest(self, name: str, source: DataSource) -> TreeManifest:
-        """The tree of what is here, or was when `pin` looked at it file by file."""
+    def manifest(self, name: str, source: DataSource) -> bytes:
+        """The tree of what is here, or was when `pin` looked at it file by file, as its text."""
         if name in self._seen:
             return self._seen[name]
         root = locate(self._project, name, source)
         if self._by_content:
-            return _scan(root, source)
-        return Remembered(self._project, self._state_dir).manifest(root, source)
+            return _scan(root, source).text()
+        return self._remembered().text(root, source)
+
+    def _remembered(self) -> Remembered:
+        return Remembered(self._project, self._state_dir, learn=self._learns)
 
 
 def verify_source(project: Path, name: str, source: DataSource, pin: DataPin) -> TreeManifest:
@@ -106,9 +112,8 @@ def stat_reasons(
     found = pin_of(name, source, tree)
     if found.tree == pin.tree and found.kind == pin.kind:
         return ()
-    if not isinstance(tree, TreeManifest):
-        tree = remembered.manifest(root, source)
-    return reasons_between(name, found, pin, tree)
+    text = tree.text or remembered.text(root, source)
+    return reasons_between(name, found, pin, parse(text))
 
 
 def locate(project: Path, name: str, source: DataSource) -> Path:

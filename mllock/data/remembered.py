@@ -2,9 +2,10 @@
 
 Two memories, asked in this order. `trees.json` has one line for each source: the sha256 over how
 everything in it looked, and what its tree was; if all of it looks the same, that is the answer, and
-50,000 files cost their status calls. Otherwise `stat-cache.json` says file by file what need not be
-hashed. A source gets its line only if each of its files may be remembered, which racily clean ones
-may not (`mllock.data.statcache`). A memory that is damaged is empty.
+50,000 files cost their status calls. Otherwise `stat-cache` says folder by folder what need not be
+hashed, and the manifest is sorted together from its lines. A source gets its line only if each of
+its files may be remembered, which racily clean ones may not (`mllock.data.statcache`). A memory
+that is damaged is empty.
 """
 
 from __future__ import annotations
@@ -12,19 +13,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import marshal
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from mllock.core.digest import Digest, is_digest
-from mllock.core.tree import SINGLE, Entry, TreeManifest
+from mllock.core.digest import Digest, is_digest, sha256_of
+from mllock.core.tree import HEADER, SINGLE, Entry
 from mllock.data.hashing import failure, file_entry, hash_files
-from mllock.data.scan import kind_of, kind_of_root, labeller, manifest_of, walk_of
-from mllock.data.statcache import Row, StatCache, row_of, temporary
+from mllock.data.scan import kind_of_root, labeller, valid_text, walk_of
+from mllock.data.statcache import Folders, Kept, Row, StatCache, look_of, row_of, temporary
 from mllock.data.walk import Walk
 from mllock.data.worker import BUFFER, hash_file
 from mllock.errors import DataError
@@ -35,81 +35,98 @@ __all__ = ["Facts", "Remembered"]
 
 _VERSION = 1
 _STATUS = operator.methodcaller("stat", follow_symlinks=False)
-
-# The files of one folder: paths below the source, and how each looks.
-_Folder = tuple[list[str], list[Row]]
+# A line is its kind, TAB, the path, and more after a TAB, which sorts before all that a path holds.
+_FROM_PATH = operator.itemgetter(slice(2, None))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What a lock holds of a tree, by the names that a TreeManifest has for it."""
+    """What a lock holds of a tree, by the names that a TreeManifest has for it; `text` is the
+    manifest, if the tree was looked at file by file."""
 
     digest: Digest
     files: int
     size: int
     is_single_file: bool
+    text: bytes | None = None
+
+
+class _Folder(NamedTuple):
+    """The selected files of one folder: paths below the source, and how each looks."""
+
+    paths: list[str]
+    rows: list[Row]
+    look: bytes
+
+    @property
+    def name(self) -> str:
+        return self.paths[0].rpartition("/")[0]
 
 
 class Remembered:
-    """The trees of a project whose state is in `state_dir`."""
+    """The trees of a project whose state is in `state_dir`; nothing is written to it unless it may
+    `learn`."""
 
-    def __init__(self, project: Path, state_dir: Path) -> None:
+    def __init__(self, project: Path, state_dir: Path, *, learn: bool = True) -> None:
         self._project = project
+        self._learns = learn
         self._path = state_dir / "trees.json"
         self._files = StatCache(state_dir)
 
-    def facts(self, root: Path, source: DataSource) -> Facts | TreeManifest:
-        """Of the tree at `root`, which is where `source` is: all of it, if it was looked at file
-        by file. Raises DataError."""
+    def facts(self, root: Path, source: DataSource) -> Facts:
+        """Of the tree at `root`, which is where `source` is. Raises DataError."""
         return self._tree(root, source, whole=False)
 
-    def manifest(self, root: Path, source: DataSource) -> TreeManifest:
-        """The same, file by file."""
-        found = self._tree(root, source, whole=True)
-        assert isinstance(found, TreeManifest)
-        return found
+    def text(self, root: Path, source: DataSource) -> bytes:
+        """The manifest of the same."""
+        text = self._tree(root, source, whole=True).text
+        assert text is not None
+        return text
 
-    def _tree(self, root: Path, source: DataSource, *, whole: bool) -> Facts | TreeManifest:
+    def _tree(self, root: Path, source: DataSource, *, whole: bool) -> Facts:
         label = labeller(here(source))
         base = os.path.relpath(root, os.path.realpath(self._project))
         key = json.dumps([base, source.include, source.exclude])
-        self._files.begin()  # before anything is looked at
-        if kind_of_root(root, label) == "file":
-            walk = None
-            folders: list[_Folder] = [([SINGLE], [row_of(os.lstat(root))])]
-        else:
+        if self._learns:
+            self._files.begin()  # before anything is looked at
+        walk = None
+        if kind_of_root(root, label) == "folder":
             walk = walk_of(root, source.include, source.exclude, label)
-            folders = list(_looks(walk))
-        look = _digest_of(folders, walk)
-        known = None if whole else self._recall(key, look)
-        if known is not None:
-            if walk is not None:
-                walk.verify()
-            return known
-        files = _Files(self._files, base, folders)
+        folders: Iterable[_Folder] = _looks(walk) if walk is not None else [_alone(root)]
+        line = None if whole else self._read().get(key)
+        if line is not None:
+            # All of it is looked at first; without such a line, files are hashed meanwhile.
+            folders = list(folders)
+            known = _recall(line, _digest_of(folders, walk))
+            if known is not None:
+                if walk is not None:
+                    walk.verify()
+                return known
+        files = _Files(self._files, self._files.folders(key))
         if walk is None:
-            entries = files.known or [_hashed(root, here(source))]
-            manifest = TreeManifest.of(entries)
+            entries = [_hashed(root, here(source)) for _ in files.unknown(folders)]
         else:
-            hashed = hash_files(root, iter(files.unknown), label)
-            entries = files.known + hashed
-            manifest = manifest_of(list(entries), walk, label)
-        settled = files.remember(entries[len(files.known) :])
-        self._files.save(changed=bool(files.unknown))
-        if settled:
-            self._remember(key, look, manifest)
-        return manifest
-
-    def _recall(self, key: str, look: str) -> Facts | None:
-        try:
-            seen, tree, files, size, single = self._read()[key]
-        except (KeyError, ValueError, TypeError):
-            return None
-        if seen != look or not is_digest(tree) or type(files) is not int or type(size) is not int:
-            return None
-        return Facts(
-            digest=Digest(str(tree)), files=files, size=size, is_single_file=single is True
+            entries = hash_files(root, files.unknown(folders), label)
+        files.found(entries)
+        others = [] if walk is None else [entry.line() for entry in walk.entries]
+        lines = sorted([*files.lines(), *others], key=_FROM_PATH)
+        text = "\n".join([HEADER, *lines, ""]).encode()
+        if walk is not None:
+            walk.verify()
+            if not walk.is_valid:
+                valid_text(text, label)
+        facts = Facts(
+            digest=sha256_of(text),
+            files=files.count,
+            size=files.size,
+            is_single_file=walk is None,
+            text=text,
         )
+        if files.changed:
+            self._files.save(key, files.kept, self._project)
+        if files.settled:
+            self._remember(key, _digest_of(files.folders, walk), facts)
+        return facts
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -119,7 +136,7 @@ class Remembered:
             return {}
         return known if isinstance(known, dict) else {}
 
-    def _remember(self, key: str, look: str, tree: TreeManifest) -> None:
+    def _remember(self, key: str, look: str, tree: Facts) -> None:
         known = self._read()
         known[key] = [look, tree.digest, tree.files, tree.size, tree.is_single_file]
         text = json.dumps({"version": _VERSION, "sources": known}, indent=1, sort_keys=True)
@@ -133,55 +150,114 @@ class Remembered:
 
 
 class _Files:
-    """Which files of a source are known by their looks, and which have to be hashed."""
+    """The files of a source: which are known by their looks, and which have to be hashed. Order:
+    `unknown`, to its end; `found`; then the rest."""
 
-    def __init__(self, cache: StatCache, base: str, folders: list[_Folder]) -> None:
+    def __init__(self, cache: StatCache, known: Folders) -> None:
         self._cache = cache
-        self._base = base
-        self._rows: dict[str, Row] = {}
-        self.known: list[Entry] = []
-        for paths, rows in folders:
-            for path, row in zip(paths, rows, strict=True):
-                digest = cache.find(self._name(path), row)
-                if digest is None:
-                    self._rows[path] = row
-                else:
-                    kind = kind_of(row[0])
-                    self.known.append(Entry(kind=kind, path=path, size=row[1], digest=digest))
+        self._known = known
+        # Lines of the folders that do not look the same; None where a file is to be hashed.
+        self._parts: dict[str, list[str | None]] = {}
+        self.folders: list[_Folder] = []
+        self.kept: dict[str, Kept] = {}
+        self.count = self.size = 0
+        self.settled = True
 
     @property
-    def unknown(self) -> list[str]:
-        return list(self._rows)
+    def changed(self) -> bool:
+        """Whether the cache would be another one."""
+        return bool(self._parts) or len(self.kept) != len(self._known)
 
-    def remember(self, hashed: list[Entry]) -> bool:
-        """Whether all of them may be believed by their looks from now on."""
-        kept = [
-            self._cache.remember(self._name(entry.path), self._rows[entry.path], entry)
-            for entry in hashed
-        ]
-        return all(kept)
+    def unknown(self, folders: Iterable[_Folder]) -> Iterator[str]:
+        for folder in folders:
+            self.folders.append(folder)
+            kept = self._known.get(folder.name)
+            if kept is not None and kept.look == folder.look:
+                self.kept[folder.name] = kept
+                continue
+            if kept is None:
+                self._parts[folder.name] = [None] * len(folder.paths)
+                yield from folder.paths
+                continue
+            before = kept.files()
+            lines: list[str | None] = []
+            for path, row in zip(folder.paths, folder.rows, strict=True):
+                looked, line = before.get(path, (None, None))
+                same = looked == row
+                lines.append(line if same else None)
+                if not same:
+                    yield path
+            self._parts[folder.name] = lines
 
-    def _name(self, path: str) -> str:
-        return self._base if path == SINGLE else f"{self._base}/{path}"
+    def found(self, entries: list[Entry]) -> None:
+        """What those files are."""
+        hashed = {entry.path: entry for entry in entries}
+        for folder in self.folders:
+            self.count += len(folder.paths)
+            self.size += sum(row[1] for row in folder.rows)
+            lines = self._parts.get(folder.name)
+            if lines is not None:
+                self.kept[folder.name] = self._filled(folder, lines, hashed)
+
+    def _filled(self, folder: _Folder, lines: list[str | None], hashed: dict[str, Entry]) -> Kept:
+        rows: list[Row | None] = list(folder.rows)
+        full: list[str] = []
+        for index, line in enumerate(lines):
+            if line is not None:
+                full.append(line)
+                continue
+            row, entry = folder.rows[index], hashed[folder.paths[index]]
+            full.append(entry.line())
+            self.size += entry.size - row[1]
+            if not self._cache.may_believe(row, entry):
+                rows[index] = None
+                self.settled = False
+        look = folder.look if self.settled else look_of(folder.paths, rows)
+        return Kept(look=look, lines="\n".join(full))
+
+    def lines(self) -> Iterator[str]:
+        for kept in self.kept.values():
+            yield from kept.lines.split("\n")
 
 
 def _looks(walk: Walk) -> Iterator[_Folder]:
-    """How everything that is selected looks, folder by folder."""
+    """How everything that is selected looks, folder by folder; those without files have no look."""
     for paths, found in walk.folders():
+        if not paths:
+            continue
         try:
-            yield paths, list(map(row_of, map(_STATUS, found)))
+            rows = list(map(row_of, map(_STATUS, found)))
         except FileNotFoundError as error:
             raise DataError(
                 "changed while it was hashed",
                 file=walk.label(os.path.dirname(paths[0])),
                 hint="wait until nothing writes to it, then run the same command again",
             ) from error
+        yield _Folder(paths, rows, look_of(paths, rows))
 
 
-def _digest_of(folders: list[_Folder], walk: Walk | None) -> str:
-    others = [] if walk is None else [(e.kind, e.path, e.target) for e in walk.entries]
-    # Version 2 of this encoding has no references: equal values, equal bytes.
-    return hashlib.sha256(marshal.dumps([folders, others], 2)).hexdigest()
+def _alone(root: Path) -> _Folder:
+    paths, rows = [SINGLE], [row_of(os.lstat(root))]
+    return _Folder(paths, rows, look_of(paths, rows))
+
+
+def _digest_of(folders: Iterable[_Folder], walk: Walk | None) -> str:
+    digest = hashlib.sha256()
+    for folder in folders:
+        digest.update(folder.look)  # an encoding that says where it ends
+    others = [] if walk is None else [entry.line() for entry in walk.entries]
+    digest.update(json.dumps(others).encode())
+    return digest.hexdigest()
+
+
+def _recall(line: Any, look: str) -> Facts | None:
+    try:
+        seen, tree, files, size, single = line
+    except (ValueError, TypeError):
+        return None
+    if seen != look or not is_digest(tree) or type(files) is not int or type(size) is not int:
+        return None
+    return Facts(digest=Digest(str(tree)), files=files, size=size, is_single_file=single is True)
 
 
 def _hashed(root: Path, name: str) -> Entry:

@@ -9,15 +9,16 @@ or exec bit changes it. Raises DataError that names the path.
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from mllock.core.globs import compile_globs, is_everything
-from mllock.core.tree import SINGLE, Entry, TreeManifest
+from mllock.core.tree import SINGLE, Entry, TreeManifest, parse
 from mllock.data.hashing import failure, file_entry, hash_files
 from mllock.data.walk import Walk, shown
 from mllock.data.worker import BUFFER, hash_file
@@ -31,6 +32,7 @@ __all__ = [
     "manifest_of",
     "scan",
     "valid_manifest",
+    "valid_text",
     "walk_of",
 ]
 
@@ -115,8 +117,20 @@ def manifest_of(files: list[Entry], walk: Walk, label: Callable[[str], str]) -> 
 
 def valid_manifest(entries: Iterable[Entry], label: Callable[[str], str]) -> TreeManifest:
     """The rules that only the whole tree shows, e.g. that every link leads somewhere."""
-    try:
+    with _refused(label):
         return TreeManifest.of(entries)
+
+
+def valid_text(text: bytes, label: Callable[[str], str]) -> TreeManifest:
+    """The same of a manifest that was put together from its lines."""
+    with _refused(label):
+        return parse(text)
+
+
+@contextlib.contextmanager
+def _refused(label: Callable[[str], str]) -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         raise DataError(
             shown(str(error)), file=label(""), hint="rename, remove or exclude it"

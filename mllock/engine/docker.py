@@ -24,6 +24,7 @@ from docker.utils import kwargs_from_env
 from docker.utils.socket import frames_iter
 
 from mllock.engine import docker_build
+from mllock.engine.absent import USUAL
 from mllock.engine.docker_errors import (
     MissingError,
     fine_if_ended,
@@ -48,7 +49,6 @@ ANSWER = 60
 SILENCE = 600
 _CONNECT = 10
 _CHUNK = 1024 * 1024
-_USUAL = "unix:///var/run/docker.sock"
 # Of engine 20.10; only asked for which one it speaks.
 _OLDEST = "1.41"
 _CONTEXTS = 'see "docker context ls"; DOCKER_HOST names an engine directly'
@@ -62,7 +62,7 @@ def connect(environ: Mapping[str, str]) -> DockerEngine:
     Order: DOCKER_HOST, DOCKER_CONTEXT, the context in Docker's config, the usual socket.
     """
     settings = _settings(environ)
-    endpoint = settings.get("base_url") or _USUAL
+    endpoint = settings.get("base_url") or USUAL
     shown = plain_endpoint(endpoint)
     if endpoint.startswith("unix://"):
         try:
@@ -134,11 +134,11 @@ class DockerEngine:
             return image_of(self._client.inspect_image(reference))
         return None
 
-    def images(self) -> tuple[EngineImage, ...]:
+    def images(self) -> Iterator[EngineImage]:
         with translated("list its images"):
             listed = self._client.images(quiet=True)
         found = (self.image(name) for name in dict.fromkeys(listed))
-        return tuple(image for image in found if image is not None)
+        yield from (image for image in found if image is not None)
 
     def load(self, archive: Iterable[bytes]) -> None:
         with translated("take an image"), self._patient():

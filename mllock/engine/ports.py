@@ -24,8 +24,8 @@ class Engine(Protocol):
 
     def image(self, reference: str) -> EngineImage | None: ...
 
-    def images(self) -> tuple[EngineImage, ...]:
-        """All that have a tag or are used; in no order."""
+    def images(self) -> Iterator[EngineImage]:
+        """All that have a tag or are used; in no order. Each is asked for when it is its turn."""
 
     def load(self, archive: Iterable[bytes]) -> None:
         """Take a docker-archive, e.g. that of `mllock.store.docker_archive`."""

@@ -8,8 +8,9 @@ docs/reference/gates.md. Raises RunError.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,13 @@ from mllock.attest.test_result import TestResult
 from mllock.core import canonical
 from mllock.core.digest import Digest, sha256_of
 from mllock.errors import InputError, RunError
-from mllock.gates.signed import read_optional, read_trusted
+from mllock.gates.signed import (
+    KINDS,
+    bundle_name,
+    read_optional,
+    read_signed,
+    read_trusted,
+)
 from mllock.store.regular import hash_regular
 from mllock.train.outputs import MAX_PREDICTIONS
 from mllock.train.record import Record
@@ -31,6 +38,7 @@ __all__ = [
     "Evaluated",
     "SignedEvaluation",
     "evaluation_statement",
+    "problems_beside",
     "read_evaluation",
 ]
 
@@ -82,13 +90,16 @@ def evaluation_statement(
     )
 
 
-def read_evaluation(run: RunFolder, record: Record, policy: Policy) -> SignedEvaluation | None:
-    """The evaluation of `run`, believed, its files hashed; None if there is none."""
+def read_evaluation(
+    run: RunFolder, record: Record, policy: Policy, *, unknown: bool = False
+) -> SignedEvaluation | None:
+    """The evaluation of `run`, believed, its files hashed; None if there is none. `unknown` as for
+    `mllock.gates.signed.read_signed`."""
     bundle = f"{run.id}/{EVALUATION_BUNDLE}"
     data = read_optional(run, EVALUATION_BUNDLE)
     if data is None:
         return None
-    statement, _, digest = read_trusted(data, bundle, record, policy)
+    statement, _, digest = read_trusted(data, bundle, record, policy, unknown=unknown)
     names = [name.removeprefix("evaluate: ") for name in statement.passed]
     code = statement.configuration.get("code")
     if code is None or not all(_SOURCE.fullmatch(name) for name in names):
@@ -97,6 +108,21 @@ def read_evaluation(run: RunFolder, record: Record, policy: Policy) -> SignedEva
     if evaluation_statement(record, code, sources) != statement:
         raise RunError("not a statement about an evaluation", file=bundle)
     return SignedEvaluation(digest=digest, code=code, sources=sources)
+
+
+def problems_beside(run: RunFolder, record: Record, policy: Policy) -> Iterator[RunError]:
+    """What of evaluation and gates beside a run is not as its statements say. What has no statement
+    says nothing, and what an unknown key signed is no problem, and no proof."""
+    for kind in KINDS:
+        if os.path.lexists(run.path / bundle_name(kind)):
+            try:
+                read_signed(run, kind, record, policy, unknown=True)
+            except RunError as error:
+                yield error
+    try:
+        read_evaluation(run, record, policy, unknown=True)
+    except RunError as error:
+        yield error
 
 
 def _evaluated(run: RunFolder, name: str, signed: Mapping[str, Digest]) -> Evaluated:

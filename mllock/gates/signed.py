@@ -2,13 +2,12 @@
 
 Order of trust: the bundle by form, its key by the verifier's policy, the payload as a test result,
 then what it binds: this record, this model, the data of this record, and by digest the document
-with the details, which says the same tests. Anything else raises; nothing is half believed. The
-document is replaced before its statement: between the two, a run is not judged. Raises RunError.
+with the details, which says the same tests. Anything else raises; nothing is half believed. While
+one is replaced there is no statement, and the run is not judged. Raises RunError.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +27,15 @@ from mllock.train.record import Record
 from mllock.train.runs import RunFolder
 
 __all__ = [
+    "KINDS",
     "GatesState",
     "SignedJudgement",
     "bundle_name",
     "document_name",
-    "gates_of",
     "keep_judgement",
     "outcome_of",
+    "read_claimed",
+    "read_details",
     "read_optional",
     "read_signed",
     "read_trusted",
@@ -89,45 +90,78 @@ def keep_judgement(folder: Path, judgement: Judgement, record: Record, key: Sign
     """
     document = write_judgement(judgement)
     payload = make_test_result(outcome_of(judgement, record, sha256_of(document)))
+    # In between there is none: half of an old one is none as well.
+    atomic.remove_tree(folder / bundle_name(judgement.kind))
     atomic.write_bytes(folder / document_name(judgement.kind), document)
     atomic.write_bytes(folder / bundle_name(judgement.kind), sign_statement(payload, key))
     return sha256_of(payload)
 
 
-def read_signed(run: RunFolder, kind: Kind, record: Record, policy: Policy) -> SignedJudgement:
-    """The judgement of `run`, believed. Raises RunError, also if there is none."""
+def read_signed(
+    run: RunFolder, kind: Kind, record: Record, policy: Policy, *, unknown: bool = False
+) -> SignedJudgement:
+    """The judgement of `run`, believed. Raises RunError, also if there is none. With `unknown`, a
+    key of which the policy does not know anything will do: what it signed proves nothing."""
     name = f"{run.id}/{bundle_name(kind)}"
     data = read_optional(run, bundle_name(kind))
     if data is None:
         raise RunError("no such file in the run", file=name)
-    statement, trust, digest = read_trusted(data, name, record, policy)
-    document = read_optional(run, document_name(kind))
-    if document is None:
-        raise RunError("no such file in the run", file=f"{run.id}/{document_name(kind)}")
-    _same(
-        {"results": sha256_of(document)}, statement.configuration, f"{run.id}/{document_name(kind)}"
-    )
-    judgement = read_judgement(document, name=f"{run.id}/{document_name(kind)}")
-    if judgement.kind != kind or outcome_of(judgement, record, sha256_of(document)) != statement:
-        raise RunError("the statement and its details do not say the same", file=name)
+    statement, trust, digest = read_trusted(data, name, record, policy, unknown=unknown)
+    judgement = read_details(run, kind, record, statement)
     return SignedJudgement(judgement=judgement, statement=statement, digest=digest, trust=trust)
 
 
+def read_details(run: RunFolder, kind: Kind, record: Record, statement: TestResult) -> Judgement:
+    """The document that `statement` names, if it says the same. Raises RunError."""
+    document = read_optional(run, document_name(kind))
+    if document is None:
+        raise RunError("no such file in the run", file=f"{run.id}/{document_name(kind)}")
+    if statement.configuration.get("results") != sha256_of(document):
+        raise RunError(
+            "not the bytes that the statement names",
+            file=f"{run.id}/{document_name(kind)}",
+            expected=statement.configuration.get("results") or "nothing",
+            found=sha256_of(document),
+        )
+    judgement = read_judgement(document, name=f"{run.id}/{document_name(kind)}")
+    if judgement.kind != kind or outcome_of(judgement, record, sha256_of(document)) != statement:
+        raise RunError(
+            "the statement and its details do not say the same",
+            file=f"{run.id}/{bundle_name(kind)}",
+        )
+    return judgement
+
+
 def read_trusted(
-    data: bytes, name: str, record: Record, policy: Policy
+    data: bytes, name: str, record: Record, policy: Policy, *, unknown: bool = False
 ) -> tuple[TestResult, Trust, Digest]:
     """A test result about the model of `record`, that a trusted key signed: with what the policy
-    says, and the sha256 of its payload. Raises RunError."""
-    bundle = read_bundle(data, name=name)
-    trust = policy.decide(record.project, bundle)
-    if not trust.trusted or trust.payload is None:
+    says, and the sha256 of its payload. `unknown` as for `read_signed`. Raises RunError."""
+    statement, trust, digest = read_claimed(data, name, record, policy)
+    if trust.refuted or not (unknown or trust.trusted):
         raise RunError(
             f"the statement is not trusted: {trust.reason}",
             file=name,
             found=trust.fingerprint,
             hint=trust.hint,
         )
-    statement = read_test_result(trust.payload, name=name)
+    return statement, trust, digest
+
+
+def read_claimed(
+    data: bytes, name: str, record: Record, policy: Policy
+) -> tuple[TestResult, Trust, Digest]:
+    """The same, whoever signed it: to be shown beside what the policy says of it, and never to be
+    believed. A signature that does not fit is an error here too."""
+    bundle = read_bundle(data, name=name)
+    trust = policy.decide(record.project, bundle)
+    if trust.status == "bad signature":
+        raise RunError(
+            f"the statement is not trusted: {trust.reason}", file=name, found=trust.fingerprint
+        )
+    statement = read_test_result(
+        bundle.payload if trust.payload is None else trust.payload, name=name
+    )
     if statement.model != record.model:
         raise RunError(
             "a statement about another model",
@@ -141,29 +175,6 @@ def read_trusted(
         if key.startswith("data/"):
             _same({key: digest}, data_of, name)
     return statement, trust, bundle.payload_digest
-
-
-def gates_of(run: RunFolder, policy: Policy) -> GatesState:
-    """How the gates of a good run came out, by signed and trusted documents only.
-
-    The worst of both kinds; "not judged" if there is none, or if one that is there is not to be
-    believed. Which gates the present spec asks for is not looked at: that is for `release`.
-    """
-    record = run.record()
-    found = []
-    for kind in KINDS:
-        names = (bundle_name(kind), document_name(kind))
-        if not any(os.path.lexists(run.path / name) for name in names):
-            continue
-        try:
-            found.append(read_signed(run, kind, record, policy).judgement)
-        except RunError:
-            return "not judged"
-    if not found:
-        return "not judged"
-    if any(judgement.blocks for judgement in found):
-        return "failed"
-    return "warned" if any(judgement.warns for judgement in found) else "passed"
 
 
 def read_optional(run: RunFolder, name: str) -> bytes | None:

@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from mllock.core.ports import Reporter
-from mllock.image.layers import cached_layer, find_layer, keep_layer, recall, remember
+from mllock.image.layers import (
+    cached_layer,
+    find_layer,
+    find_layers,
+    keep_layer,
+    recall,
+    remember,
+)
 from mllock.image.making import LayerTask, make_layers
 from mllock.image.overlaps import LeftOut, check_conflicts
 from mllock.image.python import PythonGroup, group_nodes, merge, python_groups
@@ -143,7 +150,7 @@ def _python_layers(
         )
         remember(cache, NO_CONFLICTS, together, left_out)
     groups = tuple(group.without(left_out or {}) for group in groups)
-    found = [find_layer(cache, "python", group.title, group.key) for group in groups]
+    found = find_layers(cache, [("python", group.title, group.key) for group in groups])
     missing = [position for position, layer in enumerate(found) if layer is None]
     if missing or left_out is None:
         count = sum(len(groups[position].packages) for position in missing)

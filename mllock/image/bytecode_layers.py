@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -216,7 +216,8 @@ class _Maker:
         files = wheels([part.package for part in wanted if part.package is not None])
         units = [self._unit(part, files) for part in wanted]
         running: list[Future[_Kept]] = []
-        with self._compiled(units, reporter) as results:
+        parts: list[Future[_Kept]] = []
+        with self._compiled(units, reporter) as results, _pieces() as pieces:
             waiting = iter(units)
             for group, found in plan:
                 made = []
@@ -226,10 +227,13 @@ class _Maker:
                         continue
                     made.append(_finish(next(waiting), results, self._minor))
                     if len(group.parts) > 1:
-                        self._keep(part.key, made[-1])
+                        parts.append(pool.submit(self._keep, part.key, made[-1]))
                 if len(running) >= _AHEAD:
                     running[-_AHEAD].result()
-                running.append(pool.submit(self._keep, group.key, _together(made), group.title))
+                whole = _together(made)
+                running.append(pool.submit(self._keep, group.key, whole, group.title, pieces))
+            for future in parts:
+                future.result()
             return [future.result() for future in running]
 
     def _kept_part(self, group: _Group, part: _Part) -> _Kept | None:
@@ -264,10 +268,13 @@ class _Maker:
         ):
             yield results
 
-    def _keep(self, key: _Key, made: _Made, title: str = "") -> _Kept:
+    def _keep(
+        self, key: _Key, made: _Made, title: str = "", pieces: Executor | None = None
+    ) -> _Kept:
         layer = None
         if made.nodes:
-            layer = make_layer(self._cache, "bytecode", title, with_parents(made.nodes))
+            nodes = with_parents(made.nodes)
+            layer = make_layer(self._cache, "bytecode", title, nodes, pieces)
             keep_layer(self._cache, key, layer)
         named = [[item.path, item.problem, item.varies] for item in made.left_out[:_NAMED]]
         value = {"empty": layer is None, "count": made.count, "left-out": named}
@@ -325,6 +332,12 @@ def _together(made: Sequence[_Made]) -> _Made:
         left_out=tuple(chain.from_iterable(item.left_out for item in made)),
         nodes=tuple(nodes.values()),
     )
+
+
+def _pieces() -> ThreadPoolExecutor:
+    """Threads for pieces of layers, which are made by other threads: the last one is made when
+    nothing is left to be compiled."""
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="mllock-piece")
 
 
 def _count(kept: Sequence[_Kept], reporter: Reporter) -> None:

@@ -11,6 +11,7 @@ where bytecode goes: `mllock.image.bytecode`.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import subprocess
 from collections import deque
@@ -29,6 +30,9 @@ __all__ = ["Compiled", "Source", "compiled", "expected_greeting"]
 
 # Sources of one batch, in bytes; a larger source is a batch of its own.
 BATCH = 256 * 1024
+PIPE = 1024 * 1024
+# Batches for each process that are compiled while whoever asked does something else.
+AHEAD = 8
 _Answers = Future[list[tuple[bool, bytes]]]
 # For tools that look hard: the same seed in every process, so that what a compiler makes of a set
 # of names is the same. Nothing else of the environment is given.
@@ -99,7 +103,11 @@ def compiled(
 
 
 class _Worker:
-    """One process, and the one thread that talks with it."""
+    """One process, a thread that tells it what to compile, and one that takes what it answers.
+
+    So the next batch lies in the pipe when it is done with one, and it need not wait for this
+    process, which others compete with for the same cores.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path, errors: IO[bytes]) -> None:
         assert process.stdin is not None
@@ -108,7 +116,17 @@ class _Worker:
         self._input, self._output = process.stdin, process.stdout
         self._folder = folder
         self._errors = errors
-        self.pool = ThreadPoolExecutor(1, thread_name_prefix="mllock-bytecode")
+        self._telling = ThreadPoolExecutor(1, thread_name_prefix="mllock-sources")
+        self._taking = ThreadPoolExecutor(1, thread_name_prefix="mllock-bytecode")
+        for pipe in (self._input, self._output):
+            # As large as a batch; not allowed to a user who has many pipes, and then it is slower.
+            with contextlib.suppress(OSError, AttributeError):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
+
+    def close(self) -> None:
+        """After the process has ended: its threads find that."""
+        self._telling.shutdown(wait=True, cancel_futures=True)
+        self._taking.shutdown(wait=True, cancel_futures=True)
 
     def greet(self, version: str) -> None:
         """Raises SurroundingsError unless it runs, is the right one, and uses no other files."""
@@ -130,18 +148,22 @@ class _Worker:
                 hint="take it out of /etc/ld.so.preload, or write bytecode = false",
             )
 
-    def compile(self, batch: Sequence[Source]) -> list[tuple[bool, bytes]]:
+    def compile(self, batch: Sequence[Source]) -> _Answers:
+        return self._taking.submit(self._take, batch, self._telling.submit(self._tell, batch))
+
+    def _tell(self, batch: Sequence[Source]) -> None:
         parts: list[bytes] = []
         for source in batch:
             path = source.path.encode()
             parts += [_word(len(path)), _word(len(source.data)), path, source.data]
-        request = b"".join(parts)
-        try:
-            self._input.write(len(request).to_bytes(8, "little"))
-            self._input.write(request)
+        size = sum(len(part) for part in parts)
+        # Whoever takes the answer sees that the process is gone.
+        with contextlib.suppress(OSError):
+            self._input.write(b"".join((size.to_bytes(8, "little"), *parts)))
             self._input.flush()
-        except OSError:
-            self._ended(f"ended while it compiled {batch[0].path}, or one of the files after it")
+
+    def _take(self, batch: Sequence[Source], told: Future[None]) -> list[tuple[bool, bytes]]:
+        told.result()
         length = self._output.read(8)
         answer = self._output.read(int.from_bytes(length, "little"))
         if len(length) < 8 or len(answer) < int.from_bytes(length, "little"):
@@ -194,7 +216,7 @@ def _worker(command: Sequence[str], folder: Path, version: str) -> Iterator[_Wor
         finally:
             # The process first: a thread that waits for it then finds its end.
             stack.close()
-            worker.pool.shutdown(wait=True, cancel_futures=True)
+            worker.close()
 
 
 def _in_order(
@@ -203,14 +225,8 @@ def _in_order(
     waiting: deque[tuple[list[Source], _Answers, _Answers]] = deque()
     for number, batch in enumerate(_batches(sources)):
         first, second = (team[(number + shift) % len(team)] for shift in (0, 1))
-        waiting.append(
-            (
-                batch,
-                first.pool.submit(first.compile, batch),
-                second.pool.submit(second.compile, batch[::-1]),
-            )
-        )
-        if len(waiting) > 2 * len(team):
+        waiting.append((batch, first.compile(batch), second.compile(batch[::-1])))
+        if len(waiting) > AHEAD * len(team):
             yield from _compared(*waiting.popleft(), moved)
     while waiting:
         yield from _compared(*waiting.popleft(), moved)

@@ -25,7 +25,15 @@ from mllock.store import atomic
 from mllock.store.cache import Cache
 from mllock.store.own import read_own
 
-__all__ = ["cached_layer", "find_layer", "keep_layer", "make_layer", "recall", "remember"]
+__all__ = [
+    "cached_layer",
+    "find_layer",
+    "find_layers",
+    "keep_layer",
+    "make_layer",
+    "recall",
+    "remember",
+]
 
 MAX_ENTRY = 1024 * 1024
 # Of a Python layer nearly all bytes are a wheel's own; what is left is quick rather than small.
@@ -79,11 +87,32 @@ def keep_layer(cache: Cache, key: Mapping[str, Any], layer: Layer) -> None:
 
 def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]) -> Layer | None:
     """The layer that was made from `key` before, its blob hashed, now or before; or None."""
+    (found,) = find_layers(cache, [(kind, title, key)])
+    return found
+
+
+def find_layers(
+    cache: Cache, wanted: Iterable[tuple[LayerKind, str, Mapping[str, Any]]]
+) -> list[Layer | None]:
+    """The same for several (kind, title, key): what is to be hashed is, with all cores."""
+    noted = [_noted(cache, kind, title, key) for kind, title, key in wanted]
+    blobs = cache.unchanged(layer.digest for layer in noted if layer is not None)
+    return [
+        layer
+        if layer is not None
+        and (blob := blobs[layer.digest]) is not None
+        and blob.stat().st_size == layer.size
+        else None
+        for layer in noted
+    ]
+
+
+def _noted(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]) -> Layer | None:
     try:
         raw = recall(cache, kind, key)
         if raw is None:
             return None
-        layer = Layer(
+        return Layer(
             kind=kind,
             title=title,
             digest=parse_digest(raw["digest"]),
@@ -95,10 +124,6 @@ def find_layer(cache: Cache, kind: LayerKind, title: str, key: Mapping[str, Any]
     except (ValueError, KeyError, TypeError):
         # An entry that cannot be read is as good as none: the layer is made again.
         return None
-    blob = cache.unchanged([layer.digest])[layer.digest]
-    if blob is None or blob.stat().st_size != layer.size:
-        return None
-    return layer
 
 
 def recall(cache: Cache, what: str, key: Mapping[str, Any]) -> dict[str, Any] | None:

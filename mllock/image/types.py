@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mllock.core.digest import Digest
+from mllock.image.builder_format import BUILDER_FORMAT
 
 __all__ = [
     "BASE_LAYERS_LABEL",
@@ -24,9 +25,6 @@ __all__ = [
     "Layer",
     "LayerKind",
 ]
-
-# 0 carries no promise; from 1 on, digests of every format are golden in the tests for ever.
-BUILDER_FORMAT = 1
 
 MEDIA_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 MEDIA_MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -19,7 +19,7 @@ from mllock.lock.target import Target
 if TYPE_CHECKING:  # slow to import, and only needed to resolve
     from packaging.requirements import Requirement
 
-__all__ = ["Closure", "WheelMetadata", "closure", "read_metadata"]
+__all__ = ["Closure", "WheelMetadata", "closure", "parse_requirement", "read_metadata"]
 
 MAX_METADATA = 8 * 1024 * 1024
 
@@ -81,7 +81,7 @@ def closure(
     needed: set[str] = set()
     missing: set[str] = set()
     seen: set[tuple[str, str]] = set()
-    waiting = [(_parse(text, "the spec"), "") for text in requirements]
+    waiting = [(parse_requirement(text, "the spec"), "") for text in requirements]
     while waiting:
         requirement, extra = waiting.pop()
         if requirement.marker and not requirement.marker.evaluate(dict(target.markers(extra))):
@@ -96,11 +96,12 @@ def closure(
         for wanted in ("", *requirement.extras):
             if (name, wanted) not in seen:
                 seen.add((name, wanted))
-                waiting += [(_parse(text, name), wanted) for text in wheel.requires]
+                waiting += [(parse_requirement(text, name), wanted) for text in wheel.requires]
     return Closure(needed=frozenset(needed), missing=tuple(sorted(missing)))
 
 
-def _parse(text: str, source: str) -> Requirement:
+def parse_requirement(text: str, source: str) -> Requirement:
+    """Raises ArchiveError that names `source`, whose requirement it is."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:

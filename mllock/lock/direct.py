@@ -21,7 +21,6 @@ from mllock.core.offline import is_offline, not_here
 from mllock.errors import IntegrityError, MllockError, OfflineError, ResolutionError
 from mllock.lock.indexes import PackageIndex, credentials, with_user
 from mllock.lock.pip import Pip
-from mllock.lock.pip_words import explain
 from mllock.lock.target import Target
 from mllock.spec.direct import DIRECT, Reference, reference_in
 
@@ -144,6 +143,8 @@ def _failure(
             found=f"sha256:{other['found']}",
             hint="find out why before you lock them anew: a released wheel never changes",
         )
+    from mllock.lock.pip_words import explain
+
     error = explain(again.text, target)
     if error.message.startswith("pip could not"):
         error.message = f"the wheel of {name} cannot be taken from its URL"

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from mllock.lock.indexes import PackageIndex, assigned, pip_variables, shared
 from mllock.lock.links import link_lines, link_variables
-from mllock.lock.pip import Pip, read_settings
-from mllock.lock.pip_words import explain
+from mllock.lock.pip import Pip
 from mllock.lock.target import Target
 from mllock.spec.meaning import package_name
 
@@ -52,6 +51,8 @@ def download(
             (folder / f"pins-{number}.txt").write_text(head + "".join(lines))
             again = one.download(folder, f"pins-{number}.txt", target, (*options, *AGAIN))
             if again.code != 0:
+                from mllock.lock.pip_words import explain
+
                 raise explain(again.text, target)
 
 
@@ -66,7 +67,7 @@ def asking(
     with what the lines of `links` need."""
     nothing = folder / "no-links"
     nothing.mkdir(exist_ok=True)
-    settings = read_settings(pip.settings(folder)) if index is None and shared(indexes) else {}
+    settings = pip.settings(folder) if index is None and shared(indexes) else {}
     variables = pip_variables(index, indexes, pip.environ, settings, str(nothing.absolute()))
     variables |= link_variables(links, pip.environ)
     return replace(pip, environ={**pip.environ, **variables})

@@ -25,6 +25,7 @@ _HASHES = re.compile(
     r"Expected (?:sha256 )?(?P<expected>\S+).*?Got\s+(?P<found>\S+)",
     re.DOTALL,
 )
+_METADATA = "in _fetch_metadata_using_link_data_attr"
 _SHORT = re.compile(
     r"not enough bytes were received \((?P<have>.*?)/(?P<all>.*?)\)\n.*?URL: (?P<url>\S+)",
     re.DOTALL,
@@ -32,7 +33,9 @@ _SHORT = re.compile(
 _NO_WHEEL = re.compile(r"Wheel '(?P<name>.*?)' located at (?P<path>.*) is invalid\.$", re.MULTILINE)
 _OTHER_WHEEL = re.compile(r"^ERROR: (?P<name>\S+) has an invalid wheel, (?P<why>.*)$", re.MULTILINE)
 _NOT_SERVED = re.compile(
-    r"Could not install requirement .* because of HTTP error (?P<error>.*?) for url: (?P<url>\S+)"
+    r"^(?:ERROR: )?(?:Could not install requirement .* because of HTTP error )?"
+    r"(?P<error>\d{3} (?:Client|Server) Error: .*?) for url: (?P<url>\S+)",
+    re.MULTILINE,
 )
 _MISNAMED = re.compile(
     r"^ *Discarding (?P<url>\S+) .*has inconsistent (?P<what>\w+): expected '(?P<expected>.*?)', "
@@ -115,9 +118,11 @@ def _mismatch(text: str) -> MllockError | None:
     match = _HASHES.search(text)
     if match is None:
         return None
-    promised = match["expected"] in match["url"]
+    # Of the METADATA beside a wheel (PEP 658) it says the same; the traceback knows.
+    beside = ".metadata" if _METADATA in text else ""
+    promised = match["expected"] in match["url"] or bool(beside)
     return IntegrityError(
-        f"the index serves other bytes for {file_of(match['url'])} than "
+        f"the index serves other bytes for {file_of(match['url'])}{beside} than "
         + ("it says itself" if promised else "those that are locked"),
         expected=f"sha256:{match['expected']}",
         found=f"sha256:{match['found']}",

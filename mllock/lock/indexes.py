@@ -69,7 +69,7 @@ def pip_variables(
     nothing: str,
 ) -> dict[str, str]:
     """What pip has to have in its environment to ask `index` alone; None: to ask what is for all
-    other packages. `settings` are pip's own (`read_settings`), `nothing` is an empty folder.
+    other packages. `settings` are pip's own (`mllock.lock.pip_conf`), `nothing` is an empty folder.
 
     Raises InputError if a variable that a URL names is not set.
     """

@@ -17,6 +17,7 @@ from mllock.core.ports import Reporter
 from mllock.errors import ResolutionError
 from mllock.lock.chooser import Chooser, Question
 from mllock.lock.direct import without_files
+from mllock.lock.offers import Offer
 from mllock.lock.pip import Output
 
 __all__ = ["PIN", "choose", "pins_in"]
@@ -36,6 +37,35 @@ def choose(
     reporter: Reporter,
 ) -> Output:
     """`chooser.choose`, such that pins stay; those of `upgrade` are to move, and have none."""
+    asked = _Remembering(chooser)
+    done = _choose(asked, folder, question, upgrade, reporter)
+    return replace(done, offers=asked.offers)
+
+
+class _Remembering:
+    """A chooser whose offers are kept: the best answer need not be the last one, and what an index
+    has of a version is the same in each."""
+
+    def __init__(self, chooser: Chooser) -> None:
+        self.name = chooser.name
+        self.version, self.check = chooser.version, chooser.check
+        self.in_the_way, self.explain = chooser.in_the_way, chooser.explain
+        self.offers: dict[tuple[str, str], tuple[Offer, ...]] = {}
+        self._choose = chooser.choose
+
+    def choose(self, folder: Path, question: Question) -> Output:
+        done = self._choose(folder, question)
+        self.offers |= done.offers
+        return done
+
+
+def _choose(
+    chooser: Chooser,
+    folder: Path,
+    question: Question,
+    upgrade: frozenset[str],
+    reporter: Reporter,
+) -> Output:
     pins = pins_in((folder / question.pins).read_text())
     bound = folder / question.constraints
     constraints = bound.read_text()
@@ -47,12 +77,12 @@ def choose(
         lines = (f"{name}=={newest[name]}\n" for name in sorted(upgrade & newest.keys()))
         bound.write_text(constraints + "".join(lines))
     try:
-        return _choose(chooser, folder, question, pins, reporter)
+        return _with_pins(chooser, folder, question, pins, reporter)
     finally:
         bound.write_text(constraints)
 
 
-def _choose(
+def _with_pins(
     chooser: Chooser,
     folder: Path,
     question: Question,

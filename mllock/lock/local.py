@@ -17,7 +17,7 @@ from mllock.core.digest import from_hex
 from mllock.core.ports import Blobs
 from mllock.errors import InputError, MllockError, OfflineError, ResolutionError
 from mllock.lock.links import local_links
-from mllock.lock.pip import Pip, read_settings
+from mllock.lock.pip import Pip
 from mllock.lock.ports import PythonRequest, PythonResolver
 from mllock.lock.types import Lock, PythonPackage
 
@@ -72,7 +72,7 @@ def only_local(pip: Pip, folder: Path, links: Iterable[Path] = (), *, settings: 
     `settings` is False, and the folders `links`. `folder` is one for its empty parts."""
     nothing = (folder / "nothing").absolute()
     nothing.mkdir(exist_ok=True)
-    own = read_settings(pip.settings(folder)) if settings else {}
+    own = pip.settings(folder) if settings else {}
     names = ("index-url", "extra-index-url", "find-links")
     local = {name: list(filter(_is_local, own.get(name, "").split())) for name in names}
     # Each is set to something: an empty variable is not stronger than pip.conf.

@@ -8,7 +8,6 @@ no-deps and require-hashes from pip.conf, and every PYTHON*.
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import shlex
@@ -16,12 +15,14 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mllock import processes
 from mllock.core.ports import Reporter
-from mllock.errors import OfflineError, ResolutionError
+from mllock.errors import OfflineError
+from mllock.lock.offers import Offers
+from mllock.lock.pip_conf import settings_of
 from mllock.lock.target import Target
 
 __all__ = [
@@ -29,9 +30,7 @@ __all__ = [
     "Pip",
     "clean_environ",
     "in_time",
-    "is_set",
     "published_before",
-    "read_settings",
 ]
 
 _HIDDEN_INPUTS = re.compile(
@@ -41,7 +40,6 @@ _HIDDEN_INPUTS = re.compile(
     "|PYTHON.*|PIP_TOOLS_.*"
 )
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
-_SETTING = re.compile(r"(?P<section>[a-z:]+)\.(?P<name>[a-z-]+)=(?P<value>['\"].*)")
 _FIXED = {
     "LC_ALL": "C.UTF-8",
     "NO_COLOR": "1",
@@ -61,10 +59,14 @@ _FIXED = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Output:
-    """How a process ended; `text` is what it wrote, standard output and error in order."""
+    """How a process ended; `text` is what it wrote, standard output and error in order. A chooser
+    may know wheels of what it chose (`mllock.lock.offers`); `whole` says that what it chose is all
+    that the target needs, and nothing else, by the target's markers."""
 
     code: int
     text: str
+    offers: Offers = field(default_factory=dict)
+    whole: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,22 +121,10 @@ class Pip:
             self._tell("pip", _CREDENTIALS.sub("", one.output.decode("utf-8", "replace")))
         return all(one.code == 0 for one in done)
 
-    def settings(self, folder: Path) -> str:
-        """What `pip config list` says. It may hold passwords: told to nobody. Raises
-        ResolutionError where pip cannot say: not to know is not to have none."""
-        done = processes.run(
-            [sys.executable, "-m", "pip", "config", "list"],
-            folder=folder,
-            variables=self._variables(folder),
-        )
-        if done.code != 0:
-            said = [line for line in done.errors.decode("utf-8", "replace").splitlines() if line]
-            raise ResolutionError(
-                "pip cannot read its settings, which say where packages come from",
-                found=said[-1].removeprefix("ERROR: ") if said else f"exit code {done.code}",
-                hint="mend pip.conf, or the variable that is named; see: pip config debug",
-            )
-        return done.output.decode("utf-8", "replace")
+    def settings(self, folder: Path) -> dict[str, str]:
+        """What holds for its downloads in `folder`. It may hold passwords: told to nobody. Raises
+        ResolutionError where pip could not say: not to know is not to have none."""
+        return settings_of(clean_environ(self.environ), folder)
 
     def _run(self, folder: Path, module: str, *arguments: str) -> Output:
         with in_time("pip" if module == "pip" else "pip-compile"):
@@ -185,24 +175,6 @@ def in_time(program: str) -> Iterator[None]:
 def published_before(time: str | None) -> tuple[str, ...]:
     """The options of pip that leave out what came into an index at `time` or later."""
     return () if time is None else ("--uploaded-prior-to", time)
-
-
-def read_settings(text: str) -> dict[str, str]:
-    """What holds for `pip download`, of the output of `pip config list`: the environment before
-    the command's own section, and this before `[global]`. Multi-line values are one line."""
-    found: dict[str, dict[str, str]] = {}
-    for line in text.splitlines():
-        match = _SETTING.fullmatch(line)
-        if match is not None:
-            value = " ".join(str(ast.literal_eval(match["value"])).split())
-            if value:  # pip passes over an empty one
-                found.setdefault(match["section"], {})[match["name"]] = value
-    return found.get("global", {}) | found.get("download", {}) | found.get(":env:", {})
-
-
-def is_set(value: str | None) -> bool:
-    """Whether a setting of pip's means yes."""
-    return (value or "").lower() in ("1", "true", "yes", "on", "t", "y")
 
 
 def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from mllock.errors import MllockError, ResolutionError
 from mllock.lock.chooser import Question
 from mllock.lock.indexes import pip_variables
 from mllock.lock.links import link_variables
-from mllock.lock.pip import Output, Pip, published_before, read_settings
+from mllock.lock.pip import Output, Pip, published_before
 from mllock.lock.pip_words import explain, in_the_way
 from mllock.lock.target import Target
 
@@ -45,7 +45,7 @@ class PipToolsChooser:
     def choose(self, folder: Path, question: Question) -> Output:
         """pip-compile gives up a pin that a requirement contradicts, and not the pin of the package
         that has this requirement."""
-        settings = read_settings(self._pip.settings(folder)) if question.indexes else {}
+        settings = self._pip.settings(folder) if question.indexes else {}
         variables = pip_variables(None, question.indexes, self._pip.environ, settings, "")
         variables |= link_variables(question.links, self._pip.environ)
         pip = replace(self._pip, environ={**self._pip.environ, **variables})

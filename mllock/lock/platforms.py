@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -132,6 +134,7 @@ def markers(platforms: Sequence[str]) -> frozenset[str]:
     )
 
 
+@lru_cache(maxsize=8)
 def ranks(target: Target) -> Mapping[str, int]:
     """Every tag that `target` takes, best first, as pip ranks them (PEP 425, PEP 600)."""
     from packaging.tags import compatible_tags, cpython_tags
@@ -145,7 +148,7 @@ def ranks(target: Target) -> Mapping[str, int]:
     found: dict[str, int] = {}
     for position, tag in enumerate(tags):
         found.setdefault(str(tag), position)
-    return found
+    return MappingProxyType(found)
 
 
 def pick(wheels: Iterable[Wheel], rank: Mapping[str, int]) -> Wheel | None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from mllock.lock.direct import DirectWheel
 from mllock.lock.indexes import PackageIndex
 from mllock.lock.types import Base, DataPin, DebianPackage, PythonPackage, ReleaseIndex
 from mllock.spec.types import DataSource
+
+if TYPE_CHECKING:  # slow to import, and of use to those who resolve
+    from mllock.lock.direct import DirectWheel
 
 __all__ = [
     "DataPinner",

@@ -1,49 +1,54 @@
-"""Python packages: chosen by pip-tools or uv, downloaded by pip, kept in the blob store.
+"""Python packages: chosen by pip-tools or uv; their wheels downloaded by pip, or as uv names them.
 
-Order of `resolve`: a chooser picks versions, the previous pins staying where they can; pip
-downloads, for each, exactly the wheel for the image's Python, machine and C library; the wheels'
-own metadata is walked with the image's markers (`mllock.lock.closure`), and what that misses is
-asked for in another round. Hashes and sizes are those of the bytes that came.
-`fetch_wheels` brings locked wheels back when the cache lost them. See ADR 0004 and 0056.
+Order of `resolve`: a chooser picks versions, the previous pins staying where they can. Where it has
+chosen for the image itself, and the index states name, sha256 and size of the wheel for the image's
+Python, machine and C library, that is locked. All other wheels are downloaded by pip and measured.
+Where the choice was made by this machine's markers, all of them are: their own metadata is walked
+with the image's (`mllock.lock.closure`), and what that misses is asked for in another round.
+What is locked is fetched elsewhere (`mllock.lock.locked`). See ADR 0004, 0056 and 0103.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mllock.core.digest import Digest, from_hex, hex_of
-from mllock.core.offline import is_offline, not_here
 from mllock.core.ports import Blobs, Reporter
 from mllock.errors import ArchiveError, MllockError, ResolutionError
 from mllock.lock.chooser import Chooser, Question
 from mllock.lock.closure import WheelMetadata, closure, read_metadata
 from mllock.lock.direct import (
-    fetch_direct,
     gather,
     localised,
     references_for,
 )
 from mllock.lock.download import AGAIN, PINS, asking, by_index, download
-from mllock.lock.indexes import PackageIndex, assigned
+from mllock.lock.indexes import assigned
 from mllock.lock.least import PIN, choose, pins_in
-from mllock.lock.links import link_lines, local_links
-from mllock.lock.local import only_local
-from mllock.lock.pip import Pip, is_set, published_before, read_settings
-from mllock.lock.pip_tools import PipToolsChooser
-from mllock.lock.pip_words import RequirementError, explain
+from mllock.lock.links import link_lines
+from mllock.lock.offers import Offer, Offers, best_offer, locked_offer
+from mllock.lock.pip import Pip, published_before
 from mllock.lock.ports import PythonRequest
 from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage, Wheel
-from mllock.lock.uv import UvChooser
-from mllock.spec.direct import Reference
 
-__all__ = ["WheelResolver", "fetch_wheels", "resolver_of"]
+__all__ = ["WheelResolver", "resolver_of"]
 
 MAX_ROUNDS = 8
 _REQUIREMENTS = "requirements.in"
 _CONSTRAINTS = "constraints.txt"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Chosen:
+    """Versions by normalised name; `offers` and `whole` are as in `mllock.lock.pip.Output`."""
+
+    names: Mapping[str, str]
+    offers: Offers
+    whole: bool
 
 
 class WheelResolver:
@@ -77,9 +82,25 @@ class WheelResolver:
                 if assigned(request.indexes):
                     _wish_again(folder / PINS, pins)
                 texts = localised(asked, files)
-                wheels = self._round(folder, texts, target, request, free) | files
+                chosen = self._chosen(folder, texts, target, request, free)
                 free = frozenset()  # by now they are what they are to be
-                found = closure(request.requirements, _metadata(wheels), target)
+                # What was missed once is asked for by name, whether it still is needed or not.
+                whole = chosen.whole and asked == request.requirements
+                offers = self._offers(chosen, target, known) if whole else {}
+                stated = {n: v for n, v in offers.items() if v.size is not None}
+                names = {n: v for n, v in chosen.names.items() if n not in stated}
+                hashes = {n: offer.sha256 for n, offer in offers.items() if n in names}
+                wheels = self._wheels(folder, names, hashes, target, request) | files
+                metadata = _metadata(wheels)
+                if whole:
+                    packages = [
+                        locked_offer(n, v, stated[n])
+                        for n, v in chosen.names.items()
+                        if n in stated
+                    ]
+                    packages += [self._keep(folder, wheels[n], known.get(n)) for n in wheels]
+                    return tuple(sorted(packages, key=lambda item: item.name))
+                found = closure(request.requirements, metadata, target)
                 if not found.missing:
                     return tuple(
                         self._keep(folder, wheels[name], known.get(name))
@@ -105,18 +126,41 @@ class WheelResolver:
             (folder / PINS).write_text("")
             (folder / _CONSTRAINTS).write_text("".join(f"{t}\n" for t in request.constraints))
             asked = localised(request.requirements, files)
-            return self._chosen(folder, asked, target, request, frozenset())
+            return dict(self._chosen(folder, asked, target, request, frozenset()).names)
 
-    def _round(
+    def _offers(
+        self, chosen: _Chosen, target: Target, known: Mapping[str, PythonPackage]
+    ) -> dict[str, Offer]:
+        """The wheel of each package that is chosen, as far as an index states which one it is."""
+        from mllock.lock.platforms import ranks
+
+        rank = ranks(target)
+        found = {}
+        for name, version in chosen.names.items():
+            offers = chosen.offers.get((name, version), ())
+            old = known.get(name)
+            if old is not None and old.version == version:
+                # The same file: whether it still has the locked bytes is said by the index, too.
+                file = old.wheels[0].name
+                offers = tuple(item for item in offers if item.file == file) or offers
+            offer = best_offer(name, version, offers, rank)
+            if offer is not None and offer.size is None:
+                path = self._blobs.get(from_hex(offer.sha256))
+                offer = offer if path is None else replace(offer, size=path.stat().st_size)
+            if offer is not None:
+                found[name] = offer
+        return found
+
+    def _wheels(
         self,
         folder: Path,
-        asked: tuple[str, ...],
+        names: Mapping[str, str],
+        hashes: Mapping[str, str],
         target: Target,
         request: PythonRequest,
-        free: frozenset[str],
     ) -> dict[str, Path]:
-        """Versions for what is `asked`, and their wheels by normalised name; `free` are to move."""
-        names = self._chosen(folder, asked, target, request, free)
+        """The wheels of these versions, by normalised name: from the cache, or downloaded; which
+        one is to come, where `hashes` say that."""
         stay = [item for item in request.known if names.get(item.name) == item.version]
         # Bytes that are locked and here, by their digest, need not come again.
         wheels = _cached(stay, self._blobs)
@@ -124,9 +168,16 @@ class WheelResolver:
         if missing:
             self._reporter.step(f"fetching {len(missing)} wheels")
             options = ("--no-deps", *published_before(request.exclude_newer))
-            lines = [f"{name}=={names[name]}\n" for name in missing]
+            lines = {n: f"{n}=={names[n]}" for n in missing}
+            exact = [f"{lines[n]} --hash=sha256:{hashes[n]}\n" for n in missing if n in hashes]
             links = request.find_links
-            download(self._pip, folder, target, options, request.indexes, links, pins=lines)
+            for pins, more in (
+                ([f"{lines[n]}\n" for n in missing if n not in hashes], ()),
+                (exact, ("--require-hashes",)),
+            ):
+                if pins:
+                    every = (*options, *more)
+                    download(self._pip, folder, target, every, request.indexes, links, pins=pins)
         files = _by_version(folder / "wheels")
         # A round before may have left wheels of other versions.
         return wheels | {name: files[_pin(name, names[name])] for name in missing}
@@ -138,7 +189,8 @@ class WheelResolver:
         target: Target,
         request: PythonRequest,
         free: frozenset[str],
-    ) -> dict[str, str]:
+    ) -> _Chosen:
+        """Versions for what is `asked`; `free` are to move."""
         links = request.find_links
         lines = [*link_lines(links), *asked, f"-c {_CONSTRAINTS}", ""]
         (folder / _REQUIREMENTS).write_text("\n".join(lines))
@@ -157,6 +209,8 @@ class WheelResolver:
         chosen = choose(self._chooser, folder, question, free, self._reporter)
         if chosen.code != 0:
             # pip-tools shows a traceback; pip, asked the same, says what is wrong.
+            from mllock.lock.pip_words import explain
+
             if not assigned(request.indexes):
                 again = pip.download(folder, _REQUIREMENTS, target, (*options, *AGAIN))
                 if again.code:
@@ -164,13 +218,16 @@ class WheelResolver:
             elif error := self._of_one_index(folder, asked, target, request):
                 raise error
             raise self._chooser.explain(chosen.text, target)
-        return pins_in((folder / PINS).read_text())
+        names = pins_in((folder / PINS).read_text())
+        return _Chosen(names=names, offers=chosen.offers, whole=chosen.whole)
 
     def _of_one_index(
         self, folder: Path, asked: Sequence[str], target: Target, request: PythonRequest
     ) -> MllockError | None:
         """What pip has against a part of what is asked, each from where it has to come from, and
         without what it needs, which may have to come from elsewhere."""
+        from mllock.lock.pip_words import RequirementError, explain
+
         options = ("--no-deps", *published_before(request.exclude_newer), *AGAIN)
         for index, texts in by_index(asked, request.indexes).items():
             head = link_lines(request.find_links) if index is None else []
@@ -207,65 +264,12 @@ def resolver_of(
     """The resolver that [environment] resolver names; `cache` is a folder for what it may keep."""
     pip = Pip(environ=environ, reporter=reporter)
     if name == "uv":
+        from mllock.lock.uv import UvChooser
+
         return WheelResolver(UvChooser(pip, environ, cache, reporter), pip, blobs, reporter)
+    from mllock.lock.pip_tools import PipToolsChooser
+
     return WheelResolver(PipToolsChooser(pip, reporter), pip, blobs, reporter)
-
-
-def fetch_wheels(
-    packages: Sequence[PythonPackage],
-    blobs: Blobs,
-    *,
-    target: Target,
-    environ: Mapping[str, str],
-    reporter: Reporter,
-    indexes: Sequence[PackageIndex] = (),
-    links: Callable[[], Sequence[str]] = tuple,
-    references: Mapping[str, Reference] | None = None,
-) -> dict[str, Path]:
-    """Every wheel of `packages`, by file name: verified bytes, from the cache or fetched again.
-
-    `links` is asked for more places where something is missing; `references` are the URLs of
-    packages that have one. A damaged wheel in the cache is
-    reported by the cache, removed, and counts as missing. Raises OfflineError, or IntegrityError if
-    an index serves other bytes.
-    """
-    wanted = {wheel.name: _digest(wheel) for item in packages for wheel in item.wheels}
-    with ThreadPoolExecutor() as threads:
-        paths = dict(zip(wanted, threads.map(blobs.get, wanted.values()), strict=True))
-    missing = [
-        (item, wheel) for item in packages for wheel in item.wheels if paths[wheel.name] is None
-    ]
-    if missing:
-        reporter.step(f"fetching {len(missing)} wheels")
-        wheels = {item.name: (item.version, wheel.hashes["sha256"]) for item, wheel in missing}
-        with blobs.scratch() as folder:
-            pip = Pip(environ=environ, reporter=reporter)
-            failures = fetch_direct(pip, folder, target, wheels, references or {})
-            lines = [
-                f"{name}=={version} --hash=sha256:{digest}\n"
-                for name, (version, digest) in wheels.items()
-                if failures.get(name, name not in (references or {}))
-            ]
-            # By hash, a wheel may come from anywhere: without an index, from a folder.
-            offline = is_offline(environ)
-            if offline:
-                pip, indexes = only_local(pip, folder), ()
-            elif indexes and is_set(read_settings(pip.settings(folder)).get("no-index")):
-                indexes = ()
-            options = ("--no-deps", "--require-hashes")
-            try:
-                if lines:
-                    more = local_links(links()) if offline else links()
-                    download(pip, folder, target, options, indexes, more, pins=lines)
-            except MllockError as error:
-                if offline:
-                    raise not_here([wheel.name for _, wheel in missing]) from error
-                raise next(iter(failures.values()), error) from error
-            for _, wheel in missing:
-                path = folder / "wheels" / wheel.name
-                blobs.put_file(path, expected=wanted[wheel.name], move=True)
-                paths[wheel.name] = blobs.get(wanted[wheel.name])
-    return {name: path for name, path in paths.items() if path is not None}
 
 
 def _wish_again(file: Path, wishes: Mapping[str, str]) -> None:

@@ -12,26 +12,26 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mllock import processes
 from mllock.core.ports import Reporter
 from mllock.errors import InputError, MllockError, OfflineError, ResolutionError
 from mllock.lock.chooser import Question
-from mllock.lock.index_words import file_of, host
 from mllock.lock.indexes import (
     PackageIndex,
     assigned,
-    bare_url,
     pip_variables,
     uv_variables,
 )
 from mllock.lock.links import for_uv, link_variables
-from mllock.lock.pip import Output, Pip, in_time, is_set, read_settings
-from mllock.lock.pip_words import explain
+from mllock.lock.offers import offers_in
+from mllock.lock.pip import Output, Pip, in_time
+from mllock.lock.pip_conf import is_set
+from mllock.lock.platforms import ranks
 from mllock.lock.target import Target
 from mllock.lock.toml import write
+from mllock.lock.uv_project import write_project
 from mllock.spec.meaning import package_name
 
 __all__ = ["UvChooser", "platform_of", "variables_of"]
@@ -42,9 +42,8 @@ _URL_DEPENDENCY = re.compile(r"Package `(?P<name>[^`]+)` was included as a URL d
 _FETCH = re.compile(r"Failed to fetch: `?(?P<url>[^`\s]+)")
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _NOT_PASSED = re.compile(r"(UV|PIP)_.*|PYTHON.*|VIRTUAL_ENV|CONDA_PREFIX")
-# What uv is told of packages that have an index of their own.
-_PROJECT, _EXCLUDED = "pyproject.toml", "excluded.txt"
-_KEPT = "kept.txt"
+_UNDATED = "is missing an upload date"
+_KEPT, _OUTPUT = "kept.txt", "pylock.toml"
 _WORD = re.compile(r"[a-z0-9]+(?:[-_.]+[a-z0-9]+)*", re.IGNORECASE)
 _FIXED = {
     "LC_ALL": "C.UTF-8",
@@ -63,18 +62,24 @@ class UvChooser:
     name = "uv"
 
     def __init__(
-        self, pip: Pip, environ: Mapping[str, str], cache: Path, reporter: Reporter
+        self,
+        pip: Pip,
+        environ: Mapping[str, str],
+        cache: Path,
+        reporter: Reporter,
     ) -> None:
         self._pip = pip
         self._environ = environ
         self._cache = cache
         self._reporter = reporter
-        self._settings: dict[str, str] | None = None
+        self._version: str | None = None
 
     def version(self) -> str:
-        from importlib.metadata import version
+        if self._version is None:
+            from importlib.metadata import version
 
-        return version("uv")
+            self._version = version("uv")
+        return self._version
 
     def check(self, target: Target) -> None:
         """Any target will do."""
@@ -82,26 +87,23 @@ class UvChooser:
     def choose(self, folder: Path, question: Question, *, alone: bool = False) -> Output:
         """`alone`: without what the packages need."""
         target = question.target
-        if self._settings is None:  # a process of its own, and the same for each question
-            self._settings = read_settings(self._pip.settings(folder))
-        settings = dict(self._settings)
+        settings = self._pip.settings(folder)
         settings |= _with_shared(settings, question.indexes, self._environ)
         if question.links:
             # Also in `source`, which is not what uv reads where packages have an index each.
             more = [*for_uv(question.links, self._environ), settings.get("find-links", "")]
             settings["find-links"] = " ".join(more)
         source, options = question.source, ["--constraints", _KEPT]
-        # What stands in the file of the output is a wish only.
         (folder / question.pins).rename(folder / _KEPT)
-        lines = (f"{name}=={version}\n" for name, version in sorted(question.wishes.items()))
-        (folder / question.pins).write_text("".join(lines))
+        if question.wishes:  # what stands in the file of the output
+            (folder / _OUTPUT).write_text(_wishes(question.wishes))
+            options += ["--output-file", _OUTPUT]
+        stand_ins: frozenset[str] = frozenset()
         variables = link_variables(question.links, self._environ)
         if own := assigned(question.indexes):
-            project = _project(question)
-            source = _PROJECT
-            options += ["--constraints", question.constraints, "--excludes", _EXCLUDED]
-            (folder / _PROJECT).write_text(project.text)
-            (folder / _EXCLUDED).write_text("".join(f"{name}\n" for name in project.excluded))
+            project = write_project(folder, question, _KEPT)
+            source, stand_ins = project.source, project.stand_ins
+            options += project.options
             variables |= uv_variables(set(own.values()), self._environ)
         if alone:
             options.append("--no-deps")
@@ -115,19 +117,38 @@ class UvChooser:
                     *(str(_program()), "pip", "compile", "--no-header", "--no-annotate"),
                     *("--only-binary", ":all:", "--python", sys.executable),
                     *("--python-version", target.python, "--python-platform", platform_of(target)),
-                    *("--cache-dir", str(self._cache), *options),
-                    *("--output-file", question.pins, source),
+                    *("--format", "pylock.toml", "--cache-dir", str(self._cache)),
+                    *(*options, source),
                 ],
                 folder=folder,
                 variables=variables_of(self._environ, settings) | variables,
-                merged=True,
                 timeout=self._pip.limit,
+                meanwhile=lambda: self._prepare(target),
             )
-        text = _CREDENTIALS.sub("", done.output.decode("utf-8", "replace"))
+        text = _CREDENTIALS.sub("", done.errors.decode("utf-8", "replace"))
         for line in text.splitlines():
             if line.strip():
                 self._reporter.detail(f"uv: {line}")
-        return Output(code=done.code, text=text)
+        if done.code != 0:
+            return Output(code=done.code, text=text)
+        offers, others = offers_in(done.output.decode("utf-8", "replace"))
+        lines = [*(f"{name}=={version}\n" for name, version in offers)]
+        lines += [f"{name} @ a URL\n" for name in others if name not in stand_ins]
+        (folder / question.pins).write_text("".join(lines))
+        # Of files that may be too new pip has to say whether that matters.
+        undated = question.before is not None and _UNDATED in text
+        whole = not undated and stand_ins.isdisjoint(others)
+        return Output(code=0, text=text, offers=offers, whole=whole)
+
+    def _prepare(self, target: Target) -> None:
+        """What will be needed when uv has answered, and takes as long as uv's own beginning."""
+        import tomllib  # noqa: F401 - for who comes later
+
+        import packaging.pylock
+        import packaging.version  # noqa: F401 - for who comes later
+
+        self.version()
+        ranks(target)
 
     def in_the_way(self, text: str) -> frozenset[str]:
         """Each word that could be a name: a pin too many is tried again."""
@@ -137,6 +158,9 @@ class UvChooser:
 
     def explain(self, text: str, target: Target) -> MllockError:
         """For what pip, asked the same, has no objection to: pip judges by this machine."""
+        from mllock.lock.index_words import file_of, host
+        from mllock.lock.pip_words import explain
+
         if "No space left on device" in text:
             return explain(text, target)
         url = _URL_DEPENDENCY.search(text)
@@ -161,59 +185,19 @@ class UvChooser:
         )
 
 
+def _wishes(versions: Mapping[str, str]) -> str:
+    """What uv would have written, had these versions been its answer."""
+    rows = [{"name": name, "version": versions[name]} for name in sorted(versions)]
+    document = {"lock-version": "1.0", "created-by": "mllock", "packages": rows}
+    return write(document, tables=(("packages",),))
+
+
 def _with_shared(
     settings: Mapping[str, str], indexes: Sequence[PackageIndex], environ: Mapping[str, str]
 ) -> dict[str, str]:
     variables = pip_variables(None, indexes, environ, settings, "")
     more = variables.get("PIP_EXTRA_INDEX_URL")
     return {"extra-index-url": more} if more else {}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Project:
-    """What uv is asked where packages have an index of their own. `excluded` are those of them
-    that are not asked for by name: uv would look for them everywhere, so it does not at all."""
-
-    text: str
-    excluded: tuple[str, ...]
-
-
-def _project(question: Question) -> _Project:
-    """A pyproject.toml: the only form in which uv takes a package from one index and from no other,
-    and it does for what is asked for there by name. So markers are decided here."""
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
-
-    own = assigned(question.indexes)
-    asked: dict[str, str] = {}
-    for text in question.asked:
-        requirement = Requirement(text)
-        if requirement.url is not None:  # it comes from there, and from no index
-            own.pop(str(canonicalize_name(requirement.name)), None)
-        name = str(canonicalize_name(requirement.name))
-        if name not in own:
-            asked[text] = ""
-        elif not requirement.marker or requirement.marker.evaluate(dict(question.target.markers())):
-            requirement.marker = None
-            asked[str(requirement)] = name
-    named = {name for name in asked.values() if name}
-    rows = [
-        {"name": index.name, "url": bare_url(index), "explicit": True}
-        for index in sorted(set(own.values()), key=lambda item: item.name)
-    ]
-    document = {
-        "project": {"name": "mllock-question", "version": "0", "dependencies": list(asked)},
-        "tool": {
-            "uv": {
-                "sources": {name: {"index": own[name].name} for name in sorted(named)},
-                "index": rows,
-            }
-        },
-    }
-    return _Project(
-        text=write(document, tables=(("tool", "uv", "index"),)),
-        excluded=tuple(sorted(own.keys() - named)),
-    )
 
 
 def platform_of(target: Target) -> str:

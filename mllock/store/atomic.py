@@ -13,7 +13,6 @@ import contextlib
 import errno
 import os
 import secrets
-import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -176,6 +175,8 @@ def remove_tree(path: Path) -> None:
                 if not os.path.islink(inner):
                     with contextlib.suppress(OSError):
                         os.chmod(inner, 0o700)
+        import shutil
+
         shutil.rmtree(path, ignore_errors=True)
     else:
         with contextlib.suppress(OSError):

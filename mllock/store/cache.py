@@ -15,10 +15,8 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -105,7 +103,7 @@ class Cache:
     def blob_path(self, digest: Digest) -> Path:
         """Where a blob is, if it is there. Only `get` says that it is, and that it is right."""
         hex_digest = hex_of(parse_digest(digest))
-        return self.root / "blobs" / "sha256" / hex_digest[:2] / hex_digest
+        return Path(f"{self.root}/blobs/sha256/{hex_digest[:2]}/{hex_digest}")
 
     def folder(self, name: str) -> Path:
         """The folder for another kind of entries (`layers`, `venvs`), made if missing.
@@ -171,6 +169,8 @@ class Cache:
         workers = min(len(wanted), os.cpu_count() or 1)
         if workers < 2:
             return {digest: self.get(digest) for digest in wanted}
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(workers, thread_name_prefix="mllock-cache") as pool:
             return dict(zip(wanted, pool.map(self.get, wanted), strict=True))
 
@@ -339,6 +339,8 @@ def _link(source: Path, path: Path) -> None:
         except OSError as error:
             if error.errno not in _NO_LINK:
                 raise
+            import shutil
+
             shutil.copyfile(source, temporary)
         os.rename(temporary, path)
     except OSError as error:

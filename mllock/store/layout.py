@@ -75,7 +75,7 @@ def write_layout(
     with turn(folder):
         with nothing_half(folder, new):
             atomic.remove_old_temporaries(place)
-            there = _sort_out(folder, images, keep, ours)
+            there = _sort_out(folder, images, keep, ours, blobs)
             several = [image for named in images.values() for image in _several(named)]
             _put_layers(folder, [layer.digest for i in several for layer in i.layers], blobs)
             entries = list(there.entries)
@@ -87,7 +87,7 @@ def write_layout(
                 entries += _put_named(folder, ref, image, about)
             entries.sort(key=_order)
             index = {"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": entries}
-            atomic.write_bytes(folder / "oci-layout", _MARKER)
+            _put_marker(folder / "oci-layout")
             atomic.write_bytes(folder / "index.json", canonical.dumps(index))
         _remove_unnamed(folder)
     return there.removed
@@ -177,6 +177,7 @@ def _sort_out(
     replaced: Iterable[str],
     keep: Callable[[LayoutImage], bool],
     ours: Callable[[LayoutImage], bool],
+    blobs: Blobs | None,
 ) -> _Sorted:
     """What of an existing layout stays. Raises InputError where something would be lost that is
     not ours to lose, or where it cannot be told whose it is."""
@@ -191,7 +192,7 @@ def _sort_out(
         for descriptor in layout.manifests:
             if descriptor.ref is None:
                 continue
-            why = _why_not(layout, descriptor, set(replaced), keep, ours)
+            why = _why_not(layout, descriptor, set(replaced), keep, ours, blobs)
             if why is None:
                 entries.append(plain_entry(descriptor))
                 left |= {entry.digest for entry in layout.entries(descriptor)}
@@ -229,6 +230,7 @@ def _why_not(
     replaced: set[str],
     keep: Callable[[LayoutImage], bool],
     ours: Callable[[LayoutImage], bool],
+    blobs: Blobs | None,
 ) -> str | None:
     """Why what has the name goes; None if it stays."""
     ref = named.ref
@@ -248,7 +250,7 @@ def _why_not(
         return _REPLACED
     if not all(keep(image) for image in images):
         return "made in another environment"
-    return None if all(_is_whole(layout, image) for image in images) else "damaged"
+    return None if all(_is_whole(layout, image, blobs) for image in images) else "damaged"
 
 
 def _undamaged(layout: Layout, ref: str) -> tuple[LayoutImage, ...]:
@@ -275,9 +277,15 @@ def _reads(layout: Layout, descriptor: Descriptor) -> bool:
     return True
 
 
-def _is_whole(layout: Layout, image: LayoutImage) -> bool:
+def _is_whole(layout: Layout, image: LayoutImage, blobs: Blobs | None) -> bool:
+    """A layer that is the very file that the cache has is not read again."""
+    digests = [layer.digest for layer in image.layers]
+    cached = {} if blobs is None else blobs.unchanged(digests)
     try:
         for layer in image.layers:
+            source, place = cached.get(layer.digest), _blob(layout.folder, layer.digest)
+            if source is not None and os.path.lexists(place) and _is_same(place, source):
+                continue
             for _ in layout.stream(layer):
                 pass
     except ArchiveError:
@@ -289,6 +297,11 @@ def _subject(layout: Layout, descriptor: Descriptor) -> Digest | None:
     data = layout.read(descriptor, max_bytes=MAX_DOCUMENT)
     subject = read_manifest(data, descriptor.digest).subject
     return None if subject is None else subject.digest
+
+
+def _put_marker(path: Path) -> None:
+    if path.is_symlink() or not path.is_file() or path.read_bytes() != _MARKER:
+        atomic.write_bytes(path, _MARKER)
 
 
 def _put(folder: Path, data: bytes) -> Digest:
@@ -318,14 +331,18 @@ def _holds(path: Path, digest: Digest, same_as: Path | None = None) -> bool:
     """Whether the right bytes are there already; a link to the verified source needs no hash."""
     if path.is_symlink() or not path.is_file():
         return False
-    if same_as is not None and os.path.samefile(path, same_as):
+    if same_as is not None and _is_same(path, same_as):
         return True
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == hex_of(digest)
 
 
+def _is_same(path: Path, other: Path) -> bool:
+    return not path.is_symlink() and os.path.samefile(path, other)
+
+
 def _blob(folder: Path, digest: Digest) -> Path:
-    return folder / "blobs" / "sha256" / hex_of(digest)
+    return Path(f"{folder}/blobs/sha256/{hex_of(digest)}")
 
 
 def refuse_loss(folder: Path, names: Iterable[str], ours: Callable[[LayoutImage], bool]) -> None:
@@ -335,7 +352,7 @@ def refuse_loss(folder: Path, names: Iterable[str], ours: Callable[[LayoutImage]
     """
     if (folder / "oci-layout").is_file():
         with turn(folder):
-            _sort_out(folder, names, lambda _: False, ours)
+            _sort_out(folder, names, lambda _: False, ours, None)
 
 
 def refuse_other_folders(folder: Path) -> None:

@@ -22,7 +22,7 @@ import msgspec
 
 from mllock.core.digest import Digest
 from mllock.store import atomic
-from mllock.store.own import read_own
+from mllock.store.own import are_private, read_own
 
 __all__ = ["Unchanged"]
 
@@ -45,7 +45,9 @@ class Unchanged:
     def __init__(self, folder: Path) -> None:
         self._path = folder / f"{os.geteuid()}.json"
         # Where others may rename, a name says nothing: not of a blob, not of this list.
-        self._boot = _boot() if _are_private(folder.parent, "blobs", "blobs/sha256") else ""
+        root = folder.parent
+        private = are_private((root, root / "blobs", root / "blobs/sha256"))
+        self._boot = _boot() if private else ""
         self._known = dict(_read(self._path, self._boot))
         self._new = False
 
@@ -116,21 +118,6 @@ class Unchanged:
                 self._new = False
             finally:
                 temporary.unlink(missing_ok=True)
-
-
-def _are_private(root: Path, *below: str) -> bool:
-    """Whether nobody else may put other files into these folders. A folder that its group may write
-    is private where that is the user's own group, which has the user's number."""
-    try:
-        found = [path.stat() for path in (root, *(root / name for name in below))]
-    except OSError:
-        return False
-    return all(
-        status.st_uid == os.geteuid()
-        and not status.st_mode & stat.S_IWOTH
-        and (not status.st_mode & stat.S_IWGRP or status.st_gid == status.st_uid)
-        for status in found
-    )
 
 
 def _private(path: str, flags: int) -> int:

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,27 +184,29 @@ def sync(
     *,
     entries: Path,
     fetch: FetchWheels,
+    again: FetchWheels,
     reporter: Reporter,
     prompt: str,
     overlaps: Sequence[Overlap] = (),
 ) -> SyncPlan:
     """Bring `root` to what is locked, and answer what had to be done. `entries` is the folder of
-    the cache for unpacked wheels, `prompt` what a shell shows in the environment."""
+    the cache for unpacked wheels, `again` fetches wheels that are unpacked already, `prompt` is
+    what a shell shows in the environment."""
     plan = plan_sync(root, packages, python, overlaps)
     if plan.nothing_to_do:
         return plan
     from mllock.train.sync_wheels import Wheels
 
-    wheels = Wheels(root, python.minor, plan.packages, entries, fetch, overlaps)
+    wheels = Wheels(root, python.minor, plan.packages, entries, (fetch, again), overlaps)
     try:
         # What cannot be had is said before anything is touched.
         _prepared(plan, wheels, reporter)
         _begin(plan)
         with _alone(root, reporter):
             # Another sync may have been at work until now.
-            again = plan_sync(root, packages, python, overlaps)
-            if not again.nothing_to_do:
-                _apply(again, wheels, reporter, prompt)
+            then = plan_sync(root, packages, python, overlaps)
+            if not then.nothing_to_do:
+                _apply(then, wheels, reporter, prompt)
     except OSError as error:
         raise atomic.cannot_write(root, error) from error
     return plan
@@ -285,10 +288,14 @@ def _apply(plan: SyncPlan, wheels: Wheels, reporter: Reporter, prompt: str) -> N
     folder.keep(sorted(set(edited).difference(theirs)))
     write_state(plan.root, begun)
     folder.remove((*old.pending, *theirs))
-    if plan.made_again:
-        _make_venv(folder, plan, prompt)
-    folder.remove(leaving)
-    for name in sorted(names):
+    with _made_venv(folder, plan, prompt) if plan.made_again else contextlib.nullcontext():
+        folder.remove(leaving)
+        site = f"{site_of(plan.python.minor)}/"
+        # Where the other program writes nothing.
+        beside = [n for n in sorted(names) if all(p.startswith(site) for p in wheels.paths(n))]
+        for name in beside:
+            packages[name] = wheels.install(name, folder)
+    for name in sorted(names.difference(beside)):
         packages[name] = wheels.install(name, folder)
     write_state(plan.root, msgspec.structs.replace(begun, packages=packages, pending=()))
     folder.tell()
@@ -308,20 +315,26 @@ def _edited(root: Path, state: State, package: Installed) -> Iterator[str]:
             yield path
 
 
-def _make_venv(folder: Folder, plan: SyncPlan, prompt: str) -> None:
+@contextlib.contextmanager
+def _made_venv(folder: Folder, plan: SyncPlan, prompt: str) -> Iterator[None]:
     """The environment itself: interpreter, configuration, what activates it; by the standard
-    library of that very interpreter."""
+    library of that very interpreter. It is there when the block ends; inside of it the caller may
+    fill site-packages."""
     root = plan.root
     names = ("python", "python3", f"python{plan.python.minor}")
     folder.remove(f"bin/{name}" for name in names)  # a link that is there would stay
+    folder.make(site_of(plan.python.minor))
     command = [str(plan.python.path), "-I", "-m", "venv", "--without-pip", "--prompt", prompt]
-    done = processes.run([*command, str(root)], merged=True)
-    if done.code != 0:
-        said = done.output.decode("utf-8", "replace").strip().splitlines()
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with processes.started([*command, str(root)], **pipes) as process:
+        yield
+        output, _ = process.communicate()
+    if process.returncode != 0:
+        said = output.decode("utf-8", "replace").strip().splitlines()
         raise SurroundingsError(
             f"Python {plan.python.version} cannot make an environment",
             file=str(root),
-            found=said[-1] if said else f"exit code {done.code}",
+            found=said[-1] if said else f"exit code {process.returncode}",
             hint=f"does {plan.python.path} have its module venv? on Debian: python3-venv",
         )
     (root / ".gitignore").write_bytes(b"*\n")

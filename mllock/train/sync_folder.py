@@ -60,6 +60,10 @@ class Folder:
             if self._is_real(path.rpartition("/")[0]) and os.path.lexists(self._at(path)):
                 self._keep(path)
 
+    def make(self, folder: str) -> None:
+        """Make `folder`, and those that it is in."""
+        self._make(folder)
+
     def link(self, source: str, path: str) -> bool:
         """Make `path` the very file `source`, or, where that is not possible, a copy of it: then
         the answer is False."""

@@ -28,7 +28,8 @@ __all__ = ["Wheels"]
 
 
 class Wheels:
-    """`packages` are all that are locked, by name, each with its one wheel."""
+    """`packages` are all that are locked, by name, each with its one wheel. `fetch` is how to get
+    wheels that are to be unpacked, and those that are, for what is made for one environment."""
 
     def __init__(
         self,
@@ -36,14 +37,14 @@ class Wheels:
         python: str,
         packages: Mapping[str, PythonPackage],
         entries: Path,
-        fetch: FetchWheels,
+        fetch: tuple[FetchWheels, FetchWheels],
         overlaps: Sequence[Overlap],
     ) -> None:
         self._root = root
         self._python = python
         self._packages = packages
         self._entries = entries
-        self._fetch = fetch
+        self._fetch, self._again = fetch
         self._overlaps = overlaps
         self._prefix = Prefix(root=str(root).lstrip("/"), python=python)
         self._unpacked: dict[str, Unpacked] = {}
@@ -73,7 +74,7 @@ class Wheels:
         wanted |= owners
         self._unpack(wanted)
         own = {name for name in wanted if self._unpacked[name].has_own} | owners
-        files = self._fetched(own)
+        files = self._fetched(own, self._again)
         if disputed:
             self._decide(disputed, owners, files)
         for name in sorted(own):
@@ -140,7 +141,7 @@ class Wheels:
                 missing.append(name)
             else:
                 self._unpacked[name] = found
-        files = self._fetched(missing)
+        files = self._fetched(missing, self._fetch)
 
         def make(name: str) -> Unpacked:
             return unpack(self._entries, self._wheel(name), self._python, files[name])
@@ -169,11 +170,11 @@ class Wheels:
                 self._shared[name] = self._shared.get(name, frozenset()) | {path}
         self._left = {name: frozenset(paths) for name, paths in left.items()}
 
-    def _fetched(self, names: Iterable[str]) -> dict[str, Path]:
+    def _fetched(self, names: Iterable[str], fetch: FetchWheels) -> dict[str, Path]:
         packages = [self._packages[name] for name in sorted(names)]
         if not packages:
             return {}
-        files = self._fetch(packages)
+        files = fetch(packages)
         return {package.name: files[package.wheels[0].name] for package in packages}
 
     def _wheel(self, name: str) -> Wheel:

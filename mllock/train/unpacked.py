@@ -84,7 +84,7 @@ def _key(wheel: Wheel, python: str) -> str:
 
 
 def _read(entry: Path) -> Unpacked | None:
-    data = read_own(entry / _FILES, _MAX)
+    data = read_own(entry / _FILES, _MAX, depth=3)
     if data is None:
         return None
     try:

@@ -161,7 +161,7 @@ def _verified(
 
 def _manifest(entry: Path, python: HostPython) -> TreeManifest | None:
     """What this user wrote down when the environment was made; None if there is no such thing."""
-    data = read_own(entry / MANIFEST, MAX_MANIFEST)
+    data = read_own(entry / MANIFEST, MAX_MANIFEST, depth=3)
     try:
         manifest = None if data is None else tree.parse(data)
     except ValueError:

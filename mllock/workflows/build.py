@@ -11,7 +11,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mllock.attest.keys import load_or_create_key
 from mllock.core.digest import Digest
@@ -22,7 +24,6 @@ from mllock.image.layers import make_layer
 from mllock.image.types import Image, ImageKind
 from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import Lock
-from mllock.serve.types import ServePlan
 from mllock.spec.command import with_port
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec, refuse_unavailable
@@ -32,7 +33,6 @@ from mllock.store.layout_reader import LayoutImage
 from mllock.train.runs import RunFolder, newest_good
 from mllock.workflows.context import Context
 from mllock.workflows.environment import BuiltEnvironment, environment_of
-from mllock.workflows.explain import Explanation, explain, look_back
 from mllock.workflows.parts import (
     ENVIRONMENT_LABEL,
     BuiltImage,
@@ -44,6 +44,10 @@ from mllock.workflows.parts import (
 )
 from mllock.workflows.runs import run_to_serve
 from mllock.workflows.sbom import sbom_of
+
+if TYPE_CHECKING:  # a build that explains nothing is to be quick
+    from mllock.serve.types import ServePlan
+    from mllock.workflows.explain import Explanation
 
 __all__ = [
     "BuildResult",
@@ -120,7 +124,11 @@ def build_images(
     run = find_run(ctx, loaded, lock, kinds, run_id)
     if run is not None:
         _refuse_unwritable(run)
-    past = look_back(folder, ctx.cache) if explained else None
+    explain = None
+    if explained:
+        from mllock.workflows.explain import explain_against, look_back
+
+        explain = partial(explain_against, look_back(folder, ctx.cache))
     locks = {
         name: narrowed(lock, name)
         for name in (platforms_of(lock) if platform is None else (platform,))
@@ -156,9 +164,9 @@ def build_images(
         fingerprint=key.fingerprint,
         sboms=sboms,
         explanations=()
-        if past is None
+        if explain is None
         else tuple(
-            explain(built.image, built.statement, bill, past)
+            explain(built.image, built.statement, bill)
             for built, bill in zip(images, bills, strict=True)
         ),
     )

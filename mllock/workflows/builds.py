@@ -80,7 +80,7 @@ def _digest(built: BuiltWheel) -> str:
 def _from_a_folder(ctx: Context, package: PythonPackage) -> bool:
     """No index is asked: the name of what is built here is nobody's there."""
     from mllock.lock.building import host_target
-    from mllock.lock.python import fetch_wheels
+    from mllock.lock.locked import fetch_wheels
 
     links = spec_links(ctx)
     if not links and not ctx.environ.get("PIP_FIND_LINKS"):
@@ -199,7 +199,7 @@ def _fetched(
     ctx: Context, environment: Mapping[str, Any], packages: Sequence[PythonPackage]
 ) -> Mapping[str, Path]:
     from mllock.lock.building import host_target
-    from mllock.lock.python import fetch_wheels
+    from mllock.lock.locked import fetch_wheels
 
     return fetch_wheels(
         packages,

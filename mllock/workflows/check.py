@@ -18,6 +18,7 @@ from mllock.attest.policy import load_policy
 from mllock.check import expected as side
 from mllock.check.claims import decide, hashed_bytes
 from mllock.check.claims_platform import wanted_document
+from mllock.check.claims_release import released_gates
 from mllock.check.evidence import (
     Endpoint,
     Evidence,
@@ -126,6 +127,7 @@ def check_target(
         accepted=frozenset(accepted),
         checked_bytes=checked,
         expected_bytes=there,
+        gates=released_gates(evidence.release, value),
     )
 
 

@@ -44,6 +44,7 @@ def evidence_of(
         manifest=None if record is None else side.find_manifest(record.model, source, carried),
         kept=side.kept_files(source.run),
         model_signature=side.model_signature(source.run, signed),
+        judged=side.judged_beside(source.run, signed, asked.policy),
         stage=asked.released.stage_of(of),
         release=None if record is None else asked.released.facts(record.project),
         probes=_probes(asked, source, signed),

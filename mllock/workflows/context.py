@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from mllock.core.offline import is_offline
-from mllock.core.ports import Fetcher, Reporter
+from mllock.core.ports import Fetcher, Reporter, Want
 from mllock.errors import InputError
 from mllock.store.cache import Cache
 from mllock.store.vendored import vendored_of
@@ -56,8 +57,6 @@ class Context:
 
 
 def make_context(project: Path, reporter: Reporter, environ: Mapping[str, str]) -> Context:
-    from mllock.store.fetch import HttpFetcher
-
     if environ.get("MLLOCK_CACHE"):
         root = Path(environ["MLLOCK_CACHE"]).absolute()  # programs run in other folders
     else:
@@ -68,8 +67,28 @@ def make_context(project: Path, reporter: Reporter, environ: Mapping[str, str]) 
         environ=environ,
         reporter=reporter,
         cache=cache,
-        fetcher=HttpFetcher(cache, reporter, offline=is_offline(environ)),
+        fetcher=_LaterFetcher(cache, reporter, offline=is_offline(environ)),
     )
+
+
+class _LaterFetcher:
+    """Implements `Fetcher`: an `HttpFetcher`, imported when something is to be fetched, which most
+    commands never do."""
+
+    def __init__(self, cache: Cache, reporter: Reporter, *, offline: bool) -> None:
+        self._cache, self._reporter, self._offline = cache, reporter, offline
+
+    @cached_property
+    def _real(self) -> Fetcher:
+        from mllock.store.fetch import HttpFetcher
+
+        return HttpFetcher(self._cache, self._reporter, offline=self._offline)
+
+    def read(self, url: str, *, max_bytes: int) -> bytes:
+        return self._real.read(url, max_bytes=max_bytes)
+
+    def fetch(self, wants: Sequence[Want]) -> None:
+        self._real.fetch(wants)
 
 
 def _xdg(environ: Mapping[str, str], name: str, default: str) -> Path:

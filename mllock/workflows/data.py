@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mllock.core.tree import Difference, TreeManifest, differences
+from mllock.core.tree import Difference, differences, parse
 from mllock.data.pin import Pinner, pin_of, reasons_between, stat_reasons, verify_source
 from mllock.errors import DataError, InputError, StaleLockError
 from mllock.lock.format import LOCK_NAME, parse_lock, read_bytes
@@ -257,7 +257,7 @@ def _diff(ctx: Context, source: _Source) -> DataDiff:
     pin = _locked(source)
     if not _is_here(ctx, source):
         return DataDiff(name=source.name, unknown=f"{here(source.declared)!r} is not here")
-    found: TreeManifest = Pinner(ctx.project, ctx.state).manifest(source.name, source.declared)
+    found = parse(Pinner(ctx.project, ctx.state).manifest(source.name, source.declared))
     if found.digest == pin.tree:
         return DataDiff(name=source.name)
     locked = remote_data(ctx).manifest(pin)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from mllock.engine.ports import Engine
 from mllock.errors import EngineError
 from mllock.workflows.context import Context
+
+if TYPE_CHECKING:  # an engine that nobody asks is not waited for
+    from mllock.engine.ports import Engine
 
 __all__ = ["engine_if_any", "engine_of"]
 
@@ -30,11 +33,13 @@ def engine_if_any(ctx: Context) -> Iterator[Engine | None]:
 
     One that was named (DOCKER_HOST) has to answer: else EngineError.
     """
-    from mllock.engine.docker import connect
+    from mllock.engine.absent import is_absent
 
-    if ctx.environ.get("MLLOCK_ENGINE") == "none":
+    if ctx.environ.get("MLLOCK_ENGINE") == "none" or is_absent(ctx.environ):
         yield None
         return
+    from mllock.engine.docker import connect
+
     try:
         engine = connect(ctx.environ)
     except EngineError:

@@ -6,13 +6,14 @@ digest, and fetched where the cache lacks them too.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mllock.core import canonical
-from mllock.core.digest import Digest, from_hex
+from mllock.core.digest import Digest, from_hex, hex_of
 from mllock.core.platform import image_platform
 from mllock.errors import SpecError
 from mllock.image.build import Packages, build_environment, layers_below_python
@@ -22,7 +23,9 @@ from mllock.image.types import ImageConfig, Layer
 from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import DebianPackage, Lock, PythonPackage
 from mllock.spec.loaded import LoadedSpec
+from mllock.store.atomic import write_bytes
 from mllock.store.oci_json import Descriptor
+from mllock.store.own import read_own
 from mllock.train.runs import RunFolder
 from mllock.train.venv import FetchWheels
 from mllock.workflows.context import Context
@@ -103,7 +106,7 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
     def fetch(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
         from mllock.lock.direct import locked_references
         from mllock.lock.indexes import indexes_of
-        from mllock.lock.python import fetch_wheels
+        from mllock.lock.locked import fetch_wheels
         from mllock.lock.target import target_of
         from mllock.workflows.links import spec_links
 
@@ -115,7 +118,7 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
                 from mllock.workflows.builds import build_locked
 
                 build_locked(ctx, lock.inputs.environment, pin, package)
-        return fetch_wheels(
+        found = fetch_wheels(
             packages,
             ctx.cache,
             target=target,
@@ -125,8 +128,29 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
             links=lambda: spec_links(ctx),
             references=locked_references(lock.inputs.environment, target),
         )
+        _look_once(ctx, lock, packages, found)
+        return found
 
     return fetch
+
+
+def _look_once(
+    ctx: Context, lock: Lock, packages: Sequence[PythonPackage], found: Mapping[str, Path]
+) -> None:
+    """Whether these wheels ask for what is locked. For a whole lock that is remembered: it takes
+    longer than to find out that nothing is to be done. Raises IntegrityError, ArchiveError."""
+    from mllock.lock.closed import check_closed
+    from mllock.lock.target import target_of
+
+    asked = lock.inputs.environment.get("dependencies", ())
+    locked = [(item.name, item.wheels[0].hashes["sha256"]) for item in lock.python.packages]
+    what = {"for": platform_of(lock), "python": lock.base.python, "asked": asked, "wheels": locked}
+    name = f"{hex_of(canonical.digest_of(what))}-{os.geteuid()}"
+    seen = ctx.cache.folder("closed") / name
+    if read_own(seen, 0) is None:
+        check_closed(map(str, asked), lock.python.packages, found, target_of(lock))
+        if len(packages) == len(lock.python.packages):
+            write_bytes(seen, b"")
 
 
 def _there(ctx: Context, package: PythonPackage) -> bool:

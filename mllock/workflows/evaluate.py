@@ -107,7 +107,7 @@ def evaluate(
     _refuse_bad_signature(ctx, folder, record)
     key = load_or_create_key(ctx.config_dir, ctx.environ)
     if spec.evaluate is None:
-        judgement = judge_own(ctx, loaded, folder.metrics(), record)
+        judgement = judge_own(ctx, spec, folder.metrics(), record)
         assert judgement is not None
         with held_interrupts():
             publish_judgement(folder.path, judgement, record, key)
@@ -142,7 +142,7 @@ def evaluate(
             runtime="host" if engine is None else "docker",
         )
         ctx.reporter.note(f"model of run {folder.id}")
-        prepare_gates(ctx, loaded, tests)
+        prepare_gates(ctx, spec, tests)
         if engine is None:
             program = host_runtime(ctx, lock, output)
         else:
@@ -157,7 +157,7 @@ def evaluate(
         sources = {
             name: work.one(name, staged, staged / EVALUATION_FOLDER / name) for name in tests
         }
-        judgement = judge_run(ctx, loaded, sources, record)
+        judgement = judge_run(ctx, spec, sources, record)
         _publish(folder, staged, _sign(record, plan, sources, key), judgement, record, key)
         return EvaluateResult(
             run=folder,

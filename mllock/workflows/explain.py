@@ -25,7 +25,7 @@ from mllock.store.layout_reader import INDEX, Layout, LayoutImage, open_layout
 from mllock.store.oci_json import MEDIA_BUNDLE, MEDIA_SBOM
 from mllock.workflows.changes import Facts, Package, image_changes, layer_changes
 
-__all__ = ["Explanation", "LayerExplained", "Past", "explain", "look_back"]
+__all__ = ["Explanation", "LayerExplained", "Past", "explain_against", "look_back"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +74,7 @@ def look_back(folder: Path, cache: Cache) -> Past:
     return Past(images=images, blobs=frozenset(path.name for path in blobs.glob("??/*")))
 
 
-def explain(image: Image, statement: bytes, sbom: bytes, past: Past) -> Explanation:
+def explain_against(past: Past, image: Image, statement: bytes, sbom: bytes) -> Explanation:
     """`image` held against the one of its kind that was there before."""
     now = _facts(
         tuple(layer.diff_id for layer in image.layers),

@@ -28,6 +28,9 @@ from mllock.workflows.init import SCHEMA, SPEC, image_platforms, place_files
 
 __all__ = ["FolderFiles", "ImportResult", "import_project", "imported_files"]
 
+_MAX_DEPTH = 8
+_MAX_NAMED = 500
+_NOT_LOOKED_INTO = ("__pycache__", "node_modules", "site-packages", "venv", "env")
 _GITIGNORE = b".mllock/*\n!.mllock/releases/\n.venv/\n__pycache__/\n"
 
 
@@ -51,6 +54,25 @@ class FolderFiles:
         if name not in self._read:
             self._read[name] = self._bytes(name)
         return self._read[name]
+
+    def named(self, suffix: str) -> list[str]:
+        found: list[str] = []
+        for folder, folders, names in os.walk(self._folder):
+            inside = os.path.relpath(folder, self._folder)
+            depth = 0 if inside == "." else inside.count(os.sep) + 1
+            folders[:] = sorted(
+                name
+                for name in folders
+                if depth < _MAX_DEPTH and not name.startswith(".") and name not in _NOT_LOOKED_INTO
+            )
+            found += [
+                os.path.normpath(os.path.join(inside, name))
+                for name in sorted(names)
+                if name.endswith(suffix) and name != suffix
+            ]
+            if len(found) > _MAX_NAMED:
+                break
+        return [name for name in found[:_MAX_NAMED] if name.isprintable()]
 
     def _bytes(self, name: str) -> bytes | None:
         limit = MAX_LOCK if name.endswith((".lock", ".toml")) else MAX_FILE

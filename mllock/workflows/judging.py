@@ -25,8 +25,7 @@ from mllock.gates.terms import Terms
 from mllock.gates.thresholds import Measured, Released, judge_conditions, judge_no_worse
 from mllock.gates.types import Judgement, Result
 from mllock.spec.gates import no_worse_of, slices_of
-from mllock.spec.loaded import LoadedSpec
-from mllock.spec.types import DataSource, Gates, Severity, SlicesGate
+from mllock.spec.types import DataSource, Gates, Severity, SlicesGate, Spec
 from mllock.store import atomic
 from mllock.train.record import Record
 from mllock.train.runs import RunFolder
@@ -38,9 +37,12 @@ if TYPE_CHECKING:
 __all__ = ["judge_own", "judge_run", "prepare_gates", "publish_judgement"]
 
 
-def prepare_gates(ctx: Context, loaded: LoadedSpec, tests: Mapping[str, DataSource]) -> None:
+SPEC = "mlproject.toml"
+
+
+def prepare_gates(ctx: Context, spec: Spec, tests: Mapping[str, DataSource]) -> None:
     """See that slices can be made: the columns that they are made by, labels, and the extra."""
-    gates = loaded.spec.gates
+    gates = spec.gates
     slices = () if gates is None else slices_of(gates)
     if not slices:
         return
@@ -56,17 +58,17 @@ def prepare_gates(ctx: Context, loaded: LoadedSpec, tests: Mapping[str, DataSour
 
 
 def judge_run(
-    ctx: Context, loaded: LoadedSpec, sources: Mapping[str, Evaluated], record: Record
+    ctx: Context, spec: Spec, sources: Mapping[str, Evaluated], record: Record
 ) -> Judgement | None:
     """What the model gates say of an evaluation; None if none is declared."""
-    gates = loaded.spec.gates
+    gates = spec.gates
     if gates is None or not is_declared(gates, "model"):
         return None
-    scored = {name: _scored(ctx, loaded, name, one) for name, one in sources.items()}
+    scored = {name: _scored(ctx, spec, name, one) for name, one in sources.items()}
     measured = {
         name: _measured(name, evaluated, scored[name]) for name, evaluated in sources.items()
     }
-    released = _released(ctx, loaded, record, _evaluated_before)
+    released = _released(ctx, spec, record, _evaluated_before)
     day = dt.datetime.now(dt.UTC).date()
     results = [
         *judge_conditions(gates, measured, _terms(gates, day)),
@@ -80,19 +82,19 @@ def judge_run(
     inputs: dict[str, Digest] = {}
     for name, evaluated in sources.items():
         inputs |= evaluated.inputs(name)
-    return _judgement(loaded, results, inputs, day)
+    return _judgement(spec, results, inputs, day)
 
 
 def judge_own(
-    ctx: Context, loaded: LoadedSpec, metrics: Mapping[str, float], record: Record
+    ctx: Context, spec: Spec, metrics: Mapping[str, float], record: Record
 ) -> Judgement | None:
     """What the model gates say of the metrics that the training program wrote; None if none is
     declared, or if test sources are to be evaluated."""
-    gates = loaded.spec.gates
-    if gates is None or not is_declared(gates, "model") or loaded.spec.evaluate is not None:
+    gates = spec.gates
+    if gates is None or not is_declared(gates, "model") or spec.evaluate is not None:
         return None
-    measured = {"": _own(loaded, metrics, record)}
-    released = _released(ctx, loaded, record, _own_before)
+    measured = {"": _own(spec, metrics, record)}
+    released = _released(ctx, spec, record, _own_before)
     day = dt.datetime.now(dt.UTC).date()
     results = [
         *judge_conditions(gates, measured, _terms(gates, day)),
@@ -102,26 +104,26 @@ def judge_own(
     written = record.byproducts.get("metrics.json")
     if written is not None:
         inputs["metrics"] = written
-    return _judgement(loaded, results, inputs, day)
+    return _judgement(spec, results, inputs, day)
 
 
 def publish_judgement(
     folder: Path, judgement: Judgement | None, record: Record, key: SigningKey
 ) -> None:
     """Put it beside a run's record in the place of the one that is there; None takes that away."""
-    # In between the run has none: half of two is none as well.
-    for name in (bundle_name("model"), document_name("model")):
-        atomic.remove_tree(folder / name)
     if judgement is not None:
         keep_judgement(folder, judgement, record, key)
+        return
+    for name in (bundle_name("model"), document_name("model")):
+        atomic.remove_tree(folder / name)
 
 
 def _judgement(
-    loaded: LoadedSpec, results: list[Result], inputs: Mapping[str, Digest], day: dt.date
+    spec: Spec, results: list[Result], inputs: Mapping[str, Digest], day: dt.date
 ) -> Judgement:
     return Judgement(
         kind="model",
-        config=config_of(loaded.spec, "model"),
+        config=config_of(spec, "model"),
         inputs=inputs,
         day=day,
         results=tuple(results),
@@ -163,10 +165,10 @@ def _slices(
 
 
 def _scored(
-    ctx: Context, loaded: LoadedSpec, name: str, evaluated: Evaluated
+    ctx: Context, spec: Spec, name: str, evaluated: Evaluated
 ) -> Callable[[], Scored] | None:
     """The rows of a test source with their predictions, read once and when they are needed."""
-    place, spec = evaluated.predictions, loaded.spec
+    place = evaluated.predictions
     if place is None:
         return None
 
@@ -205,39 +207,39 @@ def _measured(name: str, evaluated: Evaluated, scored: Callable[[], Scored] | No
     return Measured(source=name, written=evaluated.metrics, data=evaluated.data, computed=computed)
 
 
-def _own(loaded: LoadedSpec, metrics: Mapping[str, float], record: Record) -> Measured:
+def _own(spec: Spec, metrics: Mapping[str, float], record: Record) -> Measured:
     """The metrics of a training program were measured by the one test source, if there is one."""
-    tests = [name for name, source in loaded.spec.data.items() if source.role == "test"]
+    tests = [name for name, source in spec.data.items() if source.role == "test"]
     data = record.data.get(tests[0]) if len(tests) == 1 else None
     return Measured(source="", written=metrics, data=data)
 
 
-Before = Callable[[Context, LoadedSpec, RunFolder, Record, Policy], Mapping[str, Measured]]
+Before = Callable[[Context, Spec, RunFolder, Record, Policy], Mapping[str, Measured]]
 
 
 def _evaluated_before(
-    ctx: Context, loaded: LoadedSpec, run: RunFolder, record: Record, policy: Policy
+    ctx: Context, spec: Spec, run: RunFolder, record: Record, policy: Policy
 ) -> Mapping[str, Measured]:
     found = read_evaluation(run, record, policy)
     if found is None:
         return {}
     # Predictions are compared with data that is the same only if its digest is.
-    here = {name: source for name, source in loaded.spec.data.items() if source.role == "test"}
+    here = {name: source for name, source in spec.data.items() if source.role == "test"}
     return {
-        name: _measured(name, one, _scored(ctx, loaded, name, one) if name in here else None)
+        name: _measured(name, one, _scored(ctx, spec, name, one) if name in here else None)
         for name, one in found.sources.items()
     }
 
 
 def _own_before(
-    _ctx: Context, loaded: LoadedSpec, run: RunFolder, record: Record, _policy: Policy
+    _ctx: Context, spec: Spec, run: RunFolder, record: Record, _policy: Policy
 ) -> Mapping[str, Measured]:
-    return {"": _own(loaded, run.metrics(), record)}
+    return {"": _own(spec, run.metrics(), record)}
 
 
-def _released(ctx: Context, loaded: LoadedSpec, record: Record, before: Before) -> Released | None:
+def _released(ctx: Context, spec: Spec, record: Record, before: Before) -> Released | None:
     """The run that `no-worse-than` names; None if it names none, or nothing is released yet."""
-    gates = loaded.spec.gates
+    gates = spec.gates
     gate = None if gates is None else no_worse_of(gates)
     if gate is None:
         return None
@@ -253,7 +255,7 @@ def _released(ctx: Context, loaded: LoadedSpec, record: Record, before: Before) 
     if gate.than == "released" and len(valid) > 1:
         raise InputError(
             "there is more than one stage with a release",
-            file=loaded.path.name,
+            file=SPEC,
             key="gates.no-worse-than",
             expected=", ".join(f'"{stage}"' for stage in valid),
             found='"released"',
@@ -285,4 +287,4 @@ def _released(ctx: Context, loaded: LoadedSpec, record: Record, before: Before) 
             expected=release.record,
             found=old.digest,
         )
-    return Released(run=run.id, name=name, sources=before(ctx, loaded, run, old, policy))
+    return Released(run=run.id, name=name, sources=before(ctx, spec, run, old, policy))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
 
 from mllock.core.digest import Digest
 from mllock.engine.ports import Engine
@@ -23,6 +24,8 @@ __all__ = ["image_id", "load_image"]
 
 # How long an engine may make an image of what it was sent, in seconds.
 _MAKING = 30.0
+# Bytes that are sent sooner than an engine with many images is asked for each of them.
+_LITTLE = 256 * 1024
 
 
 def load_image(ctx: Context, engine: Engine, image: Image, tags: Sequence[str]) -> EngineImage:
@@ -60,7 +63,7 @@ def image_id(engine: Engine, image: Image) -> Digest:
 
 def _send(ctx: Context, engine: Engine, image: Image, tags: Sequence[str]) -> None:
     classic = not engine.info.image_is_manifest
-    without = _shared(engine, image) if classic else ()
+    without = _shared(engine, image, tags) if classic else ()
     unsent = sum(layer.diff_id in without for layer in image.layers)
     ctx.reporter.step(
         f"loading {tags[0] if tags else image.kind} into {engine.info.name}: "
@@ -93,17 +96,23 @@ def _load(engine: Engine, image: Image, archive: Iterator[bytes]) -> None:
         raise
 
 
-def _shared(engine: Engine, image: Image) -> Collection[Digest]:
-    """The diff_ids of the longest beginning of the image's layers that the engine has."""
+def _shared(engine: Engine, image: Image, tags: Sequence[str]) -> Collection[Digest]:
+    """The diff_ids of the longest beginning of the image's layers that the engine has.
+
+    What the tags named before is asked for first: it usually lacks what was changed, and no more.
+    """
     wanted = [layer.diff_id for layer in image.layers]
     longest = 0
-    for other in engine.images():
+    before = (engine.image(tag) for tag in tags)
+    for other in chain(before, engine.images()):
         same = 0
-        for ours, theirs in zip(wanted, other.diff_ids, strict=False):
+        for ours, theirs in zip(wanted, () if other is None else other.diff_ids, strict=False):
             if ours != theirs:
                 break
             same += 1
         longest = max(longest, same)
+        if longest and sum(layer.size for layer in image.layers[longest:]) <= _LITTLE:
+            break
     shared = frozenset(wanted[:longest])
     # A layer that comes twice, once above the shared ones, has to be there.
     return shared - frozenset(wanted[longest:])

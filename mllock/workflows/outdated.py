@@ -1,30 +1,36 @@
-"""`mllock outdated`: of which locked Python packages there are newer versions.
+"""`mllock outdated`: of which locked packages there are newer versions.
 
-Two questions to the indexes, and no wheel is fetched: what the spec allows with nothing pinned,
-which is what `lock --upgrade` would take; and what is the newest at all. The lock is not changed,
-and may be stale.
+Two questions to the package indexes, and no wheel is fetched: what the spec allows with nothing
+pinned, which is what `lock --upgrade` would take; and what is the newest at all. One question to
+the Debian archive: its signed lists, verified as in a lock. The lock is not changed, and may be
+stale.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 from mllock.core.offline import is_offline, not_asked
 from mllock.lock.direct import locked_references, references_for
 from mllock.lock.format import LOCK_NAME, read_lock
 from mllock.lock.indexes import indexes_of
+from mllock.lock.make import locked_debian
 from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.ports import PythonRequest, Upgrade
 from mllock.lock.target import Target, target_of
 from mllock.lock.types import Lock
-from mllock.spec.reader import load_spec
+from mllock.spec.reader import LoadedSpec, load_spec
 from mllock.spec.requirements import Declared, declared
 from mllock.workflows.context import Context
 from mllock.workflows.direct import direct_of
 from mllock.workflows.links import spec_links
 
-__all__ = ["Outdated", "Report", "outdated"]
+if TYPE_CHECKING:
+    from mllock.lock.debian import DebianResolver
+
+__all__ = ["Outdated", "OutdatedDeb", "Report", "outdated"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,15 +48,29 @@ class Outdated:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OutdatedDeb:
+    """A locked Debian package that the archive has a newer version of, in `suite`."""
+
+    name: str
+    locked: str
+    newest: str
+    suite: str
+    platforms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """`total` packages were looked at."""
+    """`total` Python packages and `total_debs` Debian packages were looked at."""
 
     packages: tuple[Outdated, ...]
     total: int
+    debs: tuple[OutdatedDeb, ...]
+    total_debs: int
 
 
-def outdated(ctx: Context) -> Report:
-    """Raises LockError, OfflineError if an index cannot be reached, ResolutionError."""
+def outdated(ctx: Context, debian: DebianResolver | None = None) -> Report:
+    """Raises LockError, OfflineError if an index or archive cannot be reached, ResolutionError,
+    IntegrityError. `debian` is who knows the archive; None is the real one."""
     loaded = load_spec(ctx.project / "mlproject.toml")
     lock = read_lock(ctx.project / LOCK_NAME)
     wanted = declared(ctx.project, loaded)
@@ -62,14 +82,52 @@ def outdated(ctx: Context) -> Report:
     for platform in platforms:
         for item in _of_platform(ctx, narrowed(lock, platform), wanted):
             found.setdefault(item, []).append(platform)
-    rows = (
-        replace(item, platforms=() if len(those) == len(platforms) else tuple(those))
-        for item, those in found.items()
-    )
+    rows = _merged(found, platforms)
     return Report(
         packages=tuple(sorted(rows, key=lambda item: (item.name, item.platforms))),
         total=len({item.name for item in lock.python.packages}),
+        debs=_debs(ctx, loaded, lock, debian),
+        total_debs=len({item.name for item in lock.system}),
     )
+
+
+Row = TypeVar("Row", Outdated, OutdatedDeb)
+
+
+def _merged(found: Mapping[Row, Sequence[str]], platforms: Sequence[str]) -> list[Row]:
+    """Rows with the platforms that they are for, where these are not all."""
+    return [
+        replace(item, platforms=() if len(those) == len(platforms) else tuple(those))
+        for item, those in found.items()
+    ]
+
+
+def _debs(
+    ctx: Context, loaded: LoadedSpec, lock: Lock, resolver: DebianResolver | None
+) -> tuple[OutdatedDeb, ...]:
+    from debian.debian_support import Version
+
+    platforms = platforms_of(lock)
+    found: dict[OutdatedDeb, list[str]] = {}
+    for platform in platforms:
+        locked = locked_debian(lock, platform)
+        if locked is None or not locked.packages:
+            continue  # a base image, and nothing of Debian's above it
+        if resolver is None:
+            from mllock.lock.debian import DebianResolver
+
+            resolver = DebianResolver(ctx.fetcher, ctx.cache, ctx.environ, ctx.reporter)
+        ctx.reporter.step(f"asking the archive of debian {locked.suite} for newer versions")
+        newest = resolver.newest(locked, platform, loaded.spec.environment.debian_mirror)
+        for package in locked.packages:
+            version, suite = newest.get(package.name, (package.version, ""))
+            if Version(version) > Version(package.version):
+                row = OutdatedDeb(
+                    name=package.name, locked=package.version, newest=version, suite=suite
+                )
+                found.setdefault(row, []).append(platform)
+    rows = _merged(found, platforms)
+    return tuple(sorted(rows, key=lambda item: (item.name, item.platforms)))
 
 
 def _of_platform(ctx: Context, lock: Lock, wanted: Declared) -> Iterator[Outdated]:

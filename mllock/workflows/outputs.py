@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mllock.engine.ports import Engine
 from mllock.errors import EngineError, InputError
 from mllock.image.types import Image
 from mllock.store.registry.reference import Reference, parse_reference
 from mllock.workflows.context import Context
 from mllock.workflows.engine import engine_if_any, engine_of
+
+if TYPE_CHECKING:  # who has none waits for nothing of it
+    from mllock.engine.ports import Engine
 
 __all__ = ["EXPECTED", "Outputs", "Sent", "read_outputs", "send"]
 

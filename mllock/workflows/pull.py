@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mllock.attest.bundle import read_bundle
-from mllock.attest.policy import Trust, load_policy
+from mllock.attest.policy import Policy, Trust, load_policy
 from mllock.core import tree
 from mllock.core.digest import Digest
 from mllock.core.platform import KNOWN
 from mllock.core.tree import TreeManifest
 from mllock.errors import AnswerNoError, ArchiveError, InputError, IntegrityError, RunError
+from mllock.gates.evaluation import EVALUATION_FOLDER
 from mllock.store import atomic
 from mllock.store.layout import refuse_other_folders, write_layout
 from mllock.store.layout_reader import MAX_DOCUMENT, LayoutImage
@@ -49,7 +50,7 @@ from mllock.train.runs import RunFolder, publish_run
 from mllock.workflows.build import default_output, environment_label
 from mllock.workflows.context import Context
 from mllock.workflows.pull_model import fetch_model, refuse_full_disk
-from mllock.workflows.push import LATEST, refuse_changed_files
+from mllock.workflows.push import LATEST, refuse_changed_files, refuse_changed_gates
 from mllock.workflows.share_releases import read_releases, write_releases
 
 __all__ = ["PulledRun", "pull_run"]
@@ -159,13 +160,15 @@ class _Shared:
     bundle: bytes
     record: Record
     trust: Trust
+    policy: Policy
 
 
 def _documents(ctx: Context, registry: Registry, shared: Shared, policy: Path | None) -> _Shared:
     model = read_model(_document(registry, shared.model).data, shared.model.digest)
     files = read_run(_document(registry, shared.run).data, shared.run.digest, shared.model.digest)
     bundle = registry.read(files["record.sigstore.json"], max_bytes=MAX_DOCUMENT)
-    record, trust = _trusted(ctx, bundle, policy)
+    verifier = load_policy(policy, ctx.config_dir, ctx.environ)
+    record, trust = _trusted(ctx, bundle, verifier)
     if model.config.digest != record.model:
         raise ArchiveError(
             "the model is not the one that the record names",
@@ -173,7 +176,9 @@ def _documents(ctx: Context, registry: Registry, shared: Shared, policy: Path | 
             expected=record.model,
             found=model.config.digest,
         )
-    return _Shared(model=model, files=files, bundle=bundle, record=record, trust=trust)
+    return _Shared(
+        model=model, files=files, bundle=bundle, record=record, trust=trust, policy=verifier
+    )
 
 
 def _run(ctx: Context, registry: Registry, shared: _Shared) -> RunFolder:
@@ -188,21 +193,28 @@ def _run(ctx: Context, registry: Registry, shared: _Shared) -> RunFolder:
         staged = staging / record.run_id
         staged.mkdir()
         refuse_full_disk(staged, manifest.size)
+        refuse_full_disk(staged, sum(file.size for file in shared.files.values()))
         for title, descriptor in shared.files.items():
+            if title.startswith(f"{EVALUATION_FOLDER}/"):
+                # Predictions may be larger than what is held.
+                with atomic.writing(staged / title) as file:
+                    file.writelines(registry.stream(descriptor))
+                continue
             data = registry.read(descriptor, max_bytes=MAX_RUN_FILE)
             atomic.write_bytes(staged / title, data)
         atomic.write_bytes(staged / "record.json", read_bundle(shared.bundle).payload)
         atomic.write_bytes(staged / "model.manifest", text)
         refuse_changed_files(RunFolder(staged))
+        refuse_changed_gates(RunFolder(staged), shared.policy)
         _model(ctx, registry, shared.model, manifest, staged / "model", record)
         return publish_run(staged, ctx.runs, record.run_id)
 
 
-def _trusted(ctx: Context, bundle_bytes: bytes, path: Path | None) -> tuple[Record, Trust]:
+def _trusted(ctx: Context, bundle_bytes: bytes, policy: Policy) -> tuple[Record, Trust]:
     """The record, if its signature is not refuted."""
     bundle = read_bundle(bundle_bytes)
     record = read_record(bundle.payload)
-    trust = load_policy(path, ctx.config_dir, ctx.environ).decide(record.project, bundle)
+    trust = policy.decide(record.project, bundle)
     if trust.refuted:
         raise AnswerNoError(
             f"the record's signature is refused: {trust.reason}",

@@ -15,11 +15,13 @@ from pathlib import Path
 
 from mllock.attest.bundle import read_bundle
 from mllock.attest.image_statement import ImageStatement, read_image_statement
+from mllock.attest.policy import Policy, load_policy
 from mllock.core.digest import Digest, sha256_of
 from mllock.core.platform import KNOWN
 from mllock.core.tree import SINGLE, TreeManifest
 from mllock.core.tree import Entry as TreeEntry
 from mllock.errors import ArchiveError, InputError, RunError
+from mllock.gates.evaluation import EVALUATION_BUNDLE, EVALUATION_FOLDER, problems_beside
 from mllock.image.folder import tree_nodes
 from mllock.image.layers import make_layer
 from mllock.image.resolve import with_parents
@@ -38,12 +40,15 @@ from mllock.store.registry.share import (
     Entry,
     Shared,
     artifact,
+    is_run_file,
     model_artifact,
     run_artifact,
     share_index,
 )
 from mllock.store.registry.transfer import Pushed
 from mllock.store.registry.upload import BlobSource, push_manifest
+from mllock.store.regular import hash_regular
+from mllock.train.outputs import MAX_PREDICTIONS
 from mllock.train.record import Record
 from mllock.train.runs import RunFolder, newest_good, open_run
 from mllock.workflows.build import default_output, environment_label
@@ -51,7 +56,7 @@ from mllock.workflows.context import Context
 from mllock.workflows.publish import tag_of
 from mllock.workflows.share_releases import release_graphs
 
-__all__ = ["LATEST", "PushedRun", "push_run", "refuse_changed_files"]
+__all__ = ["LATEST", "PushedRun", "push_run", "refuse_changed_files", "refuse_changed_gates"]
 
 LATEST = "latest"
 # docs/reference/sharing.md: parts of the form.
@@ -83,6 +88,7 @@ def push_run(
     run = _choose(ctx, run_id)
     record = run.record()
     refuse_changed_files(run)
+    refuse_changed_gates(run, load_policy(None, ctx.config_dir, ctx.environ))
     with Registry(reference, ctx.environ) as registry:
         registry.greet()
         layout, images = _images(ctx, record)
@@ -139,6 +145,13 @@ def refuse_changed_files(run: RunFolder) -> None:
                 expected=expected,
                 found=sha256_of(data),
             )
+
+
+def refuse_changed_gates(run: RunFolder, policy: Policy) -> None:
+    """Raises RunError for an evaluation or gates that are not as their statements say, or whose
+    signature the policy refutes."""
+    for problem in problems_beside(run, run.record(), policy):
+        raise problem
 
 
 def _images(ctx: Context, record: Record) -> tuple[Layout | None, list[LayoutImage]]:
@@ -219,6 +232,7 @@ def _run_artifacts(run: RunFolder, subject: Entry) -> tuple[Graph, ...]:
         data = _read(run.path / name)
         if data is not None:
             files[name] = BlobSource.of_bytes(data)
+    files |= _evaluation_files(run)
     entries = {name: Entry(digest=s.digest, size=s.size) for name, s in files.items()}
     whole = run_artifact(subject, entries)
     bundle = entries["record.sigstore.json"]
@@ -228,6 +242,19 @@ def _run_artifacts(run: RunFolder, subject: Entry) -> tuple[Graph, ...]:
         Graph(manifest=whole, digest=sha256_of(whole), blobs=(empty, *files.values())),
         Graph(manifest=record, digest=sha256_of(record), blobs=(empty,)),
     )
+
+
+def _evaluation_files(run: RunFolder) -> dict[str, BlobSource]:
+    """What an evaluation left, if there is a statement about it. Predictions are not held."""
+    found: dict[str, BlobSource] = {}
+    if not (run.path / EVALUATION_BUNDLE).is_file():
+        return found
+    for path in sorted((run.path / EVALUATION_FOLDER).glob("*/*")):
+        name = f"{EVALUATION_FOLDER}/{path.parent.name}/{path.name}"
+        if is_run_file(name) and path.is_file() and not path.is_symlink():
+            digest = hash_regular(path, max_bytes=MAX_PREDICTIONS)
+            found[name] = BlobSource(digest=digest, size=path.stat().st_size, content=path)
+    return found
 
 
 def _read(path: Path) -> bytes | None:

@@ -1,9 +1,10 @@
 """`mllock release`: one signed statement that binds a run's set to a stage.
 
-Order: the run is checked like any target, its images are those that trusted statements beside it
-name, then the numbers (highest that is trusted or remembered, plus one), then the signature, which
-this machine's own policy has to trust, then one file by rename, then memory. One process at a time
-for a project. Specified in docs/reference/release.md.
+Order: the run is checked like any target, its gates hold by what trusted statements beside it say
+and the spec asks today, its images are those that such statements name, then the numbers (highest
+that is trusted or remembered, plus one), then the signature, which this machine's own policy has to
+trust, then one file by rename, then memory. One process at a time for a project. Specified in
+docs/reference/release.md.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from mllock.attest.release_files import file_of
 from mllock.check.released import require_stage
 from mllock.core import canonical
 from mllock.errors import AnswerNoError, InputError, RunError
+from mllock.gates.releasable import releasable
+from mllock.spec.reader import load_spec
 from mllock.store.regular import open_regular
 from mllock.store.turns import turn
 from mllock.train.record import Record
@@ -53,7 +56,8 @@ def release_run(
 ) -> Released:
     """Sign that this run is the one for `stage` from now on, until `expires` (90 days).
 
-    Raises AnswerNoError for a run that is revoked, or is not what its record says.
+    Raises AnswerNoError for a run that is revoked, is not what its record says, or may not be
+    released by its gates.
     """
     require_stage(stage)
     moment = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
@@ -63,6 +67,8 @@ def release_run(
     run = open_run(ctx.runs, run_id)
     record = _checked(ctx, run)
     policy = load_policy(None, ctx.config_dir, ctx.environ)
+    spec = load_spec(ctx.project / "mlproject.toml").spec
+    gates = releasable(spec, run, record, policy, moment.date())
     images = _images(run, record, policy)
     with turn(ctx.releases):
         state = all_releases(ctx, record.project, now=moment)
@@ -88,6 +94,7 @@ def release_run(
             lock=record.lock_content,
             environment=record.environment,
             images=images,
+            gates=gates,
         )
         _nothing_doubtful(state, release)
         path = ctx.releases / file_of(release)

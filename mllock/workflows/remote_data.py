@@ -8,6 +8,8 @@ and `lock` needs no network. What is asked may leave out files whose marks did n
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mllock.core.tree import TreeManifest
 from mllock.data.pin import Pinner, pin_of
 from mllock.errors import IntegrityError
@@ -17,15 +19,19 @@ from mllock.spec.loaded import LoadedSpec
 from mllock.spec.meaning import Meaning
 from mllock.spec.sources import is_remote
 from mllock.spec.types import DataSource
-from mllock.store.remote.connect import opener
-from mllock.store.remote.fetch import Fetched, RemoteData
-from mllock.store.remote.place import place
 from mllock.workflows.context import Context
+from mllock.workflows.vendored_data import vendored_tree
+
+if TYPE_CHECKING:  # slow to import, and nothing is asked where pins stay
+    from mllock.store.remote.fetch import Fetched, RemoteData
 
 __all__ = ["bring_remote", "data_pins", "fetch_data", "remote_data", "remote_pin"]
 
 
 def remote_data(ctx: Context) -> RemoteData:
+    from mllock.store.remote.connect import opener
+    from mllock.store.remote.fetch import RemoteData
+
     return RemoteData(ctx.cache, ctx.reporter, opener(ctx.environ, ctx.reporter))
 
 
@@ -37,18 +43,22 @@ def data_pins(
     upgrade: Upgrade,
     *,
     by_content: bool = False,
+    dry_run: bool = False,
 ) -> dict[str, DataPin]:
     """The `[data]` of a new lock; local sources first: a missing file needs no network to be
-    found. `previous` is a lock whose pins may stay."""
-    pinner = Pinner(ctx.project, ctx.state, by_content=by_content)
+    found. `previous` is a lock whose pins may stay. With `dry_run`, missing data is what a vendored
+    folder has of it, and nothing is written to the project."""
+    pinner = Pinner(ctx.project, ctx.state, by_content=by_content, learn=not dry_run)
     sources = sorted(loaded.spec.data.items(), key=lambda item: (is_remote(item[1].source), item))
     pins = {}
     for name, source in sources:
         if not is_remote(source.source):
-            pins[name] = pinner.pin(name, source)
-            if previous is None or previous.data.get(name) != pins[name]:
+            before = previous and previous.data.get(name)
+            tree = vendored_tree(ctx, source, before) if dry_run and before else None
+            pins[name] = pinner.pin(name, source) if tree is None else pin_of(name, source, tree)
+            if before != pins[name] and not dry_run:
                 # What "mllock data diff" compares with.
-                ctx.cache.put_bytes(pinner.manifest(name, source).text())
+                ctx.cache.put_bytes(pinner.manifest(name, source))
             continue
         old = None
         if previous is not None and previous.inputs.data.get(name) == means.data[name]:
@@ -81,6 +91,8 @@ def fetch_data(
     ctx: Context, name: str, source: DataSource, pin: DataPin, *, force: bool = False
 ) -> bool:
     """The locked tree at the `path` of a remote source; False if it is there already."""
+    from mllock.store.remote.place import place
+
     data = remote_data(ctx)
     for attempt in range(2):
         manifest: TreeManifest = data.bring(name, source, pin)

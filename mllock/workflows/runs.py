@@ -1,17 +1,16 @@
 """`mllock runs` and `mllock show`: what runs there are, and what one of them says.
 
-The signature of every good run is verified with the user's policy, or the machine's own key where
-there is none. A run that is not as its record says is listed as damaged, with the reason.
+The signature of a run that is shown is verified with the user's policy, or the machine's own key
+where there is none. A run that is not as its record says is listed as damaged, with the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from mllock.attest.policy import Policy, Trust, load_policy
 from mllock.core.digest import Digest
 from mllock.errors import RunError
 from mllock.lock.types import Lock
@@ -19,13 +18,19 @@ from mllock.spec.types import Scalar
 from mllock.train.record import Record
 from mllock.train.runs import Failure, RunFolder, list_runs, newest_good, open_run
 from mllock.workflows.context import Context
+from mllock.workflows.judged import GateState, Judged, judged
+from mllock.workflows.releases import Stages, all_releases
+
+if TYPE_CHECKING:  # whoever builds asks for runs, and for no policy
+    from mllock.attest.policy import Policy, Trust
 
 __all__ = ["RunDetails", "RunRow", "run_of_lock", "run_to_serve", "runs_of", "show_run"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRow:
-    """One run; `problem` says why it is not good."""
+    """One run; `problem` says why it is not good. `metrics` are the run's own and, by
+    `SOURCE/METRIC`, those of its evaluations; `stages` are those that it is released to now."""
 
     id: str
     status: Literal["good", "failed", "damaged"]
@@ -33,6 +38,9 @@ class RunRow:
     metrics: Mapping[str, float]
     model: Digest | None = None
     problem: str | None = None
+    gates: GateState | None = None
+    stages: tuple[str, ...] = ()
+    revoked: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,11 +58,21 @@ class RunDetails:
     failure: Failure | None = None
     stages: Mapping[str, str] = field(default_factory=dict)
     revoked: str | None = None
+    judged: Judged = field(default_factory=Judged)
 
 
-def runs_of(ctx: Context) -> tuple[RunRow, ...]:
+def runs_of(ctx: Context, policy: Path | None = None) -> tuple[RunRow, ...]:
     """All runs of the project, newest first. Reads records, hashes no models."""
-    return tuple(_row(run) for run in list_runs(ctx.runs))
+    runs = list_runs(ctx.runs)
+    trusted = _policy(ctx, policy) if runs else Policy(source=None, revoked={})
+    states: dict[str, Stages] = {}
+
+    def released(record: Record) -> Stages:
+        if record.project not in states:
+            states[record.project] = all_releases(ctx, record.project, policy=policy)
+        return states[record.project]
+
+    return tuple(_row(run, trusted, released) for run in runs)
 
 
 def show_run(ctx: Context, run: str | None, policy: Path | None) -> RunDetails:
@@ -70,7 +88,8 @@ def show_run(ctx: Context, run: str | None, policy: Path | None) -> RunDetails:
         raise problem
     bundle = folder.bundle()
     record = folder.record()
-    trust = _policy(ctx, policy).decide(record.project, bundle)
+    trusted = _policy(ctx, policy)
+    trust = trusted.decide(record.project, bundle)
     stages, revoked = _released(ctx, record, policy)
     return RunDetails(
         run=folder,
@@ -79,6 +98,7 @@ def show_run(ctx: Context, run: str | None, policy: Path | None) -> RunDetails:
         trust=trust,
         stages=stages,
         revoked=revoked,
+        judged=judged(folder, record, trusted),
     )
 
 
@@ -86,8 +106,6 @@ def _released(
     ctx: Context, record: Record, policy: Path | None
 ) -> tuple[dict[str, str], str | None]:
     """Stages with the newest release of this run in each, and why it was revoked."""
-    from mllock.workflows.releases import all_releases
-
     state = all_releases(ctx, record.project, policy=policy)
     mine: dict[str, tuple[int, str]] = {}
     for stated in state.statements:
@@ -149,10 +167,12 @@ def _choose(ctx: Context, run: str | None) -> RunFolder:
 
 
 def _policy(ctx: Context, path: Path | None) -> Policy:
+    from mllock.attest.policy import load_policy
+
     return load_policy(path, ctx.config_dir, ctx.environ)
 
 
-def _row(run: RunFolder) -> RunRow:
+def _row(run: RunFolder, policy: Policy, released: Callable[[Record], Stages]) -> RunRow:
     try:
         failure = run.failure() if run.has_failed else None
         if failure is not None:
@@ -167,13 +187,40 @@ def _row(run: RunFolder) -> RunRow:
         if problem is not None:
             raise problem
         record = run.record()
+        found = judged(run, record, policy)
+        stages, revoked = _stages_now(record, released(record))
         return RunRow(
             id=run.id,
             status="good",
             params=record.params,
-            metrics=run.metrics(),
+            metrics=run.metrics() | _evaluated(found),
             model=record.model,
+            gates=found.state,
+            stages=stages,
+            revoked=revoked,
         )
     except RunError as error:
         status: Literal["failed", "damaged"] = "failed" if run.has_failed else "damaged"
         return RunRow(id=run.id, status=status, params={}, metrics={}, problem=error.message)
+
+
+def _evaluated(found: Judged) -> dict[str, float]:
+    return {
+        f"{evaluation.source}/{name}": value
+        for evaluation in found.evaluations
+        for name, value in evaluation.metrics.items()
+    }
+
+
+def _stages_now(record: Record, state: Stages) -> tuple[tuple[str, ...], bool]:
+    """The stages whose newest release is this run, and whether it was revoked."""
+    stages = {
+        stated.release.stage
+        for stated in state.statements
+        if stated.release is not None
+        and stated.release.record == record.digest
+        and stated.release.project == record.project
+        and state.status(stated) == "released"
+    }
+    revoked = any(one.run == record.run_id or one.record == record.digest for one in state.revoked)
+    return tuple(sorted(stages)), revoked

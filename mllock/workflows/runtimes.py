@@ -118,7 +118,9 @@ def part_for(lock: Lock, engine: Engine | None) -> Lock:
 
 def host_runtime(ctx: Context, lock: Lock, output: Output) -> Runtime:
     from mllock.train.host import HostRuntime
+    from mllock.train.libc import refuse_newer_glibc
 
+    refuse_newer_glibc(lock.python.packages)
     return HostRuntime(
         cache=ctx.cache,
         fetch=locked_wheels(ctx, lock),

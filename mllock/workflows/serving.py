@@ -41,7 +41,9 @@ def host_serve_runtime(
     just before, in an environment that need not be verified twice."""
     from mllock.serve.host import HostServeRuntime
     from mllock.train.host import HostRuntime
+    from mllock.train.libc import refuse_newer_glibc
 
+    refuse_newer_glibc(lock.python.packages)
     return HostServeRuntime(
         cache=ctx.cache,
         fetch=locked_wheels(ctx, lock),

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mllock.core.digest import from_hex
 from mllock.core.platform import host_platform
 from mllock.errors import SurroundingsError
 from mllock.lock.overlaps import overlaps_of
 from mllock.lock.platforms import narrowed
 from mllock.lock.types import Lock, PythonPackage
 from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.train.libc import refuse_newer_glibc
 from mllock.train.python import find_python
 from mllock.train.sync import SyncPlan, plan_sync, sync
 from mllock.workflows.context import Context
@@ -55,15 +57,18 @@ def sync_project(ctx: Context, venv: Path | None = None, *, check: bool = False)
         raise
     root = ctx.project / VENV if venv is None else venv
     packages, overlaps = lock.python.packages, overlaps_of(lock)
+    refuse_newer_glibc(packages)
     if check:
         plan = plan_sync(root, packages, python, overlaps)
     else:
+        fetch = _fetch_of(ctx, lock)
         plan = sync(
             root,
             packages,
             python,
             entries=ctx.cache.folder("unpacked"),
-            fetch=_fetch_of(ctx, lock),
+            fetch=fetch,
+            again=_again_of(ctx, fetch),
             reporter=ctx.reporter,
             prompt=loaded.spec.project.name,
             overlaps=overlaps,
@@ -80,3 +85,18 @@ def _fetch_of(ctx: Context, lock: Lock) -> FetchWheels:
         return locked_wheels(ctx, lock)(packages)
 
     return fetch
+
+
+def _again_of(ctx: Context, fetch: FetchWheels) -> FetchWheels:
+    """Wheels that this user hashed before, and that are the same files still: as good as their
+    unpacked files, which are believed by their looks."""
+
+    def again(packages: Sequence[PythonPackage]) -> Mapping[str, Path]:
+        wheels = {wheel.name: wheel for package in packages for wheel in package.wheels}
+        digests = {name: from_hex(wheel.hashes["sha256"]) for name, wheel in wheels.items()}
+        blobs = ctx.cache.unchanged(digests.values())
+        found = {name: path for name, digest in digests.items() if (path := blobs[digest])}
+        missing = [item for item in packages if any(w.name not in found for w in item.wheels)]
+        return {**found, **fetch(missing)} if missing else found
+
+    return again

@@ -29,14 +29,14 @@ from mllock.errors import MllockError, ProgramError, SpecError, VoidRunError
 from mllock.gates.signed import GatesState, keep_judgement
 from mllock.gates.types import Judgement
 from mllock.lock.types import Lock
-from mllock.probes.recording import NAME as PROBES
+from mllock.probes.types import NAME as PROBES
 from mllock.spec.command import resolve
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec, refuse_unavailable
 from mllock.store import atomic
 from mllock.train.outputs import read_metrics, take_model
 from mllock.train.plan import PARAMS_FILE, apply_overrides, params_bytes
-from mllock.train.record import make_record
+from mllock.train.record import Record, make_record
 from mllock.train.runs import Failure, FailureKind, RunFolder, new_run_id, publish_run
 from mllock.train.sign import sign_run
 from mllock.train.types import Outcome, RunPlan, Runtime
@@ -50,6 +50,7 @@ from mllock.workflows.inputs import (
     verify_data,
     verify_data_again,
 )
+from mllock.workflows.judging import judge_own
 from mllock.workflows.probes import LOG, ProbePlan, plan_probes
 from mllock.workflows.runtimes import (
     HasEnvironment,
@@ -71,7 +72,7 @@ EnvironmentOf = Callable[[Context, LoadedSpec, Lock], HasEnvironment]
 class TrainResult:
     """A good run. `model` is the tree digest; `fingerprint` of the key that signed; `probes` is how
     many answers were recorded; `data_gates` how the gates of the data came out, None if none is
-    declared."""
+    declared; `model_gates` what those of the model say, if they are asked of its own metrics."""
 
     run: RunFolder
     model: Digest
@@ -80,6 +81,7 @@ class TrainResult:
     runtime: str
     probes: int = 0
     data_gates: GatesState | None = None
+    model_gates: Judgement | None = None
 
 
 def train(
@@ -199,6 +201,9 @@ def _run(
     record = sign_run(payload, model, posixpath.basename(declared.model), key, run)
     if judged is not None:
         keep_judgement(run, judged, record, key)
+    model_gates = _judge_model(ctx, plan, record, {} if metrics is None else metrics.values)
+    if model_gates is not None:
+        keep_judgement(run, model_gates, record, key)
     return TrainResult(
         run=publish_run(run, ctx.runs, plan.run_id),
         model=record.model,
@@ -207,7 +212,21 @@ def _run(
         runtime=plan.runtime,
         probes=0 if probes is None else len(probes.probes),
         data_gates=None if judged is None else state_of(judged),
+        model_gates=model_gates,
     )
+
+
+def _judge_model(
+    ctx: Context, plan: RunPlan, record: Record, metrics: Mapping[str, float]
+) -> Judgement | None:
+    """By the metrics of the program, where no test source is to be evaluated. What is in the way of
+    that costs no run: it can be judged later."""
+    try:
+        return judge_own(ctx, plan.spec, metrics, record)
+    except MllockError as error:
+        ctx.reporter.warn(f"the run is not judged by its gates: {error}")
+        ctx.reporter.note(f"then: mllock evaluate {plan.run_id}")
+        return None
 
 
 def _record_probes(

@@ -1,4 +1,4 @@
-"""Data that is missing in the project and is in a vendored folder: whether, and bringing it back.
+"""Data that is missing in the project and is in a vendored folder: whether, what, and bringing it.
 
 Only a source that is not there at all is made, at the place that the spec names, whole or not at
 all, from files that are hashed while they are copied. What is there, whatever it is, is left alone.
@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mllock.core.digest import Digest
+from mllock.core.globs import compile_globs, is_everything
 from mllock.core.tree import Entry, TreeManifest, parse
+from mllock.data.scan import labeller, valid_manifest
 from mllock.errors import InputError, IntegrityError
 from mllock.lock.types import DataPin
 from mllock.spec.sources import is_remote
@@ -19,10 +21,9 @@ from mllock.spec.types import DataSource
 from mllock.store import atomic
 from mllock.store.regular import hash_regular
 from mllock.store.vendored import Vendored
-from mllock.train.trees import copy_tree
 from mllock.workflows.context import Context
 
-__all__ = ["bring_vendored", "is_only_vendored"]
+__all__ = ["bring_vendored", "is_only_vendored", "vendored_tree"]
 
 _MAX_MANIFEST = 1 << 34
 
@@ -33,6 +34,22 @@ def is_only_vendored(ctx: Context, source: DataSource, pin: DataPin) -> bool:
     if not _missing(ctx, source):
         return False
     return any(_complete(folder, pin) is not None for folder in ctx.cache.vendored)
+
+
+def vendored_tree(ctx: Context, source: DataSource, pin: DataPin) -> TreeManifest | None:
+    """What `source` would select if `pin`, which is missing here, were brought back; None if it is
+    not missing, or in no vendored folder."""
+    if not _missing(ctx, source):
+        return None
+    found = (_complete(folder, pin) for folder in ctx.cache.vendored)
+    manifest = next((item for item in found if item is not None), None)
+    if manifest is None or manifest.is_single_file:
+        return manifest
+    whole = is_everything(source.include, source.exclude)
+    wanted = compile_globs(source.include, source.exclude)
+    entries = manifest.entries
+    chosen = [entry for entry in entries if whole or (entry.kind != "d" and wanted(entry.path))]
+    return valid_manifest(chosen, labeller(source.source))
 
 
 def bring_vendored(
@@ -88,6 +105,8 @@ def _place(folder: Vendored, entry: Entry) -> Path:
 
 
 def _put(folder: Vendored, manifest: TreeManifest, target: Path) -> None:
+    from mllock.train.trees import copy_tree
+
     def changed(path: str) -> IntegrityError:
         return IntegrityError(
             "the vendored data is not what its SHA256SUMS says",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import time
@@ -164,10 +163,10 @@ def test_exec_bit_and_links_without_reading(project: Path) -> None:
 )
 def test_a_damaged_cache_is_an_empty_one(project: Path, damage: bytes) -> None:
     pin = pinned(project, FOLDER)
-    for name in ("stat-cache.json", "trees.json"):
+    for name in ("stat-cache", "trees.json"):
         (project / ".mllock" / name).write_bytes(damage)
     assert pinned(project, FOLDER) == pin
-    assert json.loads((project / ".mllock" / "stat-cache.json").read_bytes())["version"] == 1
+    assert (project / ".mllock" / "stat-cache").read_bytes().startswith(b"mllock-stat-cache\t2\n")
 
 
 def test_a_cache_that_cannot_be_written(project: Path) -> None:
@@ -179,7 +178,7 @@ def test_a_cache_that_cannot_be_written(project: Path) -> None:
 
 def test_nothing_is_left_in_the_state_folder(project: Path) -> None:
     pinned(project, FOLDER)
-    assert sorted(os.listdir(project / ".mllock")) == ["stat-cache.json", "trees.json"]
+    assert sorted(os.listdir(project / ".mllock")) == ["stat-cache", "trees.json"]
 
 
 def test_reasons(project: Path) -> None:

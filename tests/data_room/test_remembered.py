@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.settling import settle
 
+from mllock.core.tree import parse
 from mllock.data.remembered import Remembered
 from mllock.data.scan import scan
 from mllock.data.statcache import StatCache
@@ -37,7 +38,7 @@ def project(tmp_path: Path) -> Path:
 def tree(project: Path, source: DataSource = FOLDER) -> str:
     remembered = Remembered(project, project / ".mllock")
     found = remembered.facts(project / source.source, source)
-    whole = remembered.manifest(project / source.source, source)
+    whole = parse(remembered.text(project / source.source, source))
     assert found.digest == whole.digest
     assert (found.files, found.size) == (whole.files, whole.size)
     assert found.is_single_file == whole.is_single_file
@@ -64,7 +65,7 @@ def test_what_looks_the_same_is_one_line(
     def nobody(*args: object) -> None:
         raise AssertionError(args)
 
-    monkeypatch.setattr(StatCache, "find", nobody)
+    monkeypatch.setattr(StatCache, "folders", nobody)
     remembered = Remembered(project, project / ".mllock")
     assert remembered.facts(project / source.source, source).digest == first
 

@@ -213,7 +213,7 @@ def test_bad_input(name: str, starter: Path, e2e_environ: dict[str, str]) -> Non
 def snapshot(project: Path) -> dict[str, Digest]:
     """Every file of the project, but for what a command may remember about unchanged data. Digests:
     what pytest says of two sets of images that are not the same would take all memory."""
-    remembered = (project / ".mllock/stat-cache.json", project / ".mllock/trees.json")
+    remembered = (project / ".mllock/stat-cache", project / ".mllock/trees.json")
     return {
         str(path.relative_to(project)): sha256_of(path.read_bytes())
         for path in project.rglob("*")

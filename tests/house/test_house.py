@@ -36,6 +36,10 @@ ROOMS = (
     "serve",
     # Judges data and predictions; check reads what was signed about that, and judges nothing anew.
     "gates",
+    # Two of anything that was made, side by side.
+    "diff",
+    # One run on a page.
+    "report",
     "check",
     "workflows",
     "cli",

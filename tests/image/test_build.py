@@ -189,7 +189,7 @@ def test_a_tampered_wheel_in_the_cache_is_fetched_again(world: World, monkeypatc
         asked.append(arguments)
         raise Fetched
 
-    monkeypatch.setattr("mllock.lock.python.Pip", pip)
+    monkeypatch.setattr("mllock.lock.locked.Pip", pip)
     before = tree(world.oci)
     with pytest.raises(Fetched):
         build(world)
@@ -376,7 +376,7 @@ def test_a_hostile_wheel_of_the_lock(world: World, monkeypatch) -> None:
     cache = world.context().cache
     path = cache.blob_path(cache.put_bytes(data))
     monkeypatch.setattr(
-        "mllock.lock.python.fetch_wheels",
+        "mllock.lock.locked.fetch_wheels",
         lambda packages, _blobs, **_: {package.wheels[0].name: path for package in packages},
     )
     forget_layers(world)

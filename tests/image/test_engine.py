@@ -75,6 +75,30 @@ def test_only_new_layers_are_sent(
     assert ctx.reporter.lines == []  # type: ignore[attr-defined]
 
 
+def test_other_images_are_not_asked_for_a_line_of_code(
+    built: BuildResult, world: World, engine: DockerEngine, unique: str
+) -> None:
+    """What the tag named before lacks little: an engine with many images answers once."""
+
+    class Busy(DockerEngine):
+        asked: list[str]
+
+        def image(self, reference: str) -> EngineImage | None:
+            self.asked.append(reference)
+            return super().image(reference)
+
+    busy = Busy(engine._client, engine.info)
+    busy.asked = []
+    tag = f"{unique}:train"
+    load_image(world.context(), busy, built.images[0].image, (tag,))
+    (world.project / "train.py").write_text(f"print('{unique}')\n")
+    changed = build_images(world.context(), ("train",)).images[0].image
+    busy.asked.clear()
+    there = load_image(world.context(), busy, changed, (tag,))
+    assert busy.asked == [changed.config_digest, tag, changed.config_digest]
+    assert there.tags == (tag,)
+
+
 class Forgetful:
     """An engine that lost an image after it was asked what it has."""
 
@@ -86,8 +110,8 @@ class Forgetful:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def images(self) -> tuple[EngineImage, ...]:
-        return (self._claims,)
+    def images(self) -> Iterator[EngineImage]:
+        yield self._claims
 
     def load(self, archive: Iterable[bytes]) -> None:
         self.loads += 1

@@ -47,9 +47,10 @@ def test_a_file_in_this_folder(tmp_path, monkeypatch, capsys):
         "  hint: list its files in [train] code, and run it from the folder of the project; if its "
         'packages are in src: variables = { PYTHONPATH = "src" }\n'
         "requirements.txt:3: index https://index.example.org/simple: is in [[environment.indexes]] "
-        "without user and password, and credentials in it were left out\n"
-        "  hint: keep them in netrc; or write ${NAME} where they were, and set that variable where "
-        "you lock\n",
+        "with INDEX_EXAMPLE_ORG_USER and INDEX_EXAMPLE_ORG_PASSWORD in the place of its own, and "
+        "credentials in it were left out\n"
+        "  hint: set INDEX_EXAMPLE_ORG_USER and INDEX_EXAMPLE_ORG_PASSWORD where you lock; or take "
+        "them out of the URL, and keep user and password in netrc\n",
         f"made {name} from requirements.txt: {tmp_path}/mlproject.toml\n"
         "carried over: 1 requirement, 0 versions to begin with, 0 system packages\n"
         "not carried over: 2 things, listed above and in mlproject.toml\n"
@@ -61,7 +62,8 @@ def test_a_file_in_this_folder(tmp_path, monkeypatch, capsys):
     environment = load_spec(Path("mlproject.toml")).spec.environment
     assert environment.dependencies == ("pandas==2.2.2",)
     (index,) = environment.indexes
-    assert (index.url, index.packages) == ("https://index.example.org/simple", ())
+    user = "${INDEX_EXAMPLE_ORG_USER}:${INDEX_EXAMPLE_ORG_PASSWORD}"
+    assert (index.url, index.packages) == (f"https://{user}@index.example.org/simple", ())
 
 
 def test_a_folder_into_another(tmp_path, capsys):
@@ -111,7 +113,7 @@ def refusal(capsys, *words: str) -> str:
 
 KINDS = (
     "requirements.txt, requirements.in, pyproject.toml, pylock.toml, uv.lock, poetry.lock, "
-    "environment.yml, cog.yaml, MLproject, dvc.yaml, bentofile.yaml, Dockerfile"
+    "environment.yml, cog.yaml, MLproject, dvc.yaml, NAME.dvc, bentofile.yaml, Dockerfile"
 )
 
 
@@ -353,3 +355,30 @@ def test_requirements_that_are_pins_are_the_requirements(importer):
 def test_requirements_in_begins_with_its_txt(importer):
     importer.init({"requirements.in": b"alpha\n", "requirements.txt": b"alpha==1.0\nbeta==1.5\n"})
     assert importer.versions() == {"alpha": "1.0", "beta": "1.5"}
+
+
+def test_files_of_dvc_are_found_where_a_project_has_them(tmp_path):
+    tracked = b"outs:\n- path: %s\n"
+    url = b"deps:\n- path: s3://bucket/a.csv\nouts:\n- path: a.csv\n"
+    source = write(
+        tmp_path / "old",
+        {
+            "data/a.csv.dvc": url,
+            "data/deep/b.csv.dvc": tracked % b"b.csv",
+            ".dvc/tmp/hidden.dvc": tracked % b"hidden",
+            "venv/c.csv.dvc": tracked % b"c.csv",
+            "/".join("123456789") + "/d.csv.dvc": tracked % b"d.csv",
+        },
+    )
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away/e.csv.dvc").write_bytes(tracked % b"e.csv")
+    (source / "linked").symlink_to(tmp_path / "away")
+    assert run(["-q", "init", str(tmp_path / "new"), "--from", str(source)]) == 0
+    data = load_spec(tmp_path / "new/mlproject.toml").spec.data
+    assert {name: (item.source, item.path) for name, item in data.items()} == {
+        "a": ("s3://bucket/a.csv", "data/a.csv"),
+        "b": ("data/deep/b.csv", None),
+    }
+    assert run(["-q", "init", str(tmp_path / "b"), "--from", str(source / "data/a.csv.dvc")]) == 0
+    (only,) = load_spec(tmp_path / "b/mlproject.toml").spec.data.values()
+    assert (only.source, only.path) == ("s3://bucket/a.csv", "a.csv")

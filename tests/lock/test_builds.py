@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from support.debian_mirror import SEEN, Mirror, mirror
 from support.locking import Locking
 from support.locks import make_lock
 from support.sources import PYPROJECT, Repository, add_backend, archive, repository, sources
@@ -34,6 +35,8 @@ from mllock.workflows.environment import locked_wheels
 from mllock.workflows.export_dockerfile import refuse_without_index
 from mllock.workflows.export_python import export_requirements
 from mllock.workflows.outdated import outdated
+
+__all__ = ["mirror"]
 
 
 @pytest.fixture
@@ -173,10 +176,12 @@ def test_a_build_that_is_never_the_same(
 
 
 def test_outdated_asks_no_index_for_it_and_offline_asks_nobody(
-    tmp_path: Path, index: SimpleIndex, repo: Repository
+    tmp_path: Path, index: SimpleIndex, repo: Repository, mirror: Mirror
 ) -> None:
     repo.commit(sources("ours", "1.0"))
     project = project_of(tmp_path, index, f"git+{repo.url}")
+    project.system.base = SEEN
+    project.environ["MLLOCK_DEBIAN_MIRROR"] = os.environ["MLLOCK_DEBIAN_MIRROR"]
     lock = project.real().lock
     index.add("beta", "2.0")
     index.add("ours", "9.0")

@@ -10,7 +10,6 @@ from support.wheels import pip_environ, simple_index, write_wheel
 
 from mllock.core.platform import host_platform
 from mllock.errors import ResolutionError
-from mllock.lock.pip import read_settings
 from mllock.lock.target import Target
 from mllock.lock.uv import platform_of, variables_of
 
@@ -173,24 +172,6 @@ def test_a_password_is_in_no_line_and_no_file(uv_bench: Bench, tmp_path: Path) -
 def test_the_c_library_is_never_newer_than_the_bases(glibc: int, expected: int) -> None:
     target = Target(python="3.11.2", platform="linux/arm64", glibc=(2, glibc))
     assert platform_of(target) == f"aarch64-manylinux_2_{expected}"
-
-
-def test_settings_as_pip_weighs_them() -> None:
-    text = """\
-:env:.extra-index-url=''
-:env:.timeout='2.5'
-download.find-links='/a /b'
-global.extra-index-url='file:///x\\nfile:///y'
-global.find-links='/c'
-global.timeout='60'
-install.find-links='/d'
-a line of another kind
-"""
-    assert read_settings(text) == {
-        "extra-index-url": "file:///x file:///y",
-        "find-links": "/a /b",
-        "timeout": "2.5",
-    }
 
 
 def test_settings_in_the_words_of_uv() -> None:

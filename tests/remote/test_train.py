@@ -11,8 +11,12 @@ from support.data_server import DataServer
 from support.training import SPEC, locked, no_layers, relock
 
 from mllock.core.digest import sha256_of
+from mllock.core.tree import Entry
+from mllock.data.pin import Pinner
+from mllock.data.statcache import Kept, StatCache, look_of, row_of
 from mllock.errors import DataError, StaleLockError, VoidRunError
 from mllock.lock.format import read_lock
+from mllock.spec.reader import load_spec
 from mllock.workflows.context import Context
 from mllock.workflows.train import TrainResult, train
 
@@ -87,20 +91,18 @@ def test_a_change_that_stat_does_not_show(ctx: Context) -> None:
     """A run verifies by content, whatever the stat cache says."""
     go(ctx)
     path = ctx.project / "data/train.csv"
-    cache = ctx.state / "stat-cache.json"
-    known = json.loads(cache.read_bytes()) if cache.exists() else {"version": 1, "files": {}}
     path.chmod(0o644)
     path.write_bytes(b"a\n1\n9\n")
-    status = os.stat(path)
-    known["files"]["data/train.csv"] = [
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-        status.st_ino,
-        status.st_dev,
-        sha256_of(BODY),
-    ]
-    cache.write_text(json.dumps(known))
+    looks = look_of(["."], [row_of(os.stat(path))])
+    line = Entry(kind="f", path=".", size=len(BODY), digest=sha256_of(BODY)).line()
+    source = load_spec(ctx.project / "mlproject.toml").spec.data["train"]
+    cache = StatCache(ctx.state)
+    cache.begin()
+    key = json.dumps(["data/train.csv", source.include, source.exclude])
+    cache.save(key, {"": Kept(look=looks, lines=line)}, ctx.project)
+    (ctx.state / "trees.json").unlink(missing_ok=True)
+    pin = read_lock(ctx.project / "mlproject.lock").data["train"]
+    assert Pinner(ctx.project, ctx.state).pin("train", source).tree == pin.tree  # it is believed
     with pytest.raises(StaleLockError) as caught:
         go(ctx)
     assert caught.value.message == (

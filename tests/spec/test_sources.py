@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+from fsspec.registry import _registry
 from support.corpus import BASE
 from support.reporter import Recorder
 
@@ -173,8 +175,12 @@ def test_shown(url: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "package"), [("gs", "gcsfs"), ("az", "adlfs")])
-def test_a_package_that_is_not_installed(scheme: str, package: str) -> None:
-    """Neither is a dependency of the tests: this is what a user sees."""
+def test_a_package_that_is_not_installed(
+    scheme: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a user without the extra sees: the import fails, as where it is not installed."""
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(_registry, scheme, raising=False)
     with pytest.raises(ImportError):
         __import__(package)
     with pytest.raises(InputError) as caught:

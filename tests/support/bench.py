@@ -10,8 +10,9 @@ import pytest
 from mllock.core.platform import host_platform
 from mllock.errors import MllockError
 from mllock.lock.indexes import PackageIndex
+from mllock.lock.locked import fetch_wheels
 from mllock.lock.ports import PythonRequest, Upgrade
-from mllock.lock.python import fetch_wheels, resolver_of
+from mllock.lock.python import resolver_of
 from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage
 from mllock.store.cache import Cache

@@ -29,6 +29,9 @@ class MemoryFiles:
     def read(self, name: str) -> bytes | None:
         return self.files.get(name)
 
+    def named(self, suffix: str) -> list[str]:
+        return sorted(name for name in self.files if name.endswith(suffix))
+
 
 def files_of(case: str) -> dict[str, bytes]:
     text = (CORPUS / f"{case}.case").read_text(encoding="utf-8")

@@ -6,9 +6,17 @@ import datetime as dt
 from dataclasses import replace
 from typing import Any
 
+from mllock.attest.bundle import sign_statement
 from mllock.attest.keys import SigningKey
+from mllock.attest.test_result import make_test_result
 from mllock.core.digest import Digest, sha256_of
 from mllock.gates.config import config_of
+from mllock.gates.evaluation import (
+    EVALUATION_BUNDLE,
+    EVALUATION_FOLDER,
+    Evaluated,
+    evaluation_statement,
+)
 from mllock.gates.signed import keep_judgement
 from mllock.gates.types import Judgement, Kind, Result, Row, Verdict
 from mllock.spec.reader import load_spec
@@ -104,3 +112,25 @@ def put_judgement(
         results=(result_of(verdict),),
     )
     return keep_judgement(folder.path, replace(judgement, **changes), record, key or world.key)
+
+
+def put_evaluation(world: World, run: str = RUN, *, source: str = "train") -> None:
+    """What `mllock evaluate` would leave about a source, were it a test source."""
+    folder = RunFolder(world.project / ".mllock" / "runs" / run)
+    record = folder.record()
+    place = folder.path / EVALUATION_FOLDER / source
+    place.mkdir(parents=True)
+    metrics, predictions = b'{"accuracy": 0.95}', b"prediction\n1\n0\n"
+    (place / "metrics.json").write_bytes(metrics)
+    (place / "predictions.csv").write_bytes(predictions)
+    (place / "log.txt").write_bytes(b"judged\n")
+    evaluated = Evaluated(
+        data=record.data[source],
+        metrics={"accuracy": 0.95},
+        metrics_digest=sha256_of(metrics),
+        predictions=place / "predictions.csv",
+        predictions_digest=sha256_of(predictions),
+    )
+    statement = evaluation_statement(record, record.code, {source: evaluated})
+    bundle = sign_statement(make_test_result(statement), world.key)
+    (folder.path / EVALUATION_BUNDLE).write_bytes(bundle)

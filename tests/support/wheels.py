@@ -118,7 +118,9 @@ class SimpleIndex:
     the index is one of PEP 691 that says when its files came (PEP 700), those that are in it.
     With a `login` ("user:password"), it is for who has that; `commands` are the command lines of
     all processes of the machine while it was asked, `written` what stood in the files of `watched`
-    then (but for a .netrc)."""
+    then (but for a .netrc). `sized` is such an index, too, without times; `stated` says more of
+    a file, or other things than are true, or less (None). Of a file in `metadata` there is its
+    METADATA as well (PEP 658): what is served, and the digest that is stated."""
 
     url: str
     times: dict[str, str] = field(default_factory=dict)
@@ -128,6 +130,13 @@ class SimpleIndex:
     written: set[bytes] = field(default_factory=set)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    sized: bool = False
+    stated: dict[str, dict[str, object]] = field(default_factory=dict)
+    metadata: dict[str, tuple[bytes | None, str]] = field(default_factory=dict)
+
+    @property
+    def in_json(self) -> bool:
+        return bool(self.sized or self.times)
 
     def add(
         self, name: str, version: str, requires: Sequence[str] = (), tag: str = "py3-none-any"
@@ -148,14 +157,26 @@ class SimpleIndex:
                 "size": len(data),
             }
             | ({"upload-time": self.times[name]} if name in self.times else {})
+            | (
+                {"core-metadata": {"sha256": self.metadata[name][1]}}
+                if name in self.metadata
+                else {}
+            )
+            | self.stated.get(name, {})
             for name, data in sorted(self.files[project].items())
         ]
+        files = [{key: value for key, value in row.items() if value is not None} for row in files]
         return {"meta": {"api-version": "1.1"}, "name": project, "versions": [], "files": files}
+
+    def _beside(self, name: str) -> dict[str, object]:
+        if name not in self.metadata:
+            return {}
+        return {"core-metadata": {"sha256": self.metadata[name][1]}}
 
     def answer(self, path: str) -> bytes | None:
         parts = [part for part in path.split("/") if part]
         match parts:
-            case ["simple", project] if project in self.files and self.times:
+            case ["simple", project] if project in self.files and self.in_json:
                 return json.dumps(self._listing(project)).encode()
             case ["simple", project] if project in self.files:
                 links = "".join(
@@ -164,6 +185,8 @@ class SimpleIndex:
                     for name, data in sorted(self.files[project].items())
                 )
                 return f"<!DOCTYPE html><html><body>\n{links}</body></html>".encode()
+            case ["files", _, name] if name.endswith(".metadata"):
+                return self.metadata.get(name.removesuffix(".metadata"), (None, ""))[0]
             case ["files", project, name]:
                 return self.files.get(project, {}).get(name)
         return None
@@ -193,7 +216,7 @@ def simple_index() -> Iterator[SimpleIndex]:
             self.send_response(404 if body is None else 200)
             kind = "application/octet-stream"
             if self.path.startswith("/simple"):
-                kind = "application/vnd.pypi.simple.v1+json" if index.times else "text/html"
+                kind = "application/vnd.pypi.simple.v1+json" if index.in_json else "text/html"
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body or b"")))
             self.end_headers()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.reporter import Recorder
+from support.settling import settle
 from support.syncing import (
     IS_LOCKED,
     OTHER,
@@ -24,6 +25,7 @@ from support.training import put_wheels
 
 from mllock.core.digest import from_hex
 from mllock.errors import ArchiveError
+from mllock.lock.format import parse_lock
 from mllock.spec.types import Overlap
 from mllock.train.python import HostPython, find_python
 from mllock.train.sync import plan_sync, sync
@@ -96,7 +98,7 @@ def test_the_next_sync_repairs_an_interrupted_one(
     stops = {
         "removal": "mllock.train.sync_wheels.Wheels.install",
         "first": "mllock.train.sync_folder.Folder.write",
-        "interpreter": "mllock.train.sync._make_venv",
+        "interpreter": "mllock.train.sync._made_venv",
     }
 
     def stop(*_: object) -> None:
@@ -284,6 +286,7 @@ def test_a_path_of_two_packages(ctx: Context, host: HostPython, tmp_path: Path) 
             host,
             entries=ctx.cache.folder("unpacked"),
             fetch=fetch,
+            again=fetch,
             reporter=Recorder(),
             prompt="x",
             overlaps=rules,
@@ -315,3 +318,39 @@ def test_a_path_of_two_packages(ctx: Context, host: HostPython, tmp_path: Path) 
             "clash.txt",
         }
         go(packages, rule)
+
+
+def test_wheels_are_hashed_once_for_several_environments(
+    ctx: Context, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As unpacked files are: believed by their looks, which a changed byte changes."""
+    typed("sync")
+    settle(ctx.cache.root)
+    assert typed("sync", "--venv", "second")[0] == 0
+
+    def hashed(*_: object) -> None:
+        raise AssertionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mllock.store.cache.Cache.get", hashed)
+        assert typed("sync", "--venv", "third")[0] == 0
+    assert files(ctx.project / "third").keys() == files(ctx.project / "second").keys()
+    content = (ctx.project / "mlproject.lock").read_bytes()
+    wheel = parse_lock(content, "mlproject.lock").python.packages[1].wheels[0]
+    blob = ctx.cache.blob_path(from_hex(wheel.hashes["sha256"]))
+    data = bytearray(blob.read_bytes())
+    data[50] ^= 1
+    blob.chmod(0o644)
+    blob.write_bytes(data)
+    code, _, err = typed("sync", "--venv", "fourth")
+    assert code == 4
+    assert err == (
+        "installing 2 packages\n"
+        f"warning: removed a damaged entry of the cache: sha256:{wheel.hashes['sha256']}\n"
+        "fetching 1 wheels\n"
+        "error: offline, and a file would have to be fetched\n"
+        'expected: in the cache, or in a folder that "mllock vendor" made\n'
+        f"found: not there: {wheel.name}\n"
+        "hint: type it once without --offline, or name such a folder with MLLOCK_VENDOR\n"
+    )
+    assert not (ctx.project / "fourth").exists()

@@ -153,11 +153,9 @@ def test_a_program_that_fails_is_exit_code_1(ctx: Context, typed: Typed) -> None
         "found: \n    no luck\n"
     )
     code, out, _ = typed("runs")
-    assert out.splitlines()[1].split(maxsplit=3) == [
-        run.id,
-        "failed",
-        "-",
-        "the training program failed with exit code 3  alpha=0.5 seed=42",
+    assert out.splitlines()[1].split(maxsplit=7) == [
+        *(run.id, "failed", "-", "-", "0.5", "42", "-"),
+        "the training program failed with exit code 3",
     ]
     code, out, _ = typed("show")
     assert code == 0
@@ -177,8 +175,8 @@ def test_runs(ctx: Context, typed: Typed) -> None:
     code, out, _ = typed("runs")
     assert code == 0
     assert [line.split() for line in out.splitlines()] == [
-        ["RUN", "STATUS", "MODEL", "METRICS", "PARAMS"],
-        [run.id, "good", model[7:19], "rows=3", "score=0.25", "alpha=0.5", "seed=42"],
+        ["RUN", "STATUS", "GATES", "RELEASED", "rows", "score", "alpha", "seed", "MODEL"],
+        [run.id, "good", "-", "-", "3", "0.25", "0.5", "42", model[7:19]],
     ]
     code, out, _ = typed("runs", "--json")
     assert json.loads(out) == [
@@ -189,6 +187,9 @@ def test_runs(ctx: Context, typed: Typed) -> None:
             "metrics": {"rows": 3, "score": 0.25},
             "params": {"alpha": 0.5, "seed": 42},
             "problem": None,
+            "gates": "not judged",
+            "released": [],
+            "revoked": False,
         }
     ]
 

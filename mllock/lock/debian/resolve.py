@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from debian.debian_support import Version
+
 from mllock.core.digest import from_hex
 from mllock.core.platform import KNOWN
 from mllock.core.ports import Blobs, Fetcher, Reporter, Want
@@ -29,7 +31,7 @@ from mllock.lock.debian.script_table import notes
 from mllock.lock.debian.scripts import examine
 from mllock.lock.debian.solve import Solution, solve
 from mllock.lock.debian.suites import LEFT_OUT, Keyring, find_suite, packaged_keys, seeds
-from mllock.lock.ports import SystemRequest, SystemResolution
+from mllock.lock.ports import LockedDebian, SystemRequest, SystemResolution
 from mllock.lock.types import Base, DebianPackage, ReleaseIndex
 
 __all__ = ["DebianResolver"]
@@ -91,6 +93,24 @@ class DebianResolver:
         self._examined(request, suite, packages, solution)
         return indexes, packages
 
+    def newest(
+        self, locked: LockedDebian, platform: str, mirror: str | None
+    ) -> dict[str, tuple[str, str]]:
+        """What the archive has of the names that are locked: name -> version and suite, the highest
+        version first. Verified as in a lock; nothing is fetched but indexes."""
+        architecture = KNOWN[platform].debian
+        archives = find_archives(locked.suite, mirror, self._environ, self._apt)
+        _, offers = self._open(locked.suite, archives, architecture, _seen(locked.indexes))
+        found: dict[str, tuple[str, str]] = {}
+        for suite, index in offers:
+            only = Universe((index,), architecture)
+            for name in {package.name for package in locked.packages}:
+                for offer in only.versions(name)[:1]:
+                    known = found.get(name)
+                    if known is None or Version(known[0]) < Version(offer.version):
+                        found[name] = (offer.version, suite)
+        return found
+
     def _solved(
         self,
         request: SystemRequest,
@@ -103,7 +123,8 @@ class DebianResolver:
         self._reporter.step(f"reading the indexes of debian {suite}")
         before = request.locked if request.locked and request.locked.suite == suite else None
         seen = _seen(before.indexes if before else ())
-        releases, universe = self._open(suite, archives, architecture, seen)
+        releases, offers = self._open(suite, archives, architecture, seen)
+        universe = Universe((index for _, index in offers), architecture)
         pins = {
             name: version
             for name, version in request.pins.items()
@@ -174,7 +195,8 @@ class DebianResolver:
         archives: tuple[Archive, ...],
         architecture: str,
         seen: Mapping[str, str],
-    ) -> tuple[tuple[Release, ...], Universe]:
+    ) -> tuple[tuple[Release, ...], tuple[tuple[str, Index], ...]]:
+        """The releases, and each index with its suite, in the order of `archives`."""
         keys = self._keyring(suite)
         with ThreadPoolExecutor(max_workers=len(archives)) as pool:
             opened = list(pool.map(lambda archive: self._release(archive, keys, seen), archives))
@@ -191,7 +213,8 @@ class DebianResolver:
             indexes = list(pool.map(lambda item: self._index(*item), unique.values()))
         releases = {release.digest: release for _, release in listed}
         order = sorted(releases.values(), key=lambda release: (release.suite, release.digest))
-        return tuple(order), Universe(indexes, architecture)
+        suites = (archive.suite for archive, _, _ in unique.values())
+        return tuple(order), tuple(zip(suites, indexes, strict=True))
 
     def _release(
         self, archive: Archive, keys: tuple[bytes, ...], seen: Mapping[str, str]

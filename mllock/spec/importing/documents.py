@@ -39,6 +39,10 @@ class Files(Protocol):
         """The bytes, or None if there is no such file. Raises InputError: not a regular file, too
         large, outside of the folder, unreadable."""
 
+    def named(self, suffix: str) -> list[str]:
+        """The paths of files whose names end with `suffix`, in a fixed order; not in hidden folders
+        and environments, nor deep or many beyond reason."""
+
 
 class Document:
     """A parsed file. Keys are given as parts: `doc.text("project", "name")`."""

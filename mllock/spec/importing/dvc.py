@@ -1,7 +1,8 @@
 """dvc.yaml: the stage that trains, its data, outputs, metrics and params.
 
 The training stage is the one called train, else the last one. What another stage writes for it is
-data for mllock: it has to be there before `mllock lock`, and that is said.
+data for mllock: it has to be there before `mllock lock`, and that is said. `.dvc` files beside it
+say where data comes from.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from typing import Any
 
 from mllock.spec.importing.documents import Document, Files, read_yaml
+from mllock.spec.importing.dvc_files import read_dvc_files, role_of
 from mllock.spec.importing.found import Collector, Place, Program
 from mllock.spec.places import Part
 from mllock.spec.types import Scalar
@@ -37,6 +39,7 @@ _TRAINS = ("train", "training", "fit", "train_model", "train-model")
 
 def read_dvc(out: Collector, files: Files, doc: Document) -> None:
     out.read(doc.file)
+    read_dvc_files(out, files)  # before dependencies that name the same data
     stages = list(doc.table("stages"))
     chosen = next((name for name in _TRAINS if name in stages), stages[-1] if stages else None)
     outputs = {path: name for name in stages for path, _ in _paths(doc, ("stages", name, "outs"))}
@@ -143,9 +146,7 @@ def _dependency(
         out.left(
             place, f"dependency {path}", why, f"run dvc repro {outputs[path]} before mllock lock"
         )
-    name = posixpath.basename(plain)
-    role = "test" if "test" in name else "validation" if "val" in name else "train"
-    out.add_data(plain, role, place)
+    out.add_data(plain, role_of(plain), place)
 
 
 def _paths(doc: Document, where: tuple[str, ...]) -> list[tuple[str, Place]]:

@@ -10,9 +10,9 @@ of them are named as not read:
 4. environment.yml or environment.yaml
 5. uv.lock, pylock.toml, poetry.lock without a pyproject.toml
 
-After that MLproject, dvc.yaml, cog.yaml, bentofile.yaml and Dockerfile are read, in this order,
-each for all that it says. Of two answers to one question the first counts. A single file is read
-with the lock that belongs to it.
+After that MLproject, dvc.yaml with all .dvc files, cog.yaml, bentofile.yaml and Dockerfile are
+read, in this order, each for all that it says. Of two answers to one question the first counts. A
+single file is read with the lock that belongs to it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from mllock.spec.importing.conda import read_conda
 from mllock.spec.importing.dockerfile import read_dockerfile
 from mllock.spec.importing.documents import MAX_LOCK, Document, Files, decode, read_toml, read_yaml
 from mllock.spec.importing.dvc import read_dvc
+from mllock.spec.importing.dvc_files import SUFFIX, read_dvc_file, read_dvc_files
 from mllock.spec.importing.found import Collector, Found, Place
 from mllock.spec.importing.locks import read_lock_file
 from mllock.spec.importing.mlflow import read_mlproject
@@ -36,7 +37,7 @@ __all__ = ["KINDS", "read_file", "read_folder"]
 
 KINDS = (
     "requirements.txt, requirements.in, pyproject.toml, pylock.toml, uv.lock, poetry.lock, "
-    "environment.yml, cog.yaml, MLproject, dvc.yaml, bentofile.yaml, Dockerfile"
+    "environment.yml, cog.yaml, MLproject, dvc.yaml, NAME.dvc, bentofile.yaml, Dockerfile"
 )
 _LOCKS = ("uv.lock", "poetry.lock", "pylock.toml")
 _CONDA = ("environment.yml", "environment.yaml")
@@ -97,6 +98,8 @@ def read_folder(files: Files, project: str) -> Found:
             hint = f"mllock init --from {name} reads it instead"
             out.left(Place(file=name), name, why, hint)
     for name in _MORE:
+        if name == "dvc.yaml":
+            read_dvc_files(out, files)
         if files.read(name) is not None:
             _one(out, files, name, _kind(name) or name)
     if not set(out.files) - {".python-version"}:
@@ -109,6 +112,8 @@ def read_folder(files: Files, project: str) -> Found:
 
 def _kind(name: str) -> str | None:
     base = name.rpartition("/")[2]
+    if base.endswith(SUFFIX):
+        return SUFFIX
     if base in _YAML or base in _LOCKS or base == "pyproject.toml":
         return base
     if re.fullmatch(r"pylock\.[^.]+\.toml", base):
@@ -134,7 +139,9 @@ def _packages(out: Collector, files: Files, name: str) -> None:
 def _one(out: Collector, files: Files, name: str, kind: str) -> None:
     data = files.read(name)
     assert data is not None
-    if kind in _YAML:
+    if kind == SUFFIX:
+        read_dvc_file(out, read_yaml(data, name))
+    elif kind in _YAML:
         _YAML[kind](out, files, read_yaml(data, name))
     elif kind == "environment.yml":
         document = read_yaml(data, name)

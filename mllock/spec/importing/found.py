@@ -22,6 +22,7 @@ from mllock.spec.importing.secrets import is_secret_name, one_line, reveals
 from mllock.spec.requirements import canonical, parts_of
 from mllock.spec.rules_paths import RESERVED
 from mllock.spec.rules_programs import hook_reason
+from mllock.spec.sources import Problem, problem
 from mllock.spec.types import Scalar
 
 __all__ = ["Collector", "Data", "Found", "Leftover", "Place", "Program", "Requirement"]
@@ -77,6 +78,8 @@ class Data:
     source: str
     role: str
     place: Place
+    # Where the program finds what comes from a URL.
+    path: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -240,15 +243,25 @@ class Collector:
         elif self.variables.setdefault(name, value) != value:
             self.left(place, name, "is set to another value already")
 
-    def add_data(self, source: str, role: str, place: Place) -> None:
-        if "://" in source:
+    def add_data(self, source: str, role: str, place: Place, path: str | None = None) -> None:
+        """Data of the project; or, with the `path` that the program reads, of a URL."""
+        if path is not None:
+            wrong = problem(source)
+            if wrong is None and (reveals(source) or _CONTROL.search(source)):
+                wrong = Problem(message="holds what looks like a credential, or is not plain")
+            if wrong is not None:
+                hint = wrong.hint or "name it in [data] as source, with this path"
+                self.left(place, f"{source} at {path}", wrong.message, hint)
+                return
+        elif "://" in source:
             hint = "name it in [data] as source, with the path that the program reads"
             self.left(place, source, "data from a URL needs a path in the project", hint)
             return
         if len(self.data) >= MAX_DATA:
             self.left(place, source, f"more than {MAX_DATA} sources are not read")
             return
-        path = self._free_path(source, place)
+        url = None if path is None else source
+        path = self._free_path(path or source, place)
         if path is None:
             return
         stem = normalised_name(posixpath.basename(path).partition(".")[0])
@@ -258,7 +271,8 @@ class Collector:
         unique = name
         while unique in taken:
             unique, number = f"{name}-{number}", number + 1
-        self.data.append(Data(name=unique, source=path, role=role, place=place))
+        found = Data(name=unique, source=url or path, role=role, place=place, path=url and path)
+        self.data.append(found)
 
     def output(self, path: str, place: Place) -> str | None:
         """A path that the training writes, if the spec can hold it."""
@@ -362,7 +376,7 @@ class Collector:
         return plain
 
     def _in_the_way(self, path: str) -> str | None:
-        taken = [item.source for item in self.data]
+        taken = [item.path or item.source for item in self.data]
         if self.train is not None:
             taken += [p for p in (self.train.model, self.train.metrics) if p]
         mine = f"{safepath.fold(path)}/"

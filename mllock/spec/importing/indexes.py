@@ -1,8 +1,9 @@
 """Package indexes and places of wheels that an imported project names, and where in a file it does.
 
 An index beside the default one, or one for some packages alone, means the same in mlproject.toml;
-so do a folder of the project and a page of wheels. Their credentials are left out, and said to be;
-`${NAME}` in their place is kept. One in the place of the default index is not for here.
+so do a folder of the project and a page of wheels. Credentials are left out, and said to be: those
+of an index become `${NAME}`, a variable for each; `${NAME}` that is there is kept. Of an index in
+the place of the default one it is said that the default one is asked as well.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ __all__ = ["Index", "Place", "Places"]
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _INDEX_URL = re.compile(r"(?P<scheme>https?://)(?P<user>[^/?#\s]*@)?(?P<rest>[^/?#\s@]+[^?#\s]*)")
 _NAMED_USER = re.compile(r"\$\{\w+\}(:\$\{\w+\})?")
+_VARIABLES_HINT = (
+    "set {}where you lock; or take them out of the URL, and keep user and password in netrc"
+)
 _USER_HINT = (
     "keep them in netrc; or write ${NAME} where they were, and set that variable where you lock"
 )
@@ -56,7 +60,7 @@ class Places:
 
     def __init__(self, left: _Left) -> None:
         self.left = left
-        self.indexes: dict[str, Index] = {}  # by URL
+        self.indexes: dict[str, Index] = {}  # by URL without user
         self.links: dict[str, None] = {}
 
     def index(
@@ -68,19 +72,28 @@ class Places:
             why = "not the URL of an index that the spec can hold"
             self.left(place, f"index {url}", why, "name it in pip's settings, e.g. pip.conf")
             return
-        user = match["user"] or ""
-        if user and _NAMED_USER.fullmatch(user[:-1]) is None:
-            why = "is in [[environment.indexes]] without user and password"
-            self.left(place, f"index {url}", why, _USER_HINT)
-            user = ""
-        plain = f"{match['scheme']}{user}{match['rest']}"
+        plain = f"{match['scheme']}{match['rest']}"
         first = self.indexes.get(plain)
         if first is None:
             first = Index(name=self._index_name(name or match["rest"].split("/")[0]), url=plain)
+        if match["user"] and first.url == plain:
+            user = self._user(match["user"][:-1], first.name, url, place)
+            first = replace(first, url=f"{match['scheme']}{user}@{match['rest']}")
         taken = {package for one in self.indexes.values() for package in one.packages}
         names = {*first.packages, *(normalised_name(package) for package in packages)}
         names -= taken - set(first.packages)
         self.indexes[plain] = replace(first, packages=tuple(sorted(names)))
+
+    def _user(self, user: str, name: str, url: str, place: Place) -> str:
+        """What stands in the URL of the index `name` for its credentials."""
+        if _NAMED_USER.fullmatch(user) is not None:
+            return user
+        stem = re.sub(r"[^A-Z0-9]", "_", name.upper())
+        stem = stem if stem[:1].isalpha() else f"INDEX_{stem}"
+        names = [f"{stem}_USER", f"{stem}_PASSWORD"] if ":" in user else [f"{stem}_TOKEN"]
+        why = f"is in [[environment.indexes]] with {' and '.join(names)} in the place of its own"
+        self.left(place, f"index {url}", why, _VARIABLES_HINT.format(f"{' and '.join(names)} "))
+        return ":".join(f"${{{variable}}}" for variable in names)
 
     def _index_name(self, text: str) -> str:
         stem = normalised_name(text) or "index"

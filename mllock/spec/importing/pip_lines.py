@@ -33,6 +33,10 @@ _TAIL = re.compile(r"\s(--[a-z][a-z-]*)(?:[=\s]|$)")
 _EXACT = re.compile(
     r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*===?\s*([^\s;,*]+)\s*(?:;(.*))?"
 )
+_EGG = re.compile(
+    r"(?P<url>git\+[a-z]+://[^\s#]+)#(?:(?P<before>[^\s#]*)&)?egg=(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)"
+    r"(?P<extras>\[[^\]]*\])?(?:&(?P<after>[^\s#]*))?(?:\s*;\s*(?P<marker>.*))?"
+)
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2")
 
 _OWN = "the project's own code is not installed: it is copied into the images as it is"
@@ -41,15 +45,13 @@ _OWN_HINT = (
     'are in src: variables = { PYTHONPATH = "src" }'
 )
 _SETTING = "whom pip trusts, and whether it asks an index, is a matter of its own settings"
-_INDEX = "which index stands in the place of the default one is a matter of pip's own settings"
+_INDEX = "is in [[environment.indexes]], beside the default index of pip's own settings"
 _INDEX_HINT = (
-    "set PIP_INDEX_URL, or write it into pip.conf; or list its packages in [[environment.indexes]]"
+    "if it has to stand in the place of that one, set PIP_INDEX_URL or write it into pip.conf; or "
+    "list its packages in [[environment.indexes]]"
 )
 # Option -> why it is not carried over, and what to do; None: nothing is lost.
 _OPTIONS: dict[str, tuple[str, str | None] | None] = {
-    "-i": (_INDEX, _INDEX_HINT),
-    "--index-url": (_INDEX, _INDEX_HINT),
-    "--extra-index-url": None,  # one more index of the spec
     "--no-index": (_SETTING, "set PIP_NO_INDEX"),
     "-f": None,
     "--find-links": None,
@@ -130,6 +132,8 @@ def requirement_line(
         _pin(out, line, place, kind)
     elif re.fullmatch(r"\./?(\[[^\]]*\])?", line):
         out.left(place, line, _OWN, _OWN_HINT)
+    elif (named := _repository(line)) is not None:
+        out.requirement(named, place)
     elif is_local(line):
         out.left(place, line, "a file, folder or URL cannot be locked by name and version", PUBLISH)
     else:
@@ -142,6 +146,17 @@ def is_local(text: str) -> bool:
     if " @ " in text or re.match(r"[\w.-]+(\[[^\]]*\])?\s*@", text):
         return False  # a direct reference has a name
     return bare.startswith((".", "/", "~", "file:")) or "://" in bare or bare.endswith(_ARCHIVES)
+
+
+def _repository(text: str) -> str | None:
+    """What pip took as `git+URL#egg=NAME`, as it is written today: `NAME @ git+URL`."""
+    match = _EGG.fullmatch(text.strip())
+    if match is None:
+        return None
+    rest = "&".join(part for part in (match["before"], match["after"]) if part)
+    marker = f" ; {match['marker']}" if match["marker"] else ""
+    url = f"{match['url']}#{rest}" if rest else match["url"]
+    return f"{match['name']}{match['extras'] or ''} @ {url}{marker}"
 
 
 def pin_of(text: str, python: str | None) -> tuple[str, str] | None:
@@ -184,10 +199,15 @@ def _option(out: Collector, files: Files, name: str, value: str, place: Place, k
         what = f"{name} {value}"
         if value.partition("[")[0].rstrip("/") in (".", ""):
             out.left(place, what, _OWN, _OWN_HINT)
+        elif (named := _repository(value)) is not None:
+            out.requirement(named, place)
         else:
             out.left(place, what, "an editable install cannot be locked", PUBLISH)
-    elif name == "--extra-index-url":
+    elif name in ("-i", "--index-url", "--extra-index-url"):
+        known = len(out.places.indexes)
         out.places.index(value, place)
+        if name != "--extra-index-url" and len(out.places.indexes) > known:
+            out.left(place, f"{name} {value}", _INDEX, _INDEX_HINT)
     elif name in ("-f", "--find-links"):
         local = "://" not in value and not value.startswith(("/", "~", "file:"))
         beside = posixpath.join(posixpath.dirname(place.file), value) if local else value

@@ -105,6 +105,8 @@ def _data(found: Found) -> Iterator[str]:
         comment = "pinned by content" if not number else ""
         yield _said(f"[data.{_key(item.name)}]", comment)
         yield f"source = {_text(item.source)}"
+        if item.path is not None:
+            yield f"path = {_text(item.path)}"
         yield f'role = "{item.role}"'
 
 

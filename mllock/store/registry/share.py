@@ -6,6 +6,7 @@ Readers raise ArchiveError: what comes from a registry is hostile until it was r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,7 @@ __all__ = [
     "Entry",
     "Shared",
     "artifact",
+    "is_run_file",
     "model_artifact",
     "read_bundle_artifact",
     "read_model",
@@ -57,14 +59,23 @@ TITLE = "org.opencontainers.image.title"
 
 RUN_FILES = (
     "code.manifest",
+    "data-gates.json",
+    "data-gates.sigstore.json",
+    "evaluation.sigstore.json",
     "log.txt",
     "metrics.json",
     "mlproject.lock",
+    "model-gates.json",
+    "model-gates.sigstore.json",
     "model.sig",
     "params.json",
     "record.sigstore.json",
     "serve-image.sigstore.json",
     "train-image.sigstore.json",
+)
+# What an evaluation wrote about a test source.
+EVALUATION_FILE = re.compile(
+    r"evaluation/[a-z][a-z0-9_-]{0,63}/(log\.txt|metrics\.json|predictions\.(csv|parquet))"
 )
 # Releases of the run, and the newest list of revocations.
 MAX_RELEASES = 16
@@ -249,13 +260,18 @@ def read_run(data: bytes, name: str, model: Digest) -> dict[str, Descriptor]:
     files: dict[str, Descriptor] = {}
     for layer in manifest.layers:
         title = layer.annotations.get(TITLE)
-        if title not in RUN_FILES or title in files:
+        if title is None or not is_run_file(title) or title in files:
             raise ArchiveError("a file that is not of a run", file=name, found=title or "no name")
         files[title] = layer
     for title in ("mlproject.lock", "record.sigstore.json"):
         if title not in files:
             raise ArchiveError(f"{title} is missing", file=name)
     return files
+
+
+def is_run_file(title: str) -> bool:
+    """Whether a file of this name, below the folder of a run, travels."""
+    return title in RUN_FILES or EVALUATION_FILE.fullmatch(title) is not None
 
 
 def read_bundle_artifact(data: bytes, name: str) -> Descriptor:

@@ -56,11 +56,11 @@ _PACKAGES = frozenset(
 _UNREACHABLE = (
     "Connect",
     "Timeout",
-    "ServerDisconnected",
-    "IncompleteRead",
     "HTTPClientError",
     "ServiceRe",
 )
+# In the middle of an answer.
+_BROKEN = ("ServerDisconnected", "IncompleteRead", "ClientPayload")
 _NO_CREDENTIALS = ("NoCredentials", "PartialCredentials", "DefaultCredentials", "TokenRetrieval")
 _GONE = ("NotFound", "NoSuchKey", "NoSuchBucket")
 _ANONYMOUS = {"s3": "; of a public bucket, set FSSPEC_S3_ANON=true"}
@@ -92,6 +92,10 @@ class FilesystemSource:
                 mark = _mark(found)
                 return Listing(kind="file", files=(RemoteFile(path=SINGLE, mark=mark),))
             listed = files.find(self._root, detail=True)
+            if not isinstance(listed, Mapping):  # what adlfs makes of an answer that is no listing
+                raise RefusedError("its answer is no listing")
+            if self._scheme == "az":
+                listed = _without_folders(files, listed)
         return self._folder(listed)
 
     @contextlib.contextmanager
@@ -153,6 +157,8 @@ class FilesystemSource:
             if _is_theirs(error):
                 raise self._reason(error) from error
             if isinstance(error, OSError):
+                if str(error).startswith("Forbidden: "):  # gcsfs
+                    raise RefusedError("answered 403: access is denied") from error
                 raise TransientError("the store refused, or the connection broke") from error
             raise
 
@@ -171,6 +177,10 @@ class FilesystemSource:
             return NotFoundError()
         if "FileExpired" in names:  # If-Match
             return TransientError("changed while it was read")
+        if any(part in names for part in _BROKEN) or (
+            status in (None, 200, 206) and type(error).__name__ == "HttpResponseError"  # azure
+        ):
+            return TransientError("the connection broke")
         if any(part in names for part in _UNREACHABLE):
             return TransientError("cannot be reached")
         return RefusedError(f"its package says {type(error).__name__}")
@@ -219,7 +229,26 @@ def _status_of(error: BaseException) -> int | None:
 
 
 def _is_theirs(error: BaseException) -> bool:
-    return any(kind.__module__.partition(".")[0] in _PACKAGES for kind in type(error).__mro__)
+    """Of a class of theirs, or of any class and raised below their code: an answer that they did
+    not expect may be a ValueError of some parser."""
+    modules = [kind.__module__ for kind in type(error).__mro__]
+    trace = None if isinstance(error, OSError) else error.__traceback__
+    while trace is not None:
+        modules.append(trace.tb_frame.f_globals.get("__name__", ""))
+        trace = trace.tb_next
+    return any(module.partition(".")[0] in _PACKAGES for module in modules)
+
+
+def _without_folders(
+    files: Any, listed: Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, Mapping[str, Any]]:
+    """Without the empty objects that stand for folders. adlfs takes the slash from their names."""
+    folders = {name.rpartition("/")[0] for name in listed}
+    return {
+        name: info
+        for name, info in listed.items()
+        if info.get("size") or not (name in folders or files.info(name)["type"] == "directory")
+    }
 
 
 def _mark(info: Mapping[str, Any]) -> Mark:
