@@ -212,9 +212,7 @@ def _data(
         return {}
     from mllock.workflows.remote_data import data_pins
 
-    return data_pins(
-        ctx, loaded, means, previous, upgrade, by_content=by_content, dry_run=dry_run
-    )
+    return data_pins(ctx, loaded, means, previous, upgrade, by_content=by_content, dry_run=dry_run)
 
 
 def _format_reasons(lock: Lock) -> tuple[str, ...]:
