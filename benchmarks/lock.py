@@ -1,7 +1,7 @@
 """Locking Python packages, against the resolvers alone: pip-compile and uv pip compile.
 
     python benchmarks/lock.py [--runs 3] [--sets sklearn,torch,many] [--resolvers pip-tools,uv]
-                              [--json PATH] [--folder FOLDER]
+                              [--cases cold,warm,change,nothing] [--json PATH] [--folder FOLDER]
 
 Three requirement sets: scikit-learn + pandas + fastapi; a torch stack for the CPU; about 150
 packages. Each is locked with either resolver, four times over: cold (no cache at all), warm (full
@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--sets", default=",".join(SETS), help="which, with commas between")
     parser.add_argument("--resolvers", default=",".join(RESOLVERS), help="which")
+    parser.add_argument("--cases", default=",".join(CASES), help="which")
     parser.add_argument("--json", metavar="PATH", help="write the result there as well")
     parser.add_argument("--folder", help="where caches and projects are made (up to 10 GB)")
     options = parser.parse_args()
@@ -109,16 +110,20 @@ def main() -> None:
     for name in options.sets.split(","):
         for resolver in options.resolvers.split(","):
             with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-                rows += _compare(name, resolver, Path(folder), options.runs)
+                rows += _compare(
+                    name, resolver, Path(folder), options.runs, options.cases.split(",")
+                )
     print_table(rows)
     write_json(options.json, rows)
 
 
-def _compare(name: str, resolver: str, folder: Path, runs: int) -> list[dict[str, object]]:
+def _compare(
+    name: str, resolver: str, folder: Path, runs: int, cases: Sequence[str]
+) -> list[dict[str, object]]:
     ours, peer = _Ours(folder / "ours", resolver), _Peer(folder / "peer", resolver)
     wanted, more = SETS[name]
     rows: list[dict[str, object]] = []
-    for case in CASES:
+    for case in cases:
         times: dict[str, list[float]] = {"ours": [], "peer": []}
         for _ in range(runs):
             for who, contestant in (("peer", peer), ("ours", ours)):

@@ -19,7 +19,7 @@ from mllock.image.environment import image_variables
 from mllock.image.read import Member
 from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import Lock
-from mllock.probes.recording import NAME as PROBES
+from mllock.probes.types import NAME as PROBES
 from mllock.train.record import Material, Record, lock_materials
 
 __all__ = ["lineage"]

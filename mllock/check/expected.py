@@ -23,7 +23,7 @@ from mllock.core.tree import TreeManifest
 from mllock.errors import InputError, LockError, RunError
 from mllock.gates.evaluation import problems_beside
 from mllock.lock.format import parse_lock
-from mllock.probes.recording import NAME as PROBES
+from mllock.probes.types import NAME as PROBES
 from mllock.store.regular import hash_regular, open_regular
 from mllock.train.record import Record, read_record
 from mllock.train.runs import RunFolder

@@ -17,8 +17,8 @@ from mllock.errors import InputError, SurroundingsError
 from mllock.probes.address import Address
 from mllock.probes.ask import SECONDS, NoAnswerError, ask_probe
 from mllock.probes.compare import mismatches
-from mllock.probes.recording import NAME, parse_recording
-from mllock.probes.types import Answer, Exchange, Recording
+from mllock.probes.recording import parse_recording
+from mllock.probes.types import NAME, Answer, Exchange, Recording
 from mllock.train.record import Record
 
 __all__ = ["AUTHORIZATION", "ask_recorded", "authorization", "replay"]

@@ -109,7 +109,6 @@ class CsvPart:
                     body = lines[-1] if skip == 0 else b""
                 marks = csv_marks.Marks(body, self._separator)
                 self._check(marks, row, line)
-                lines_in = body.count(b"\n")
                 body, count = marks.without_blank_lines()
                 if count:
                     piece = _Piece(data=body, raw=marks.data, rows=count, row=row, line=line)
@@ -117,7 +116,7 @@ class CsvPart:
                         raise self._refused(piece, "rows of different lengths")
                     yield piece
                 row += count
-                line += lines_in
+                line += marks.lines
 
     def _check(self, marks: csv_marks.Marks, row: int, line: int) -> None:
         at = not_utf8(marks.data)

@@ -59,6 +59,11 @@ class Marks:
         """Where line ends are that end a row or a blank line."""
         return self._outside(self._places(_LF))
 
+    @cached_property
+    def lines(self) -> int:
+        """How many line ends there are, in values as well."""
+        return self.data.count(b"\n")
+
     def separators(self) -> int:
         """How many there are between values."""
         import numpy as np
@@ -81,9 +86,10 @@ class Marks:
         data = self.data
         open_end = not data.endswith(b"\n") and bool(data.strip(b"\r"))
         starts = data.startswith((b"\n", b"\r\n"))
-        if not (starts or b"\n\n" in data or b"\n\r\n" in data):
+        returns = b"\r" in data and b"\n\r\n" in data
+        if not (starts or returns or b"\n\n" in data):
             body = data if open_end else data[: data.rfind(b"\n") + 1]
-            count = len(self.row_ends) if self._quoted else data.count(b"\n")
+            count = len(self.row_ends) if self._quoted else self.lines
             return body, count + open_end
         ends = self.row_ends
         lengths = self._lengths(ends)

@@ -18,7 +18,7 @@ from mllock.errors import DataError
 
 __all__ = ["BLOCK", "MAX_ROW", "check_magic", "last_line_end", "not_utf8", "opened", "pieces"]
 
-BLOCK = 8 * 1024 * 1024
+BLOCK = 16 * 1024 * 1024
 MAX_ROW = 64 * 1024 * 1024
 
 # So much says what a file is.

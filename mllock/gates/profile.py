@@ -9,7 +9,7 @@ So it is the same on every machine, says nothing of any value, and is all rows o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mllock.gates.tables import Batch, Table
@@ -72,16 +72,17 @@ class Profile:
         assert self.sample is not None
         return self.sample[column]
 
-    def merged(self, other: Profile) -> Profile:
-        """Of both together, whichever is first."""
+    def merged(self, *others: Profile) -> Profile:
+        """Of all of them together, whichever is first."""
         import numpy as np
         import polars as pl
 
-        columns = {
-            name: _both(column, other.columns[name]) for name, column in self.columns.items()
-        }
-        positions = np.concatenate([self.positions, other.positions])
-        samples = [one.sample for one in (self, other) if one.sample is not None]
+        every = (self, *others)
+        columns = dict(self.columns)
+        for other in others:
+            columns = {name: _both(found, other.columns[name]) for name, found in columns.items()}
+        positions = np.concatenate([one.positions for one in every])
+        samples = [one.sample for one in every if one.sample is not None]
         frame = pl.concat(samples, how="vertical_relaxed") if samples else None
         if frame is not None:
             order = np.argsort(positions)
@@ -92,7 +93,7 @@ class Profile:
                 frame, positions = frame[order], positions[order]
         return Profile(
             text=self.text,
-            rows=self.rows + other.rows,
+            rows=sum(one.rows for one in every),
             size=self.size,
             columns=columns,
             positions=positions,
@@ -125,14 +126,35 @@ def profile(table: Table) -> Profile:
 
 
 class ProfileWatcher:
-    """Makes the profile of a table that somebody else reads, batch by batch."""
+    """Makes the profile of a table that somebody else reads, batch by batch.
+
+    Samples wait until there are many: each merging touches all that was drawn before.
+    """
 
     def __init__(self, table: Table) -> None:
         self.columns = table.columns
-        self.profile = empty(self.columns, text=table.is_text)
+        self._merged = empty(self.columns, text=table.is_text)
+        self._so_far: Mapping[str, Column] = self._merged.columns
+        self._waiting: list[Profile] = []
+        self._drawn = 0
 
     def add(self, batch: Batch) -> None:
-        self.profile = self.profile.plus(batch)
+        found = _of_batch(batch, replace(self._merged, columns=self._so_far))
+        self._so_far = {n: _both(one, found.columns[n]) for n, one in self._so_far.items()}
+        self._waiting.append(found)
+        self._drawn += len(found.positions)
+        if self._drawn > self._merged.size:
+            self._settle()
+
+    @property
+    def profile(self) -> Profile:
+        self._settle()
+        return self._merged
+
+    def _settle(self) -> None:
+        self._merged = self._merged.merged(*self._waiting)
+        self._waiting = []
+        self._drawn = 0
 
 
 def mixed(positions: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -161,7 +183,10 @@ def numbers_of(series: pl.Series, *, text: bool) -> pl.Series | None:
     if series.null_count() == len(series):
         return pl.Series(series.name, [None] * len(series), dtype=pl.Float64)
     if text and series.dtype == pl.String:
-        found = series.str.strip_chars().cast(pl.Float64, strict=False)
+        found = series.cast(pl.Float64, strict=False)
+        if found.null_count() > series.null_count():
+            # Some have spaces around them, or are no numbers.
+            found = series.str.strip_chars().cast(pl.Float64, strict=False)
         return found.fill_nan(None) if found.null_count() == series.null_count() else None
     if series.dtype.is_temporal():
         return series.to_physical().cast(pl.Float64)

@@ -8,7 +8,6 @@ one is replaced there is no statement, and the run is not judged. Raises RunErro
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +32,10 @@ __all__ = [
     "SignedJudgement",
     "bundle_name",
     "document_name",
-    "gates_of",
     "keep_judgement",
     "outcome_of",
+    "read_claimed",
+    "read_details",
     "read_optional",
     "read_signed",
     "read_trusted",
@@ -107,16 +107,29 @@ def read_signed(
     if data is None:
         raise RunError("no such file in the run", file=name)
     statement, trust, digest = read_trusted(data, name, record, policy, unknown=unknown)
+    judgement = read_details(run, kind, record, statement)
+    return SignedJudgement(judgement=judgement, statement=statement, digest=digest, trust=trust)
+
+
+def read_details(run: RunFolder, kind: Kind, record: Record, statement: TestResult) -> Judgement:
+    """The document that `statement` names, if it says the same. Raises RunError."""
     document = read_optional(run, document_name(kind))
     if document is None:
         raise RunError("no such file in the run", file=f"{run.id}/{document_name(kind)}")
-    _same(
-        {"results": sha256_of(document)}, statement.configuration, f"{run.id}/{document_name(kind)}"
-    )
+    if statement.configuration.get("results") != sha256_of(document):
+        raise RunError(
+            "not the bytes that the statement names",
+            file=f"{run.id}/{document_name(kind)}",
+            expected=statement.configuration.get("results") or "nothing",
+            found=sha256_of(document),
+        )
     judgement = read_judgement(document, name=f"{run.id}/{document_name(kind)}")
     if judgement.kind != kind or outcome_of(judgement, record, sha256_of(document)) != statement:
-        raise RunError("the statement and its details do not say the same", file=name)
-    return SignedJudgement(judgement=judgement, statement=statement, digest=digest, trust=trust)
+        raise RunError(
+            "the statement and its details do not say the same",
+            file=f"{run.id}/{bundle_name(kind)}",
+        )
+    return judgement
 
 
 def read_trusted(
@@ -124,8 +137,7 @@ def read_trusted(
 ) -> tuple[TestResult, Trust, Digest]:
     """A test result about the model of `record`, that a trusted key signed: with what the policy
     says, and the sha256 of its payload. `unknown` as for `read_signed`. Raises RunError."""
-    bundle = read_bundle(data, name=name)
-    trust = policy.decide(record.project, bundle)
+    statement, trust, digest = read_claimed(data, name, record, policy)
     if trust.refuted or not (unknown or trust.trusted):
         raise RunError(
             f"the statement is not trusted: {trust.reason}",
@@ -133,7 +145,23 @@ def read_trusted(
             found=trust.fingerprint,
             hint=trust.hint,
         )
-    statement = read_test_result(trust.payload or bundle.payload, name=name)
+    return statement, trust, digest
+
+
+def read_claimed(
+    data: bytes, name: str, record: Record, policy: Policy
+) -> tuple[TestResult, Trust, Digest]:
+    """The same, whoever signed it: to be shown beside what the policy says of it, and never to be
+    believed. A signature that does not fit is an error here too."""
+    bundle = read_bundle(data, name=name)
+    trust = policy.decide(record.project, bundle)
+    if trust.status == "bad signature":
+        raise RunError(
+            f"the statement is not trusted: {trust.reason}", file=name, found=trust.fingerprint
+        )
+    statement = read_test_result(
+        bundle.payload if trust.payload is None else trust.payload, name=name
+    )
     if statement.model != record.model:
         raise RunError(
             "a statement about another model",
@@ -147,29 +175,6 @@ def read_trusted(
         if key.startswith("data/"):
             _same({key: digest}, data_of, name)
     return statement, trust, bundle.payload_digest
-
-
-def gates_of(run: RunFolder, policy: Policy) -> GatesState:
-    """How the gates of a good run came out, by signed and trusted documents only.
-
-    The worst of both kinds; "not judged" if there is none, or if one that is there is not to be
-    believed. Which gates the present spec asks for is not looked at: that is for `release`.
-    """
-    record = run.record()
-    found = []
-    for kind in KINDS:
-        names = (bundle_name(kind), document_name(kind))
-        if not any(os.path.lexists(run.path / name) for name in names):
-            continue
-        try:
-            found.append(read_signed(run, kind, record, policy).judgement)
-        except RunError:
-            return "not judged"
-    if not found:
-        return "not judged"
-    if any(judgement.blocks for judgement in found):
-        return "failed"
-    return "warned" if any(judgement.warns for judgement in found) else "passed"
 
 
 def read_optional(run: RunFolder, name: str) -> bytes | None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Moment", "Times", "TimesWatcher", "not_after"]
 
 Kind = Literal["number", "time"]
+# So many rows say whether it is worth to look for times that repeat.
+_LOOK = 4096
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
 _ISO = f"{_DATE}({_CLOCK}(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?)?$"
@@ -163,7 +165,13 @@ def _moments(series: pl.Series) -> pl.Series | None:
         return series.cast(pl.Datetime("us")).to_physical()
     if isinstance(series.dtype, pl.Datetime):
         return series.dt.cast_time_unit("us").to_physical()
-    return _iso(series) if series.dtype == pl.String else None
+    if series.dtype != pl.String:
+        return None
+    if series.head(_LOOK).n_unique() > _LOOK // 4:
+        return _iso(series)
+    # Days repeat: each is read once.
+    texts = series.unique().drop_nulls()
+    return series.replace_strict(texts, _iso(texts), default=None, return_dtype=pl.Int64)
 
 
 def _iso(series: pl.Series) -> pl.Series:

@@ -50,8 +50,8 @@ class Chooser(Protocol):
         """Write `name==version` for what is asked into the pins file. The pins that stand there
         stay, or it fails; which of them make room then is not decided here (`mllock.lock.least`).
 
-        A package that has an index of its own and is not asked for by name may be left out: whoever
-        needs it will be seen to miss it, and it is asked for then.
+        A package that has an index of its own and is not asked for by name may be left out, and the
+        answer is not `whole` then: whoever needs it will be seen to miss it, and it is asked for.
         """
 
     def in_the_way(self, text: str) -> frozenset[str]:

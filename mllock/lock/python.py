@@ -84,13 +84,15 @@ class WheelResolver:
                 texts = localised(asked, files)
                 chosen = self._chosen(folder, texts, target, request, free)
                 free = frozenset()  # by now they are what they are to be
-                offers = self._offers(chosen, target, known) if chosen.whole else {}
+                # What was missed once is asked for by name, whether it still is needed or not.
+                whole = chosen.whole and asked == request.requirements
+                offers = self._offers(chosen, target, known) if whole else {}
                 stated = {n: v for n, v in offers.items() if v.size is not None}
                 names = {n: v for n, v in chosen.names.items() if n not in stated}
                 hashes = {n: offer.sha256 for n, offer in offers.items() if n in names}
                 wheels = self._wheels(folder, names, hashes, target, request) | files
                 metadata = _metadata(wheels)
-                if chosen.whole:
+                if whole:
                     packages = [
                         locked_offer(n, v, stated[n])
                         for n, v in chosen.names.items()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mllock import processes
@@ -22,7 +21,6 @@ from mllock.lock.chooser import Question
 from mllock.lock.indexes import (
     PackageIndex,
     assigned,
-    bare_url,
     pip_variables,
     uv_variables,
 )
@@ -33,6 +31,7 @@ from mllock.lock.pip_conf import is_set
 from mllock.lock.platforms import ranks
 from mllock.lock.target import Target
 from mllock.lock.toml import write
+from mllock.lock.uv_project import write_project
 from mllock.spec.meaning import package_name
 
 __all__ = ["UvChooser", "platform_of", "variables_of"]
@@ -43,8 +42,6 @@ _URL_DEPENDENCY = re.compile(r"Package `(?P<name>[^`]+)` was included as a URL d
 _FETCH = re.compile(r"Failed to fetch: `?(?P<url>[^`\s]+)")
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _NOT_PASSED = re.compile(r"(UV|PIP)_.*|PYTHON.*|VIRTUAL_ENV|CONDA_PREFIX")
-# What uv is told of packages that have an index of their own.
-_PROJECT, _EXCLUDED = "pyproject.toml", "excluded.txt"
 _UNDATED = "is missing an upload date"
 _KEPT, _OUTPUT = "kept.txt", "pylock.toml"
 _WORD = re.compile(r"[a-z0-9]+(?:[-_.]+[a-z0-9]+)*", re.IGNORECASE)
@@ -101,14 +98,12 @@ class UvChooser:
         if question.wishes:  # what stands in the file of the output
             (folder / _OUTPUT).write_text(_wishes(question.wishes))
             options += ["--output-file", _OUTPUT]
-        excluded: tuple[str, ...] = ()
+        stand_ins: frozenset[str] = frozenset()
         variables = link_variables(question.links, self._environ)
         if own := assigned(question.indexes):
-            project = _project(question)
-            source, excluded = _PROJECT, project.excluded
-            options += ["--constraints", question.constraints, "--excludes", _EXCLUDED]
-            (folder / _PROJECT).write_text(project.text)
-            (folder / _EXCLUDED).write_text("".join(f"{name}\n" for name in project.excluded))
+            project = write_project(folder, question, _KEPT)
+            source, stand_ins = project.source, project.stand_ins
+            options += project.options
             variables |= uv_variables(set(own.values()), self._environ)
         if alone:
             options.append("--no-deps")
@@ -138,10 +133,11 @@ class UvChooser:
             return Output(code=done.code, text=text)
         offers, others = offers_in(done.output.decode("utf-8", "replace"))
         lines = [*(f"{name}=={version}\n" for name, version in offers)]
-        lines += [f"{name} @ a URL\n" for name in others]
+        lines += [f"{name} @ a URL\n" for name in others if name not in stand_ins]
         (folder / question.pins).write_text("".join(lines))
         # Of files that may be too new pip has to say whether that matters.
-        whole = not excluded and not (question.before and _UNDATED in text)
+        undated = question.before is not None and _UNDATED in text
+        whole = not undated and stand_ins.isdisjoint(others)
         return Output(code=0, text=text, offers=offers, whole=whole)
 
     def _prepare(self, target: Target) -> None:
@@ -202,53 +198,6 @@ def _with_shared(
     variables = pip_variables(None, indexes, environ, settings, "")
     more = variables.get("PIP_EXTRA_INDEX_URL")
     return {"extra-index-url": more} if more else {}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Project:
-    """What uv is asked where packages have an index of their own. `excluded` are those of them
-    that are not asked for by name: uv would look for them everywhere, so it does not at all."""
-
-    text: str
-    excluded: tuple[str, ...]
-
-
-def _project(question: Question) -> _Project:
-    """A pyproject.toml: the only form in which uv takes a package from one index and from no other,
-    and it does for what is asked for there by name. So markers are decided here."""
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
-
-    own = assigned(question.indexes)
-    asked: dict[str, str] = {}
-    for text in question.asked:
-        requirement = Requirement(text)
-        if requirement.url is not None:  # it comes from there, and from no index
-            own.pop(str(canonicalize_name(requirement.name)), None)
-        name = str(canonicalize_name(requirement.name))
-        if name not in own:
-            asked[text] = ""
-        elif not requirement.marker or requirement.marker.evaluate(dict(question.target.markers())):
-            requirement.marker = None
-            asked[str(requirement)] = name
-    named = {name for name in asked.values() if name}
-    rows = [
-        {"name": index.name, "url": bare_url(index), "explicit": True}
-        for index in sorted(set(own.values()), key=lambda item: item.name)
-    ]
-    document = {
-        "project": {"name": "mllock-question", "version": "0", "dependencies": list(asked)},
-        "tool": {
-            "uv": {
-                "sources": {name: {"index": own[name].name} for name in sorted(named)},
-                "index": rows,
-            }
-        },
-    }
-    return _Project(
-        text=write(document, tables=(("tool", "uv", "index"),)),
-        excluded=tuple(sorted(own.keys() - named)),
-    )
 
 
 def platform_of(target: Target) -> str:

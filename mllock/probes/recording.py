@@ -22,18 +22,16 @@ from mllock.errors import ProgramError, RunError
 from mllock.probes import pointer
 from mllock.probes.ask import Ask, NoAnswerError
 from mllock.probes.compare import is_json, mismatches
-from mllock.probes.types import Alike, Answer, Exchange, Probe, Recording, Tolerance
+from mllock.probes.types import NAME, Alike, Answer, Exchange, Probe, Recording, Tolerance
 
 __all__ = [
     "MAX_ANSWER",
-    "NAME",
     "dump_recording",
     "parse_recording",
     "record_answers",
     "restless",
 ]
 
-NAME = "probes.json"
 MAX_ANSWER = 4 * 1024 * 1024
 MAX_FILE = canonical.MAX_BYTES
 # What is around the probes in the file, generously.

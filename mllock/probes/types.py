@@ -11,7 +11,20 @@ from dataclasses import dataclass, field
 
 from mllock.core.digest import Digest
 
-__all__ = ["EXACT", "Alike", "Answer", "Exchange", "Pointer", "Probe", "Recording", "Tolerance"]
+__all__ = [
+    "EXACT",
+    "NAME",
+    "Alike",
+    "Answer",
+    "Exchange",
+    "Pointer",
+    "Probe",
+    "Recording",
+    "Tolerance",
+]
+
+# Of a recording, in the folder of a run.
+NAME = "probes.json"
 
 # The reference tokens of a JSON pointer (RFC 6901), unescaped; () is the whole document.
 Pointer = tuple[str, ...]

@@ -30,6 +30,7 @@ _MARKS = {
     "damaged": "❌ damaged",
     "warned": "⚠️ warned",
     "accepted": "⚠️ accepted",
+    "not trusted": "❌ not trusted",
     "not judged": "❔ not judged",
     "passed": "✅ passed",
 }

@@ -1,9 +1,10 @@
 """What was judged of a run: its evaluations and gates, as they lie beside the record.
 
-For people: `runs`, `show`, `diff` and `report` read this; who may be released is decided elsewhere.
-Order of trust: the statement by form, the policy over its signed bytes, the record and the model
-that it names, then each document by the digest that the statement has of it. Nothing is passed
-over: what does not fit is a problem in words, and its content is not shown. Read only.
+For people: `runs`, `show`, `diff` and `report` read this; who may be released is decided elsewhere
+(`mllock.gates.releasable`). What is read is read as strictly as there, but for the key: what an
+unknown one signed is shown with what the policy says of it, and counts neither as good nor as bad.
+Nothing is passed over: what does not fit is a problem in words, and its content is not shown.
+Predictions are not hashed here: a list of runs would take minutes.
 """
 
 from __future__ import annotations
@@ -14,25 +15,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mllock.attest.bundle import read_bundle
 from mllock.attest.policy import Policy, Trust
-from mllock.attest.test_result import TestResult, read_test_result
+from mllock.attest.test_result import TestResult
 from mllock.core import canonical
 from mllock.core.digest import sha256_of
-from mllock.errors import InputError, RunError
-from mllock.gates.document import read_judgement
+from mllock.errors import RunError
+from mllock.gates.evaluation import EVALUATION_BUNDLE, EVALUATION_FOLDER
+from mllock.gates.signed import (
+    bundle_name,
+    document_name,
+    read_claimed,
+    read_details,
+    read_optional,
+)
 from mllock.gates.types import Judgement, Kind, Result
-from mllock.store.regular import open_regular
 from mllock.train.record import Record
 from mllock.train.runs import RunFolder
 
 __all__ = ["Evaluation", "GateState", "Judged", "Statement", "judged"]
 
-MAX_BYTES = 64 * 1024 * 1024
 _SOURCE = re.compile(r"[a-z][a-z0-9_-]*")
 
 # damaged: there is something about gates, and it is not what was signed about this run.
-GateState = Literal["passed", "warned", "failed", "not judged", "damaged"]
+# not trusted: it is what somebody signed, whom the policy does not trust.
+GateState = Literal["passed", "warned", "failed", "not judged", "damaged", "not trusted"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,8 +79,10 @@ class Judged:
 
     @property
     def state(self) -> GateState:
-        """The worst of it."""
+        """The worst of it. What is not trusted says nothing, good or bad."""
         judgements = [one for one in (self.data, self.model) if one is not None]
+        if not all(statement.trust.trusted for statement in self.statements.values()):
+            return "damaged" if self.problems else "not trusted"
         if any(judgement.blocks for judgement in judgements):
             return "failed"
         if self.problems:
@@ -99,7 +107,7 @@ def judged(run: RunFolder, record: Record, policy: Policy) -> Judged:
             statements[f"{kind}-gates"], judgements[kind] = found
     evaluations: tuple[Evaluation, ...] = ()
     try:
-        evaluated = _statement(run, record, policy, "evaluation")
+        evaluated = _statement(run, record, policy, EVALUATION_BUNDLE)
         if evaluated is not None:
             statements["evaluation"] = evaluated
             evaluations = tuple(_evaluations(run, evaluated.value))
@@ -117,52 +125,34 @@ def judged(run: RunFolder, record: Record, policy: Policy) -> Judged:
 def _judgement(
     run: RunFolder, record: Record, policy: Policy, kind: Kind
 ) -> tuple[Statement, Judgement] | None:
-    name = f"{kind}-gates"
-    document = _read(run, f"{name}.json")
-    statement = _statement(run, record, policy, name)
-    if document is None and statement is None:
-        return None
-    if document is None or statement is None:
-        missing = f"{name}.json" if document is None else f"{name}.sigstore.json"
-        raise RunError("no such file in the run", file=f"{run.id}/{missing}")
-    _fits(run, statement.value, "results", f"{name}.json", document)
-    judgement = read_judgement(document, name=f"{run.id}/{name}.json")
-    if judgement.kind != kind:
-        raise RunError(
-            "results of other gates",
-            file=f"{run.id}/{name}.json",
-            expected=kind,
-            found=judgement.kind,
-        )
-    return statement, judgement
+    statement = _statement(run, record, policy, bundle_name(kind))
+    if statement is not None:
+        return statement, read_details(run, kind, record, statement.value)
+    if os.path.lexists(run.path / document_name(kind)):
+        raise RunError("no such file in the run", file=f"{run.id}/{bundle_name(kind)}")
+    return None
 
 
-def _statement(run: RunFolder, record: Record, policy: Policy, name: str) -> Statement | None:
-    file = f"{name}.sigstore.json"
-    data = _read(run, file)
+def _statement(run: RunFolder, record: Record, policy: Policy, file: str) -> Statement | None:
+    data = read_optional(run, file)
     if data is None:
         return None
-    bundle = read_bundle(data, name=f"{run.id}/{file}")
-    trust = policy.decide(record.project, bundle)
-    if trust.status == "bad signature":
-        raise RunError(trust.reason, file=f"{run.id}/{file}")
-    value = read_test_result(bundle.payload, name=f"{run.id}/{file}")
-    if value.model != record.model or value.configuration.get("record") != record.digest:
-        raise RunError("a statement about another run", file=f"{run.id}/{file}")
+    value, trust, _ = read_claimed(data, f"{run.id}/{file}", record, policy)
     return Statement(file=file, value=value, trust=trust)
 
 
 def _evaluations(run: RunFolder, value: TestResult) -> list[Evaluation]:
     out = []
-    for key in value.configuration:
+    for key, digest in value.configuration.items():
         kind, _, source = key.partition("/")
         if kind != "metrics" or not _SOURCE.fullmatch(source):
             continue
-        file = f"evaluation/{source}/metrics.json"
-        data = _read(run, file)
+        file = f"{EVALUATION_FOLDER}/{source}/metrics.json"
+        data = read_optional(run, file)
         if data is None:
             raise RunError("no such file in the run", file=f"{run.id}/{file}")
-        _fits(run, value, key, file, data)
+        if sha256_of(data) != digest:
+            raise RunError("not the bytes that the statement names", file=f"{run.id}/{file}")
         out.append(Evaluation(source=source, metrics=_metrics(run, file, data)))
     return out
 
@@ -178,40 +168,6 @@ def _metrics(run: RunFolder, file: str, data: bytes) -> dict[str, float]:
     ):
         raise RunError("not metrics", file=f"{run.id}/{file}", expected="an object of numbers")
     return value
-
-
-def _fits(run: RunFolder, value: TestResult, key: str, file: str, data: bytes) -> None:
-    if value.configuration.get(key) != sha256_of(data):
-        raise RunError(
-            "not the bytes that the statement names",
-            file=f"{run.id}/{file}",
-            expected=value.configuration.get(key) or "nothing",
-            found=sha256_of(data),
-        )
-
-
-def _read(run: RunFolder, name: str) -> bytes | None:
-    """None if it is not there. No link is followed, at no level."""
-    path = run.path
-    for part in name.split("/")[:-1]:
-        path /= part
-        if path.is_symlink():
-            raise RunError("a link, which is not followed", file=f"{run.id}/{name}")
-    try:
-        with open_regular(run.path / name, follow=False) as file:
-            fits = os.fstat(file.fileno()).st_size <= MAX_BYTES
-            data = file.read(MAX_BYTES + 1) if fits else b""
-    except FileNotFoundError:
-        return None
-    except InputError as error:
-        raise RunError(error.message, file=f"{run.id}/{name}", found=error.found) from None
-    except OSError as error:
-        raise RunError(
-            f"cannot read: {(error.strerror or str(error)).lower()}", file=f"{run.id}/{name}"
-        ) from error
-    if not fits or len(data) > MAX_BYTES:
-        raise RunError("the file is too large", file=f"{run.id}/{name}")
-    return data
 
 
 def _sentence(error: RunError) -> str:

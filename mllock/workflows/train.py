@@ -29,7 +29,7 @@ from mllock.errors import MllockError, ProgramError, SpecError, VoidRunError
 from mllock.gates.signed import GatesState, keep_judgement
 from mllock.gates.types import Judgement
 from mllock.lock.types import Lock
-from mllock.probes.recording import NAME as PROBES
+from mllock.probes.types import NAME as PROBES
 from mllock.spec.command import resolve
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec, refuse_unavailable

@@ -7,6 +7,7 @@ import sys
 
 FORBIDDEN = (
     "mllock.lock.make",
+    "mllock.lock.locked",
     "mllock.lock.python",
     "mllock.lock.debian",
     "mllock.lock.layers",

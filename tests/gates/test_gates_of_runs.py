@@ -16,13 +16,14 @@ from support.typed import typed_in
 from mllock.attest.policy import load_policy
 from mllock.errors import AnswerNoError, InputError, RunError, VoidRunError
 from mllock.gates.config import config_of
-from mllock.gates.signed import gates_of, read_signed
+from mllock.gates.signed import read_signed
 from mllock.gates.types import Judgement
 from mllock.spec.reader import load_spec
 from mllock.train.runs import RunFolder, list_runs
 from mllock.workflows.check import check_target
 from mllock.workflows.context import Context
 from mllock.workflows.gates import judge_run
+from mllock.workflows.judged import judged as what_was_judged
 from mllock.workflows.train import TrainResult, train
 
 TEST = """
@@ -99,7 +100,7 @@ def test_a_run_despite_gates_says_so_in_a_signed_statement(ctx: Context):
     result = go(ctx, despite=True)
     assert result.data_gates == "failed"
     policy = load_policy(None, ctx.config_dir, ctx.environ)
-    assert gates_of(result.run, policy) == "failed"
+    assert what_was_judged(result.run, result.run.record(), policy).state == "failed"
     found = judged(ctx, result.run)
     assert verdicts(found) == {
         "leakage.rows: train, test": "failed",
@@ -286,4 +287,5 @@ def test_a_document_that_was_changed_is_found(ctx: Context):
     path.write_bytes(path.read_bytes().replace(b'"verdict":"failed"', b'"verdict":"warned"'))
     with pytest.raises(RunError):
         judged(ctx, run)
-    assert gates_of(run, load_policy(None, ctx.config_dir, ctx.environ)) == "not judged"
+    policy = load_policy(None, ctx.config_dir, ctx.environ)
+    assert what_was_judged(run, run.record(), policy).state == "damaged"

@@ -192,8 +192,8 @@ def test_what_cannot_be_believed(world: World, tmp_path: Path) -> None:
     value["results"][0]["verdict"] = "passed"
     path.write_bytes(canonical.dumps(value))
     assert refused(world).startswith(
-        f"{RUN}/model-gates.json: results: the gates of its metrics cannot be believed: a "
-        "statement about something else"
+        f"{RUN}/model-gates.json: the gates of its metrics cannot be believed: not the bytes "
+        "that the statement names"
     )
     # That of the other run, which passed.
     put_judgement(world, run=OTHER)

@@ -93,6 +93,16 @@ def test_the_locked_file_is_the_one_that_is_fetched(bench: Bench) -> None:
     assert from_hex(packages[0].wheels[0].hashes["sha256"]) == sha256_of(data)
 
 
+def test_the_same_bytes_under_another_name(bench: Bench) -> None:
+    """A name is no proof, in neither direction."""
+    data = bench.index.add("alpha", "1.0")
+    packages = bench.resolve("alpha")
+    bench.cache.blob_path(sha256_of(data)).unlink()
+    bench.index.files["alpha"] = {"Alpha-1.0.0-py3-none-any.whl": data}
+    (name, path), *_ = bench.fetch(packages).items()
+    assert (name, path.read_bytes()) == ("alpha-1.0-py3-none-any.whl", data)
+
+
 def test_a_wheel_with_the_name_of_another(bench: Bench) -> None:
     bench.index.files["alpha"] = {"alpha-1.0-py3-none-any.whl": make_wheel("beta", "1.0")}
     assert bench.refusal(IntegrityError, "alpha").startswith(

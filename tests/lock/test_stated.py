@@ -14,6 +14,7 @@ from support.wheels import SimpleIndex, make_wheel, simple_index, wheel_name
 
 from mllock.core.digest import sha256_of
 from mllock.errors import IntegrityError, OfflineError, ResolutionError
+from mllock.lock.indexes import PackageIndex
 from mllock.lock.offers import Offer, best_offer, offers_in
 from mllock.lock.platforms import ranks
 from mllock.lock.types import PythonPackage
@@ -90,6 +91,21 @@ def test_it_is_what_pip_would_have_measured(tmp_path: Path) -> None:
         f"native-2.0-cp311-cp311-manylinux_2_35_{TARGET.machine}.whl",
         "pure-1.0-10_second-py3-none-any.whl",
     ]
+
+
+def test_an_index_that_lists_more_than_is_needed(uv_bench: Bench) -> None:
+    """Packages that have an index of their own, and that nobody needs."""
+    with simple_index() as own:
+        publish(uv_bench.index, "alpha", "1.0", "ours")
+        publish(own, "ours", "1.0")
+        publish(own, "ours-more", "1.0")
+        names = ("ours", "ours-more")
+        index = PackageIndex(name="own", url=own.url, packages=names)
+        asked = {"indexes": (index,), "constraints": ("ours-more==7", "ours<2"), "pins": {"x": "1"}}
+        found = uv_bench.resolve("alpha", "ours", **asked, known=())
+        assert [item.name for item in found] == ["alpha", "ours"]
+        assert [path for path in own.requests if path.endswith(".whl") or "more" in path] == []
+        assert not [path for path in uv_bench.index.requests if "ours" in path]
 
 
 @pytest.mark.parametrize("left_out", ["size", "hashes"])

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from support.judged_runs import DATA_RESULTS, put_all, put_evaluation, put_gates
+from support.judged_runs import DATA_RESULTS, put_all, put_evaluation, put_gates, put_statement
 from support.releases import put_release, put_revocations
 from support.typed import Typed
 from support.world import OTHER, RUN, World
 
 from mllock.attest.keys import load_or_create_key
+from mllock.core.digest import sha256_of
 
 
 def table(typed: Typed, *words: str) -> list[list[str]]:
@@ -140,6 +141,12 @@ def test_gates_by_another_key_are_said_to_be(typed: Typed, world: World, tmp_pat
     assert lines(typed, "judged by") == [
         f"{key.public.fingerprint} (data-gates.sigstore.json): unknown"
     ]
+    # Neither what it calls good nor what it calls bad counts.
+    assert lines(typed, "gates")[0].startswith("not trusted: 1 failed")
+    assert [row["gates"] for row in json.loads(typed("runs", "--json")[1])] == [
+        "not trusted",
+        "not judged",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -178,14 +185,23 @@ def test_the_statement_of_another_run(typed: Typed, world: World) -> None:
     for name in ("data-gates.json", "data-gates.sigstore.json"):
         (world.run / name).write_bytes((world.other / name).read_bytes())
     assert lines(typed, "problem") == [
-        f"{RUN}/data-gates.sigstore.json: a statement about another run"
+        f"{RUN}/data-gates.sigstore.json: a statement about another model"
     ]
 
 
-def test_a_link_is_not_followed(typed: Typed, world: World, tmp_path: Path) -> None:
-    place = world.run / "evaluation"
-    place.rename(tmp_path / "elsewhere")
-    place.symlink_to(tmp_path / "elsewhere")
+def test_a_statement_that_says_something_else(typed: Typed, world: World) -> None:
+    """Signed, about this run, and by digest about this document; only its tests are others."""
+    document = (world.run / "data-gates.json").read_bytes()
+    put_statement(
+        world.run, "data-gates", world.key, {"results": sha256_of(document)}, passed=("a: b",)
+    )
     assert lines(typed, "problem") == [
-        f"{RUN}/evaluation/test/metrics.json: a link, which is not followed"
+        f"{RUN}/data-gates.sigstore.json: the statement and its details do not say the same"
+    ]
+
+
+def test_a_statement_about_other_data(typed: Typed, world: World) -> None:
+    put_statement(world.run, "evaluation", world.key, {"data/train": sha256_of(b"other")})
+    assert lines(typed, "problem") == [
+        f"{RUN}/evaluation.sigstore.json: a statement about something else"
     ]

@@ -11,7 +11,7 @@ from mllock.attest.bundle import sign_statement
 from mllock.attest.keys import SigningKey
 from mllock.attest.test_result import TestResult, make_test_result
 from mllock.core import canonical
-from mllock.core.digest import sha256_of
+from mllock.core.digest import Digest, sha256_of
 from mllock.gates.document import write_judgement
 from mllock.gates.types import Judgement, Result, Row
 from mllock.spec.types import Accepted
@@ -154,11 +154,13 @@ MODEL_RESULTS = (
 )
 
 
-def judgement(kind: str, results: Sequence[Result], **inputs: Any) -> Judgement:
+def judgement(
+    kind: str, results: Sequence[Result], inputs: Mapping[str, Digest] | None = None
+) -> Judgement:
     return Judgement(
         kind=kind,
         config=sha256_of(b"config"),
-        inputs={"data/train": sha256_of(b"train"), **inputs},
+        inputs=inputs or {"data/train": sha256_of(b"train")},
         day=DAY,
         results=tuple(results),
     )
@@ -166,7 +168,8 @@ def judgement(kind: str, results: Sequence[Result], **inputs: Any) -> Judgement:
 
 def put_gates(run: Path, kind: str, results: Sequence[Result], key: SigningKey) -> None:
     """`KIND-gates.json` and the statement about it, as `mllock gates` and `evaluate` leave them."""
-    made = judgement(kind, results)
+    data_of = RunFolder(run).record().data
+    made = judgement(kind, results, {f"data/{name}": tree for name, tree in data_of.items()})
     data = write_judgement(made)
     names = {
         verdicts: tuple(f"{r.gate}: {r.subject}" for r in results if r.verdict in verdicts)
@@ -178,7 +181,7 @@ def put_gates(run: Path, kind: str, results: Sequence[Result], key: SigningKey) 
         run,
         f"{kind}-gates",
         key,
-        {"results": sha256_of(data), "config": made.config},
+        {"results": sha256_of(data), "config": made.config, **made.inputs},
         passed=passed,
         warned=warned,
         failed=failed,

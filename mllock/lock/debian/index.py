@@ -253,6 +253,24 @@ class Universe:
     def names(self) -> frozenset[str]:
         return frozenset(name for index in self._indexes for name in index.names())
 
+    def meets(self, available: Available, relation: Relation) -> bool:
+        """Whether a package is what a relation asks for, by itself or by what it provides."""
+        if relation.arch == "any":
+            # Multi-Arch: any architecture will do only if the package says so itself.
+            if not available.allowed:
+                return False
+        elif relation.arch not in (None, self.architecture):
+            return False
+        if available.name == relation.name:
+            return relation.allows(available.version)
+        for provided in available.provides:
+            if provided.name != relation.name:
+                continue
+            # Policy 7.5: a versioned relation is met by a versioned Provides only.
+            if relation.op is None or (provided.version and relation.allows(provided.version)):
+                return True
+        return False
+
     def _sorted(self, found: Iterable[Available]) -> tuple[Available, ...]:
         unique: dict[tuple[str, str], Available] = {}
         for available in found:

@@ -10,7 +10,8 @@ with their names (ADR 0095).
 
 When a choice turns out wrong (a dependency wants another version, or a chosen package conflicts),
 that one version is ruled out and the walk begins again; each round rules out one more, so it ends.
-If nothing is left of what was asked for, the first reason is the error.
+If nothing is left of what was asked for, choices are taken back one by one, with a bound
+(`mllock.lock.debian.search`); if that finds nothing either, the first reason is the error.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 
 from mllock.errors import ResolutionError
 from mllock.lock.debian.index import Available, Relation, Universe
+from mllock.lock.debian.search import Search
 
 __all__ = ["Solution", "solve"]
 
@@ -39,6 +41,10 @@ class Solution:
     def chain(self, name: str) -> tuple[str, ...]:
         """From what was asked for to `name`."""
         return _chain(self.why, name)
+
+
+class _AmbiguousError(ResolutionError):
+    """Several packages would do, and the user says which."""
 
 
 class _RuledOutError(Exception):
@@ -111,7 +117,7 @@ class _Walk:
 
     def _met(self, group: Sequence[Relation]) -> bool:
         return any(
-            self._meets(there, relation)
+            self.universe.meets(there, relation)
             for relation in group
             for there in self.there.get(relation.name, ())
         )
@@ -162,7 +168,7 @@ class _Walk:
 
     def _offer(self, name: str, relation: Relation) -> Available | None:
         offer = None if name in self.chosen else self.candidate(name)
-        return offer if offer is not None and self._meets(offer, relation) else None
+        return offer if offer is not None and self.universe.meets(offer, relation) else None
 
     def _shown(self, package: Available) -> str:
         """The package, and who wanted it: "b 1 (asked -> a -> b)"."""
@@ -178,7 +184,7 @@ class _Walk:
         self, package: Available, group: Sequence[Relation], providers: tuple[str, ...]
     ) -> ResolutionError:
         wanted = " | ".join(str(relation) for relation in group)
-        return ResolutionError(
+        return _AmbiguousError(
             f"{self._shown(package)} depends on {wanted}, which {len(providers)} packages provide",
             key=self._key(package),
             expected=f"one of {_listed(providers)}",
@@ -208,7 +214,7 @@ class _Walk:
             for other in self.universe.versions(relation.name):
                 current = self.candidate(relation.name)
                 usable = (other.name, other.version) not in self.out
-                if usable and current and other != current and self._meets(other, relation):
+                if usable and current and other != current and self.universe.meets(other, relation):
                     return _RuledOutError(current, error)
         return _RuledOutError(package, self._cause(group) or error)
 
@@ -231,7 +237,7 @@ class _Walk:
             )
             for offer in offers:
                 cause = self.out.get((offer.name, offer.version))
-                if cause is not None and self._meets(offer, relation):
+                if cause is not None and self.universe.meets(offer, relation):
                     return cause
         return None
 
@@ -242,7 +248,7 @@ class _Walk:
                 others = self.there.get(relation.name, ())
                 for other in sorted(others, key=lambda available: available.name):
                     # Policy 7.4: a package does not conflict with itself or what it provides.
-                    if other.name == package.name or not self._meets(other, relation):
+                    if other.name == package.name or not self.universe.meets(other, relation):
                         continue
                     if {other.name, package.name} <= self.installed.keys():
                         continue
@@ -269,28 +275,11 @@ class _Walk:
         others = [
             item
             for item in self.universe.versions(other.name)
-            if (item.name, item.version) not in self.out and not self._meets(item, relation)
+            if (item.name, item.version) not in self.out and not self.universe.meets(item, relation)
         ]
         if others and other.name not in self.installed:
             return other
         return min(package, other, key=rank)
-
-    def _meets(self, available: Available, relation: Relation) -> bool:
-        if relation.arch == "any":
-            # Multi-Arch: any architecture will do only if the package says so itself.
-            if not available.allowed:
-                return False
-        elif relation.arch not in (None, self.universe.architecture):
-            return False
-        if available.name == relation.name:
-            return relation.allows(available.version)
-        for provided in available.provides:
-            if provided.name != relation.name:
-                continue
-            # Policy 7.5: a versioned relation is met by a versioned Provides only.
-            if relation.op is None or (provided.version and relation.allows(provided.version)):
-                return True
-        return False
 
 
 def solve(
@@ -318,6 +307,7 @@ def solve(
     out: dict[tuple[str, str], ResolutionError] = {}
     # A name that was asked for is not left out, whoever depends on it.
     dropped = frozenset(left_out) - frozenset(asked)
+    search = Search(universe=universe, pins=pins, left_out=dropped, installed=there)
     while True:
         walk = _Walk(
             universe=universe,
@@ -339,15 +329,39 @@ def solve(
         except _RuledOutError as ruled_out:
             key = (ruled_out.available.name, ruled_out.available.version)
             if key in out:  # what a base has cannot be ruled out
-                raise ruled_out.error from None
+                return _searched(search, seeds, asked, ruled_out.error)
             out[key] = ruled_out.error
             continue
-        packages = [walk.chosen[name] for name in sorted(walk.chosen)]
-        return Solution(
-            base=tuple(package for package in packages if package.name in base),
-            system=tuple(package for package in packages if package.name not in base),
-            why=walk.why,
-        )
+        except _AmbiguousError:
+            raise
+        except ResolutionError as error:
+            return _searched(search, seeds, asked, error)
+        return _solution(walk.chosen, base, walk.why)
+
+
+def _solution(
+    chosen: Mapping[str, Available], base: Collection[str], why: Mapping[str, str]
+) -> Solution:
+    packages = [chosen[name] for name in sorted(chosen)]
+    return Solution(
+        base=tuple(package for package in packages if package.name in base),
+        system=tuple(package for package in packages if package.name not in base),
+        why=why,
+    )
+
+
+def _searched(
+    search: Search, seeds: Sequence[str], asked: Sequence[str], error: ResolutionError
+) -> Solution:
+    """Where the walk ended with `error`, which is raised if there is no other way."""
+    found = search.run((*sorted(seeds), *sorted(asked)))
+    if found:
+        base = {*search.installed, *search.needed(seeds)}
+        return _solution(search.chosen, base, search.why)
+    if found is None:
+        more = "there are too many alternatives to try them all: name those that you want in"
+        error.hint = f"{error.hint}; {more} system-packages" if error.hint else f"{more} it"
+    raise error from None
 
 
 def _chain(why: Mapping[str, str], name: str) -> tuple[str, ...]:
