@@ -39,7 +39,16 @@ def lineage(evidence: Evidence, record: Record) -> Finding:
     if lock is not None:
         differences += _materials(lock, record)
     if differences:
-        return refuted("lineage", "the record and its lock do not agree", differences)
+        return refuted(
+            "lineage", "the record and its lock do not agree", [*differences, *evidence.judged]
+        )
+    if evidence.judged:
+        return refuted(
+            "lineage",
+            "evaluation or gates beside the run are not what was signed about it",
+            evidence.judged,
+            cure="judge the run again: mllock evaluate, or mllock gates RUN for those of the data",
+        )
     if lock is None:
         return unproven(
             "lineage",
@@ -93,7 +102,6 @@ def _kept(evidence: Evidence, record: Record) -> Iterator[Difference]:
             expected="the signature of the record's signer about this model",
             found=evidence.model_signature,
         )
-    yield from evidence.judged
     code = record.byproducts.get("code.manifest")
     # The digest of a tree is the sha256 of its manifest.
     if code is not None and code != record.code:

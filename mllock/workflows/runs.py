@@ -64,7 +64,9 @@ class RunDetails:
 def runs_of(ctx: Context, policy: Path | None = None) -> tuple[RunRow, ...]:
     """All runs of the project, newest first. Reads records, hashes no models."""
     runs = list_runs(ctx.runs)
-    trusted = _policy(ctx, policy) if runs else Policy(source=None, revoked={})
+    if not runs:
+        return ()  # and a policy that cannot be read is nobody's trouble yet
+    trusted = _policy(ctx, policy)
     states: dict[str, Stages] = {}
 
     def released(record: Record) -> Stages:

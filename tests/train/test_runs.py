@@ -140,6 +140,8 @@ def test_train_json(ctx: Context, typed: Typed) -> None:
         "metrics": {"rows": 3, "score": 0.25},
         "signed-by": run.bundle().claimed_fingerprint,
         "probes": 0,
+        "data-gates": None,
+        "model-gates": None,
     }
 
 
