@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -304,3 +305,17 @@ def test_nothing_outside_of_the_project_is_read(typed: Typed, world: World) -> N
     code, out, err = typed("diff", "mlproject.lock", "hostile.lock")
     assert (code, out) == (2, "")
     assert err.startswith("error: hostile.lock: data.train.path: ")
+
+
+def test_without_the_extra(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numpy and polars come with mllock[gates]: what needs neither does without, and `diff` says
+    what it could not look into."""
+    assert "float32" in typed("diff")[1]
+    for name in ("numpy", "polars"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in [name for name in sys.modules if name.startswith("mllock.gates")]:
+        monkeypatch.delitem(sys.modules, name)
+    for words in (("runs",), ("show",), ("report", "-o", "-"), ("diff", "HEAD")):
+        assert typed(*words)[0] == 0
+    lines = section(typed("diff")[1], "model")
+    assert lines.count("compared by digest: arrays need numpy, which comes with mllock[gates]") == 2
