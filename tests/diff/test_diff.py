@@ -281,13 +281,35 @@ def folder_lock(world: World, path: str) -> None:
 
 
 def test_files_of_a_folder(typed: Typed, world: World) -> None:
+    lib = world.project / "lib"
+    for name, text in (("rows.csv", "a\n1\n2\n"), ("old.txt", "moved"), ("gone.txt", "gone")):
+        (lib / name).write_text(text)
+    (lib / "helper.py").chmod(0o755)
+    (lib / "link").symlink_to("rows.csv")
     folder_lock(world, "lib")
-    first = (world.project / "folder.lock").read_bytes()
-    (world.project / "first.lock").write_bytes(first)
-    (world.project / "lib/more.csv").write_text("1\n")
+    (world.project / "folder.lock").rename(world.project / "first.lock")
+    (lib / "rows.csv").write_text("a\n2\n3\n4\n")
+    (lib / "old.txt").rename(lib / "new.txt")
+    (lib / "gone.txt").unlink()
     folder_lock(world, "lib")
     assert section(typed("diff", "first.lock", "folder.lock")[1], "data")[1:] == [
         "its files before are not here, only the digest of all of them"
+    ]
+    # The same, committed: of a revision, git has the files that the project has no more.
+    (world.project / "folder.lock").rename(world.project / "second.lock")
+    (world.project / "first.lock").rename(world.project / "mlproject.lock")
+    (lib / "rows.csv").write_text("a\n1\n2\n")
+    (lib / "new.txt").rename(lib / "old.txt")
+    (lib / "gone.txt").write_text("gone")
+    git(world, "add", "-A")
+    git(world, "commit", "-qm", "two")
+    (lib / "rows.csv").write_text("a\n2\n3\n4\n")
+    (lib / "old.txt").rename(lib / "new.txt")
+    (lib / "gone.txt").unlink()
+    assert section(typed("diff", "HEAD", "second.lock")[1], "data")[1:] == [
+        "removed gone.txt",
+        "moved old.txt -> new.txt",
+        "changed rows.csv: 2 rows added, 1 removed",
     ]
 
 
