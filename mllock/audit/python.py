@@ -8,6 +8,7 @@ answer, SurroundingsError for an answer that is none, InputError without the ext
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,9 @@ __all__ = ["VARIABLE", "python_vulnerabilities"]
 VARIABLE = "MLLOCK_OSV_URL"
 MAX_ANSWER = 16 * 1024 * 1024
 MAX_PAGES = 50
+# For the connection, for each part of an answer, and for all of it.
 _SECONDS = 30
+_CHUNK = 1 << 16
 _THREADS = 8
 
 
@@ -88,22 +91,38 @@ def _bounded_session() -> requests.Session:
                 first.setdefault("vulns", []).extend(page.get("vulns", ()))
             else:
                 raise requests.exceptions.ContentDecodingError("more pages than are read")
+            if any(_other_schema(entry) for entry in first.get("vulns", ())):
+                raise requests.exceptions.ContentDecodingError("a schema that is not 1")
             if page is not first:
                 response._content = encode(first)  # noqa: SLF001 - as its own `content` does
             return response
 
         def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+            until = time.monotonic() + _SECONDS
             response = super().send(request, **{**options, "stream": True})
-            data = response.raw.read(MAX_ANSWER + 1, decode_content=True)
-            response.close()
-            if len(data) > MAX_ANSWER:
-                raise requests.exceptions.ContentDecodingError("larger than is read")
-            response._content = data  # noqa: SLF001 - as its own `content` does
+            data = bytearray()
+            try:
+                while chunk := response.raw.read1(_CHUNK, decode_content=True):
+                    data += chunk
+                    if len(data) > MAX_ANSWER:
+                        raise requests.exceptions.ContentDecodingError("larger than is read")
+                    # A byte now and then never runs into the timeout of the socket.
+                    if time.monotonic() > until:
+                        raise requests.exceptions.ReadTimeout("no whole answer in time")
+            finally:
+                response.close()
+            response._content = bytes(data)  # noqa: SLF001 - as its own `content` does
             return response
 
     session = Bounded()
     session.max_redirects = 5
     return session
+
+
+def _other_schema(entry: object) -> bool:
+    """Whether the library would leave an entry out, and say so in a log at most."""
+    version = entry.get("schema_version", "1.0.0") if isinstance(entry, dict) else "1"
+    return str(version).partition(".")[0] != "1"
 
 
 def _document(response: requests.Response) -> dict[str, Any]:

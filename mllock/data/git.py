@@ -78,6 +78,22 @@ class Repository:
         except DataError:
             return None
 
+    def listing(self, commit: str, folder: str) -> dict[str, tuple[int, int]]:
+        """Mode and size of the files below `folder` of the project in `commit`, by their paths
+        below it."""
+        try:
+            found = self._run("ls-tree", "-r", "-z", "-l", commit, "--", f"{folder}/")
+        except DataError:
+            return {}
+        out = {}
+        for line in _names(found):
+            # git-ls-tree(1), "Output format": a submodule has no size.
+            facts, _, path = line.partition("\t")
+            mode, _, _, size = facts.split()
+            if size.isdigit():
+                out[path.removeprefix(f"{folder}/")] = (int(mode, 8), int(size))
+        return out
+
     def changed(self) -> frozenset[str]:
         """Tracked files that are not as in the commit: edited, added, removed, renamed."""
         names = _names(

@@ -56,13 +56,24 @@ class TypedPart:
 
         with polars_errors(self._shown, self._format):
             if not columns:
-                height = int(self._scan().select(pl.len()).collect().item())
+                height = self._height()
                 for first in range(0, height, rows):
                     yield pl.DataFrame(height=min(rows, height - first))
                 return
             selected = self._scan().select(self._columns[name][0].alias(name) for name in columns)
+            if self._format == "Parquet":
+                # A group of rows may be all of them, and small in the file whatever it holds: of
+                # a slice no more than the slice is unpacked.
+                for first in range(0, self._height(), rows):
+                    yield selected.slice(first, rows).collect()
+                return
             for frame in selected.collect_batches(chunk_size=rows, maintain_order=True):
                 yield from frame.iter_slices(rows)
+
+    def _height(self) -> int:
+        import polars as pl
+
+        return int(self._scan().select(pl.len()).collect().item())
 
     def _scan(self) -> pl.LazyFrame:
         import polars as pl

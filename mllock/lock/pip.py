@@ -13,8 +13,8 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,6 +121,36 @@ class Pip:
             self._tell("pip", _CREDENTIALS.sub("", one.output.decode("utf-8", "replace")))
         return all(one.code == 0 for one in done)
 
+    @contextmanager
+    def fetching(
+        self, folder: Path, source: str, target: Target, options: Sequence[str] = ()
+    ) -> Iterator[Callable[[], None]]:
+        """`download`, begun now, beside what the block does, which calls what it is given to have
+        the wheels in `folder`/wheels. They are not there if that failed or took too long, or if the
+        block did not ask for them."""
+        aside = folder / "aside"
+        command = [sys.executable, "-m", *_download(source, target, options, aside.name)]
+        with (
+            open(folder / f"{source}.log", "wb") as log,
+            processes.started(
+                command,
+                cwd=folder,
+                env=self._variables(folder),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            ) as process,
+        ):
+
+            def finish() -> None:
+                with suppress(subprocess.TimeoutExpired):
+                    if process.wait(self.patience) == 0:
+                        (folder / "wheels").mkdir(exist_ok=True)
+                        for path in aside.glob("*.whl"):
+                            path.rename(folder / "wheels" / path.name)
+
+            yield finish
+
     def settings(self, folder: Path) -> dict[str, str]:
         """What holds for its downloads in `folder`. It may hold passwords: told to nobody. Raises
         ResolutionError where pip could not say: not to know is not to have none."""
@@ -150,12 +180,14 @@ class Pip:
             self.reporter.detail(f"{module}: {line}")
 
 
-def _download(source: str, target: Target, options: Sequence[str]) -> tuple[str, ...]:
+def _download(
+    source: str, target: Target, options: Sequence[str], place: str = "wheels"
+) -> tuple[str, ...]:
     platforms = (item for tag in target.platform_tags for item in ("--platform", tag))
     return (
         *("pip", "download", "--only-binary", ":all:", "--implementation", "cp"),
         *("--python-version", target.python, *platforms),
-        *("--dest", "wheels", "--requirement", source, *options),
+        *("--dest", place, "--requirement", source, *options),
     )
 
 

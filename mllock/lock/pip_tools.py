@@ -1,6 +1,7 @@
 """The chooser "pip-tools": pip-compile, with the interpreter and on the machine that run mllock.
 
-Not for wheels (`mllock.lock.python` downloads them). A foreign target is refused before anything is
+Not for wheels (`mllock.lock.python` downloads them), but for those of a few new requirements, which
+are fetched meanwhile. A foreign target is refused before anything is
 asked: pip-compile evaluates markers with its own interpreter.
 """
 
@@ -15,12 +16,17 @@ from mllock.core.ports import Reporter
 from mllock.errors import MllockError, ResolutionError
 from mllock.lock.chooser import Question
 from mllock.lock.indexes import pip_variables
-from mllock.lock.links import link_variables
+from mllock.lock.least import pins_in
+from mllock.lock.links import link_lines, link_variables
 from mllock.lock.pip import Output, Pip, published_before
 from mllock.lock.pip_words import explain, in_the_way
 from mllock.lock.target import Target
 
 __all__ = ["PipToolsChooser", "foreign"]
+
+_NEW = "new.txt"
+# More than this are not fetched before it is known that they are needed.
+_FEW = 4
 
 
 class PipToolsChooser:
@@ -50,13 +56,39 @@ class PipToolsChooser:
         variables |= link_variables(question.links, self._pip.environ)
         pip = replace(self._pip, environ={**self._pip.environ, **variables})
         before = published_before(question.before)
-        return pip.compile(folder, question.source, question.pins, before)
+        new = _new(question, (folder / question.pins).read_text())
+        if not new or (folder / _NEW).exists():
+            return pip.compile(folder, question.source, question.pins, before)
+        lines = [*link_lines(question.links), *new, f"-c {question.constraints}"]
+        (folder / _NEW).write_text("".join(f"{line}\n" for line in lines))
+        with pip.fetching(folder, _NEW, question.target, ("--no-deps", *before)) as finish:
+            done = pip.compile(folder, question.source, question.pins, before)
+            if done.code == 0:
+                finish()
+        return done
 
     def in_the_way(self, text: str) -> frozenset[str]:
         return in_the_way(text)
 
     def explain(self, text: str, target: Target) -> MllockError:
         return explain(text, target)
+
+
+def _new(question: Question, pins: str) -> tuple[str, ...]:
+    """A few requirements beyond the pins: which version they get is nearly always the newest, and
+    pip-compile takes long enough to have that here by then."""
+    if not pins.strip():
+        return ()
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    known, found = pins_in(pins), []
+    for text in question.asked:
+        asked = Requirement(text)
+        holds = not asked.marker or asked.marker.evaluate(dict(question.target.markers()))
+        if holds and not asked.url and str(canonicalize_name(asked.name)) not in known:
+            found.append(text)
+    return tuple(found) if len(found) <= _FEW else ()
 
 
 def foreign(

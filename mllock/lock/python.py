@@ -164,6 +164,10 @@ class WheelResolver:
         stay = [item for item in request.known if names.get(item.name) == item.version]
         # Bytes that are locked and here, by their digest, need not come again.
         wheels = _cached(stay, self._blobs)
+        # A chooser may have fetched some meanwhile.
+        there = _by_version(folder / "wheels")
+        here = {name: there.get(_pin(name, names[name])) for name in names.keys() - wheels.keys()}
+        wheels |= {name: path for name, path in here.items() if path is not None}
         missing = sorted(names.keys() - wheels.keys())
         if missing:
             self._reporter.step(f"fetching {len(missing)} wheels")

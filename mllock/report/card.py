@@ -33,6 +33,7 @@ LIBRARIES = (
 )
 HUB = "hf://datasets/"
 MAX_ITEMS = 200
+_UNKNOWN = ", by a key that whoever wrote this card does not trust"
 
 
 def card(facts: Facts, *, licence: str | None = None, task: str = "other") -> str:
@@ -110,7 +111,7 @@ def _text(facts: Facts) -> str:
     lines += [
         f"Trained by run {code(facts.run)}, {plain(facts.started)}, from a lock that pins base, "
         f"system packages, {len(facts.packages)} Python packages and data. The record of what went "
-        "in and what came out is signed.",
+        f"in and what came out is signed{'' if facts.signatures[0].trusted else _UNKNOWN}.",
         "",
         "## Training data",
         "",

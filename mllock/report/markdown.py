@@ -72,7 +72,7 @@ def markdown(facts: Facts, *, keys: bool = False) -> str:
         f"### {plain(facts.project)} {plain(facts.version)}: run {code(facts.run)}",
         "",
         f"**Gates: {_MARKS.get(facts.gates, facts.gates)}**{f' ({said})' if said else ''} · "
-        f"signature: {plain(facts.signatures[0].status)} · "
+        f"signature: {_signature(facts)} · "
         f"released: {_released(facts)}",
         "",
     ]
@@ -171,6 +171,11 @@ def _lineage(facts: Facts) -> list[tuple[str, str]]:
         ("Record", code(facts.record)),
         ("Model", code(facts.model)),
     ]
+
+
+def _signature(facts: Facts) -> str:
+    record = facts.signatures[0]
+    return plain(record.status) if record.trusted else f"**❌ {plain(record.status)}, not trusted**"
 
 
 def _released(facts: Facts) -> str:

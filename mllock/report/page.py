@@ -53,6 +53,11 @@ class _Told:
     known: bool = True
 
     @property
+    def pairs(self) -> bool:
+        """Whether rows collide with others."""
+        return any(len(rows) > 1 for rows in self.result.broken)
+
+    @property
     def has_more(self) -> bool:
         return bool(
             self.result.verdict != "passed" or self.plot or self.result.broken or not self.known

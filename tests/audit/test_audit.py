@@ -191,6 +191,9 @@ SILENT = (
 )
 
 
+LATER = record("other", "GHSA-a", schema_version="2.0.0")
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
@@ -200,10 +203,11 @@ SILENT = (
         (lambda: (200, b"[1, 2]"), FORM),
         (lambda: (200, b'{"other": []}'), FORM),
         (lambda: (200, b" " * (MAX_ANSWER + 1)), FORM),
+        (lambda: (200, json.dumps({"vulns": [LATER]}).encode()), FORM),
         (lambda: (500, b"{}"), SILENT.format("status 500")),
         (lambda: (404, b"{}"), SILENT.format("status 404")),
     ],
-    ids=["html", "entry", "number", "list", "object", "endless", "500", "404"],
+    ids=["html", "entry", "number", "list", "object", "endless", "schema", "500", "404"],
 )  # fmt: skip
 def test_a_service_that_does_not_answer_leaves_the_question_open(
     typed: Typed, service: Osv, answer: Callable[[], tuple[int, bytes]], said: str
@@ -215,6 +219,33 @@ def test_a_service_that_does_not_answer_leaves_the_question_open(
     assert err == (
         f"{ASKING}warning: 2 Python packages not looked at: {said}".replace("HOST", host)
     )
+
+
+@pytest.mark.parametrize("slow", ["silent", "drip"])
+def test_a_service_that_keeps_one_waiting(
+    typed: Typed, service: Osv, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    monkeypatch.setattr("mllock.audit.python._SECONDS", 0.3)
+    service.slow = slow
+    code, out, err = typed("audit", "--only", "python")
+    host = service.url.split("/")[2]
+    assert (code, out) == (4, "")
+    said = SILENT.format("timed out").replace("HOST", host)
+    assert err == f"{ASKING}warning: 2 Python packages not looked at: {said}"
+
+
+def test_what_was_withdrawn_is_not_known(typed: Typed, service: Osv) -> None:
+    service.known["tiny-lib", "1.0"] = [
+        record("tiny-lib", "GHSA-a", withdrawn="2026-01-05T00:00:00Z"),
+        record("tiny-lib", "GHSA-b", "1.1"),
+    ]
+    code, out, _ = typed("audit", "--only", "python")
+    assert (code, out) == (
+        1,
+        "tiny-lib 1.0: GHSA-b: fixed in 1.1\n  tiny-lib is broken\n",
+    )
+    service.known["tiny-lib", "1.0"].pop()
+    assert typed("audit", "--only", "python")[0] == 0
 
 
 def test_no_service(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,6 +323,18 @@ def test_where_debians_data_is(
             "warning: 1 Debian package not looked at: MLLOCK_DEBIAN_TRACKER: there is nothing at"
             " this URL",
         )
+    # What is out of order, or has no end, is no answer either.
+    monkeypatch.setattr("mllock.workflows.audit.MAX_TRACKER", len(body) - 1)
+    with serving({"/no": Answer(status=403, body=body), "/huge": Answer(body=body)}) as server:
+        host = server.url.removeprefix("http://")
+        for path, said in (
+            ("/no", f"cannot fetch no: {host}: answered 403"),
+            ("/huge", f"cannot fetch huge: {host}: answered with more than {len(body) - 1} bytes"),
+        ):
+            monkeypatch.setenv("MLLOCK_DEBIAN_TRACKER", f"{server.url}{path}")
+            code, out, err = typed(*only)
+            first = f"warning: 1 Debian package not looked at: {said}"
+            assert (code, out, err.splitlines()[1]) == (4, "", first)
     for value, said in (
         ("", "where the data of Debian's security tracker is was not said"),
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -280,13 +281,35 @@ def folder_lock(world: World, path: str) -> None:
 
 
 def test_files_of_a_folder(typed: Typed, world: World) -> None:
+    lib = world.project / "lib"
+    for name, text in (("rows.csv", "a\n1\n2\n"), ("old.txt", "moved"), ("gone.txt", "gone")):
+        (lib / name).write_text(text)
+    (lib / "helper.py").chmod(0o755)
+    (lib / "link").symlink_to("rows.csv")
     folder_lock(world, "lib")
-    first = (world.project / "folder.lock").read_bytes()
-    (world.project / "first.lock").write_bytes(first)
-    (world.project / "lib/more.csv").write_text("1\n")
+    (world.project / "folder.lock").rename(world.project / "first.lock")
+    (lib / "rows.csv").write_text("a\n2\n3\n4\n")
+    (lib / "old.txt").rename(lib / "new.txt")
+    (lib / "gone.txt").unlink()
     folder_lock(world, "lib")
     assert section(typed("diff", "first.lock", "folder.lock")[1], "data")[1:] == [
         "its files before are not here, only the digest of all of them"
+    ]
+    # The same, committed: of a revision, git has the files that the project has no more.
+    (world.project / "folder.lock").rename(world.project / "second.lock")
+    (world.project / "first.lock").rename(world.project / "mlproject.lock")
+    (lib / "rows.csv").write_text("a\n1\n2\n")
+    (lib / "new.txt").rename(lib / "old.txt")
+    (lib / "gone.txt").write_text("gone")
+    git(world, "add", "-A")
+    git(world, "commit", "-qm", "two")
+    (lib / "rows.csv").write_text("a\n2\n3\n4\n")
+    (lib / "old.txt").rename(lib / "new.txt")
+    (lib / "gone.txt").unlink()
+    assert section(typed("diff", "HEAD", "second.lock")[1], "data")[1:] == [
+        "removed gone.txt",
+        "moved old.txt -> new.txt",
+        "changed rows.csv: 2 rows added, 1 removed",
     ]
 
 
@@ -304,3 +327,17 @@ def test_nothing_outside_of_the_project_is_read(typed: Typed, world: World) -> N
     code, out, err = typed("diff", "mlproject.lock", "hostile.lock")
     assert (code, out) == (2, "")
     assert err.startswith("error: hostile.lock: data.train.path: ")
+
+
+def test_without_the_extra(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numpy and polars come with mllock[gates]: what needs neither does without, and `diff` says
+    what it could not look into."""
+    assert "float32" in typed("diff")[1]
+    for name in ("numpy", "polars"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in [name for name in sys.modules if name.startswith("mllock.gates")]:
+        monkeypatch.delitem(sys.modules, name)
+    for words in (("runs",), ("show",), ("report", "-o", "-"), ("diff", "HEAD")):
+        assert typed(*words)[0] == 0
+    lines = section(typed("diff")[1], "model")
+    assert lines.count("compared by digest: arrays need numpy, which comes with mllock[gates]") == 2

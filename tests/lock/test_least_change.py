@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.bench import Bench, each_bench
+from support.bench import Bench, bench, each_bench
 from support.lock_project import LockProject
 from support.wheels import SimpleIndex, pip_environ, simple_index
 
+from mllock.errors import ResolutionError
 from mllock.lock.ports import Upgrade
 from mllock.lock.python import resolver_of
 from mllock.workflows.lock import Resolvers, check_lock, lock_project
 
-__all__ = ["each_bench"]
+__all__ = ["bench", "each_bench"]
 
 PACKAGES = 60
 
@@ -91,6 +92,21 @@ def test_a_new_dependency_is_as_new_as_the_pins_allow(each_bench: Bench) -> None
         each_bench.index.add("alpha", version, [needs])
     pins = {"beta": "1.0"}
     assert each_bench.versions("alpha", "beta", pins=pins) == {"alpha": "1.0", "beta": "1.0"}
+
+
+def test_what_is_new_is_fetched_meanwhile(bench: Bench) -> None:
+    for name in ("alpha", "beta", "gamma"):
+        bench.index.add(name, "1.0")
+    known = bench.resolve("alpha")
+    bench.reporter.lines.clear()
+    asked = ("alpha", "beta>=1", 'gamma; python_version < "3"')
+    found = bench.resolve(*asked, pins={"alpha": "1.0"}, known=known)
+    assert [item.name for item in found] == ["alpha", "beta"]
+    assert [line for line in bench.reporter.lines if "fetching" in line] == []
+    # What cannot be fetched is what pip-compile stumbles over.
+    assert bench.refusal(ResolutionError, "alpha", "delta", pins={"alpha": "1.0"}).startswith(
+        "no package 'delta' in the index\n"
+    )
 
 
 def test_pins_make_room_for_an_upgrade_that_is_asked_for(each_bench: Bench) -> None:

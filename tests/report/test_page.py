@@ -38,12 +38,18 @@ def test_what_it_says() -> None:
         "sex=f, region=south 12 0.5 0.2 0.8 no: too few rows",
         "Largest difference: 0.2 (from 0.11 to 0.29); ratio of the worst to the best: 0.78",
         "recall of each slice with its confidence interval. sex=f, region=north: 0.71, 0.64 to",
-        "2 rows broke it:",
+        "2 rows broke it Row With train, row 3 (id=p-17) test, row 1 (id=p-93)",
         "id=p-17",
         "mllock train --set alpha=0.5 --set seed=42 --set fast=true",
         "production: release 1, released",
     ):
         assert said in text
+
+
+def test_commands_stand_line_by_line() -> None:
+    html = page(FACTS)
+    first = "\n".join(reproduce_commands(FACTS))
+    assert f"<code>{first}\n</code></pre>" in html
 
 
 def test_without_keys() -> None:

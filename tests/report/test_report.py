@@ -89,6 +89,23 @@ def test_what_was_tampered_with_is_not_shown(typed: Typed, world: World, tmp_pat
     assert f"data-gates unknown, not trusted {key.public.fingerprint}" in text
 
 
+def test_a_run_of_somebody_else(typed: Typed, world: World, tmp_path: Path) -> None:
+    """Signed by a key that nobody here trusts: said where one looks first, and in every form."""
+    policy = tmp_path / "policy.toml"
+    pem = load_or_create_key(tmp_path / "somebody", {}).public.pem
+    policy.write_text(f'[[trust]]\nproject = "tiny"\npublic-key = """\n{pem}"""\n')
+    text = " ".join(Parts(written(typed, "--policy", str(policy))).text.split())
+    assert text.count("not trusted") >= 2 + 4
+    md = written(typed, "--policy", str(policy), "--format", "md")
+    assert md.splitlines()[2].startswith(
+        "**Gates: ❌ not trusted** (1 failed, 1 accepted, 2 passed, 3 warned, 1 not judged) · "
+        "signature: **❌ unknown, not trusted** · released: "
+    )
+    card = written(typed, "--policy", str(policy), "--format", "card")
+    assert "is signed, by a key that whoever wrote this card does not trust.\n" in card
+    assert "Gates: not trusted." in card
+
+
 def test_a_run_that_was_not_judged(typed: Typed) -> None:
     assert "Nothing was judged." in Parts(written(typed, OTHER)).text
 

@@ -44,7 +44,7 @@ version = "1.2.3"
 [environment]
 python = "3.11"
 dependencies = ["tiny-lib"]
-variables = {{ OMP_NUM_THREADS = "1" }}
+variables = {{ {variables} }}
 
 [data.train]
 source = "data/train.csv"
@@ -82,6 +82,7 @@ def docker_project(
     train: str = "",
     data: str = "",
     serve: str = "",
+    variables: str = 'OMP_NUM_THREADS = "1"',
     files: Mapping[str, str] | None = None,
 ) -> Context:
     """A locked project in `place`/project whose commands use the engine at `host`."""
@@ -90,7 +91,7 @@ def docker_project(
         pytest.skip("no busybox: scripts/test installs it")
     project = make_project(
         place / "project",
-        spec=SPEC.format(name=name, train=train, data=data, serve=serve),
+        spec=SPEC.format(name=name, train=train, data=data, serve=serve, variables=variables),
         files={"train.sh": program + GOOD, "serve.sh": "", **(files or {})},
     )
     (project / "train.py").unlink()

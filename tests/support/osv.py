@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -37,13 +38,17 @@ def record(name: str, id_: str, *fixed: str, **more: Any) -> dict[str, Any]:
 @dataclass(slots=True)
 class Osv:
     """`known` is by (name, version); `asked` is what was. `answer` makes another answer than OSV
-    would: status and body. With `page`, an empty page comes first, and then so many at a time."""
+    would: status and body. With `page`, an empty page comes first, and then so many at a time.
+    `slow` is how it keeps its client waiting."""
 
     url: str = ""
     known: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
     asked: list[Any] = field(default_factory=list)
     answer: Callable[[], tuple[int, bytes]] | None = None
     page: int | None = None
+    # "silent": no answer; "drip": a byte now and then, for ever. Until `over`.
+    slow: str = ""
+    over: threading.Event = field(default_factory=threading.Event)
 
     def found(self, query: dict[str, Any]) -> dict[str, Any]:
         known = self.known.get((query["package"]["name"], query["version"]))
@@ -66,6 +71,9 @@ def osv() -> Iterator[Osv]:
             query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             service.asked.append((self.path, query))
             status = 200
+            if service.slow:
+                self._wait()
+                return
             if service.answer is not None:
                 status, body = service.answer()
             else:
@@ -75,6 +83,16 @@ def osv() -> Iterator[Osv]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def _wait(self) -> None:
+            if service.slow == "drip":
+                self.send_response(200)
+                self.send_header("Content-Length", "1000000")
+                self.end_headers()
+            with contextlib.suppress(OSError):  # until the client has gone
+                while not service.over.wait(0.02):
+                    if service.slow == "drip":
+                        self.wfile.write(b" ")
 
         def log_message(self, *args: object) -> None:
             pass
@@ -86,6 +104,7 @@ def osv() -> Iterator[Osv]:
     try:
         yield service
     finally:
+        service.over.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -151,7 +151,7 @@ class Parts(HTMLParser):
         self.attributes |= {(name, value or "") for name, value in attrs}
 
     def handle_endtag(self, tag: str) -> None:
-        self.text += " " if tag in ("td", "th", "p", "dd", "desc", "title") else ""
+        self.text += " " if tag in ("td", "th", "p", "dd", "desc", "title", "summary") else ""
 
     def handle_data(self, data: str) -> None:
         self.text += data
