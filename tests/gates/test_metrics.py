@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn import metrics as sk
@@ -92,6 +92,7 @@ def test_every_metric_has_its_oracle() -> None:
 
 
 @pytest.mark.parametrize("metric", OF_TWO)
+@settings(max_examples=30)
 @given(labelled(2))
 @example((np.zeros(3, np.int32), np.zeros(3, np.int32)))
 @example((np.ones(3, np.int32), np.ones(3, np.int32)))
@@ -103,6 +104,7 @@ def test_of_two_labels(metric: str, rows: tuple[Any, Any]) -> None:
 
 
 @pytest.mark.parametrize("metric", OF_MORE)
+@settings(max_examples=30)
 @given(labelled(12))
 def test_of_more_labels(metric: str, rows: tuple[Any, Any]) -> None:
     true, found = rows
@@ -112,6 +114,7 @@ def test_of_more_labels(metric: str, rows: tuple[Any, Any]) -> None:
 
 
 @pytest.mark.parametrize("metric", COUNTED)
+@settings(max_examples=30)
 @given(st.lists(labelled(2), min_size=1, max_size=4))
 def test_many_tables_at_once(metric: str, several: list[tuple[Any, Any]]) -> None:
     tables = [table_of(true, found, 2) for true, found in several]
@@ -122,6 +125,7 @@ def test_many_tables_at_once(metric: str, several: list[tuple[Any, Any]]) -> Non
 
 
 @pytest.mark.parametrize("metric", OF_MORE)
+@settings(max_examples=30)
 @given(st.lists(labelled(4), min_size=2, max_size=4))
 def test_many_tables_of_more_labels(metric: str, several: list[tuple[Any, Any]]) -> None:
     """Labels that one of them has not do not count in it. Sums may differ in their last digit."""
@@ -162,6 +166,7 @@ numbers = st.integers(1, 300).flatmap(
 
 
 @pytest.mark.parametrize("metric", OF_NUMBERS)
+@settings(max_examples=30)
 @given(numbers)
 @example((np.array([1.0]), np.array([2.0])))
 @example((np.array([1.0, 1.0]), np.array([1.0, 1.0])))
@@ -173,6 +178,7 @@ def test_of_numbers(metric: str, rows: tuple[Any, Any]) -> None:
 
 
 @pytest.mark.parametrize("metric", OF_NUMBERS)
+@settings(max_examples=30)
 @given(numbers)
 def test_sums_make_the_metric(metric: str, rows: tuple[Any, Any]) -> None:
     true, found = rows
@@ -194,6 +200,7 @@ scored = st.integers(1, 300).flatmap(
 )
 
 
+@settings(max_examples=30)
 @given(scored)
 @example((np.array([True, False]), np.array([0.5, 0.5])))
 def test_area_under_the_curve(rows: tuple[Any, Any]) -> None:
@@ -201,6 +208,7 @@ def test_area_under_the_curve(rows: tuple[Any, Any]) -> None:
     assert same(roc_auc(positive, scores), quietly(sk.roc_auc_score, positive, scores))
 
 
+@settings(max_examples=30)
 @given(scored)
 @example((np.array([True, False]), np.array([0.0, 1.0])))
 def test_log_loss(rows: tuple[Any, Any]) -> None:

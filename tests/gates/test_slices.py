@@ -185,7 +185,7 @@ ORACLES: dict[str, Callable[..., float]] = {
 }
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(st.lists(st.tuples(*(st.integers(1, 40) for _ in range(4))), min_size=2, max_size=4))
 def test_as_fairlearn(tmp_path_factory: Any, counts: list[tuple[int, int, int, int]]) -> None:
     folder = tmp_path_factory.mktemp("fair")
