@@ -27,7 +27,7 @@ from mllock.store import atomic
 from mllock.store.layout_reader import Layout, open_layout
 from mllock.store.oci_json import MEDIA_LAYER
 from mllock.store.other_json import OCI_TYPE, Packing, packing_of
-from mllock.store.own import read_own
+from mllock.store.own import make_folder, read_own
 
 __all__ = ["Listings", "everything"]
 
@@ -104,7 +104,7 @@ class Listings:
         data = msgspec.json.encode(listing)
         if len(data) <= MAX_LISTING:
             with contextlib.suppress(OSError, SurroundingsError):
-                self._folder.mkdir(parents=True, exist_ok=True)
+                make_folder(self._folder)
                 atomic.write_bytes(self._path(contents.diff_id), data)
 
     def _path(self, diff_id: Digest) -> Path:

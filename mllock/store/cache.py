@@ -24,6 +24,7 @@ from mllock.core.digest import Digest, from_hex, hex_of, parse_digest
 from mllock.core.ports import Reporter
 from mllock.errors import InputError, IntegrityError, SurroundingsError
 from mllock.store import atomic
+from mllock.store.own import make_folder
 from mllock.store.regular import open_regular
 from mllock.store.unchanged import Unchanged
 from mllock.store.vendored import Vendored
@@ -274,7 +275,7 @@ class Cache:
             os.fchmod(file.fileno(), 0o444)
             if self._has(digest):
                 return
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             os.rename(temporary, path)
         except OSError as error:
             raise atomic.cannot_write(path, error) from error
@@ -316,7 +317,7 @@ class Cache:
 
     def _make(self, folder: Path) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             raise atomic.cannot_write(folder, error) from error
 

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["are_private", "read_own"]
+__all__ = ["are_private", "make_folder", "read_own"]
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -56,3 +56,16 @@ def are_private(folders: Iterable[Path]) -> bool:
         and (not status.st_mode & stat.S_IWGRP or status.st_gid == status.st_uid)
         for status in found
     )
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder`, and those above it, if missing: for this user alone to write, whatever the
+    umask is; but as the umask has it below a folder with the set-group-ID bit, which is shared on
+    purpose. Raises OSError."""
+    try:
+        parent = folder.parent.stat()
+    except FileNotFoundError:
+        make_folder(folder.parent)
+        parent = folder.parent.stat()
+    # Where another process makes it meanwhile, it is made.
+    folder.mkdir(0o777 if parent.st_mode & stat.S_ISGID else 0o755, exist_ok=True)

@@ -22,7 +22,7 @@ import msgspec
 
 from mllock.core.digest import Digest
 from mllock.store import atomic
-from mllock.store.own import are_private, read_own
+from mllock.store.own import are_private, make_folder, read_own
 
 __all__ = ["Unchanged"]
 
@@ -59,7 +59,7 @@ class Unchanged:
         """Time (ns) and device of the file system of the cache, to be asked before hashing."""
         probe = self._path.with_name(atomic.temp_name())
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             try:
                 with open(probe, "xb") as file:
                     status = os.fstat(file.fileno())
@@ -107,7 +107,7 @@ class Unchanged:
         temporary = self._path.with_name(atomic.temp_name())
         # Not fsynced: what a power cut leaves of it belongs to another start of the machine.
         with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             try:
                 # What another process wrote since stays.
                 known = {**_read(self._path, self._boot), **self._known}

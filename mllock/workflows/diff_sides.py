@@ -32,6 +32,7 @@ __all__ = ["Side", "other_side", "side_of", "side_of_run"]
 
 LOCK = "mlproject.lock"
 MAX_BYTES = 64 * 1024 * 1024
+_HINT = 'see "mllock runs", or name a lock, the folder or file of a model, or a revision'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +63,8 @@ def side_of(ctx: Context, text: str, policy: Policy, base: Path) -> Side:
     commit = None if repository is None else repository.commit_of(text)
     if repository is None or commit is None:
         raise InputError(
-            f'"{text}" is no path, no run and no git revision', hint=refusal.hint
+            f'"{text}" is no path, no run and no git revision',
+            hint=refusal.hint if "did you mean" in (refusal.hint or "") else _HINT,
         ) from None
     data = repository.blob(commit, LOCK, max_bytes=MAX_BYTES)
     if data is None:

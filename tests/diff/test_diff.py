@@ -231,7 +231,14 @@ def test_one_run_that_was_not_judged(typed: Typed, world: World) -> None:
     [
         (
             ("nope",),
-            'error: "nope" is no path, no run and no git revision\nhint: see "mllock runs"\n',
+            'error: "nope" is no path, no run and no git revision\n'
+            'hint: see "mllock runs", or name a lock, the folder or file of a model, or a '
+            "revision\n",
+        ),
+        (
+            ("20261123-081501-k3fa",),
+            'error: "20261123-081501-k3fa" is no path, no run and no git revision\n'
+            f'hint: did you mean "{RUN}"?\n',
         ),
         (
             ("2026112",),
@@ -251,7 +258,8 @@ def test_one_run_that_was_not_judged(typed: Typed, world: World) -> None:
         (
             ("--", "--upload-pack=x"),
             'error: "--upload-pack=x" is no path, no run and no git revision\n'
-            'hint: see "mllock runs"\n',
+            'hint: see "mllock runs", or name a lock, the folder or file of a model, or a '
+            "revision\n",
         ),
     ],
 )

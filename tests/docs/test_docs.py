@@ -78,3 +78,8 @@ def test_the_reference_of_commands_is_what_help_prints(tmp_path: Path) -> None:
 def test_a_reader_can_type_it(page: str, tmp_path: Path, e2e_environ: dict[str, str]) -> None:
     """Every command of the page, in an empty folder, answers what the page says."""
     assert run_document(ROOT / page, tmp_path, {**e2e_environ, **typing()}) == []
+
+
+def test_a_reader_can_ask_the_gates(tmp_path: Path) -> None:
+    """As above, and needs no network: nothing is locked."""
+    assert run_document(ROOT / "docs/how-to/gates.md", tmp_path, typing()) == []

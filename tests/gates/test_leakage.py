@@ -331,3 +331,20 @@ def test_results_tell_no_value_but_keys(tmp_path: Path) -> None:
     text = json.dumps([str(result) for result in found.values()])
     assert "SECRET" not in text
     assert "2024" not in text
+
+
+def test_real_data_clean_and_with_a_leak(tmp_path: Path) -> None:
+    from sklearn.datasets import load_breast_cancer, load_iris
+
+    cancer = pl.DataFrame(load_breast_cancer().data, orient="row")
+    found = ask(tmp_path, cancer[:400], cancer[400:])
+    assert {result.verdict for result in found.values()} == {"passed"}
+    found = ask(tmp_path, cancer[:400], pl.concat([cancer[400:], cancer[[17, 3]]]))
+    assert broken(found["leakage.rows: train, test"]) == [
+        [("test", 170), ("train", 18)],
+        [("test", 171), ("train", 4)],
+    ]
+    # The one pair of rows that Fisher's irises have twice is in both splits of this one.
+    iris = pl.DataFrame(load_iris().data, orient="row")
+    found = ask(tmp_path, iris[:120], iris[120:])
+    assert broken(found["leakage.rows: train, test"]) == [[("test", 23), ("train", 102)]]

@@ -29,7 +29,7 @@ def alarms(split: Split, folder: Path, ending: str = "csv") -> dict[str, Result]
     }
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", CLEAN)
 def test_a_clean_split_gives_no_alarm(name: str, seed: int, tmp_path: Path) -> None:
     split = clean(name, seed)

@@ -83,13 +83,14 @@ def google(emulator: str, monkeypatch: pytest.MonkeyPatch, request) -> Iterator[
     with store_proxy(emulator, lambda method, path: "/download/" in path) as proxy:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
         # It waits a minute in all.
-        monkeypatch.setattr(gcsfs.retry, "asyncio", types.SimpleNamespace(sleep=at_once))
+        waits = types.SimpleNamespace(**{**vars(asyncio), "sleep": at_once})
+        monkeypatch.setattr(gcsfs.retry, "asyncio", waits)
         yield Place("gs", name, proxy, put, delete)
 
 
 @pytest.fixture
 def azure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    from azure.storage.blob.aio import ExponentialRetry
+    from azure.storage.blob.aio import ExponentialRetry, _download_async
 
     def is_download(method: str, path: str) -> bool:
         return method == "GET" and "comp=list" not in path
@@ -97,8 +98,10 @@ def azure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     with azure_store() as store, store_proxy(store.url, is_download) as proxy:
         place = f"BlobEndpoint={proxy.url}/{ACCOUNT};AccountName={ACCOUNT};AccountKey={KEY}"
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", place)
-        # It waits 15 s before it asks for the second time.
+        # It waits 15 s before it asks for the second time, and 1 s within an answer.
         monkeypatch.setattr(ExponentialRetry, "get_backoff_time", lambda *_: 0)
+        waits = types.SimpleNamespace(**{**vars(asyncio), "sleep": at_once})
+        monkeypatch.setattr(_download_async, "asyncio", waits)
         store.files["box/.keep"] = b"a container is there if something is in it"
 
         def put(key: str, body: bytes) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
+import types
 
 import pytest
 from support.data_server import DataServer, Served
 
+from mllock.core.digest import sha256_of
 from mllock.core.tree import SINGLE
-from mllock.errors import DataError, OfflineError
+from mllock.errors import DataError, OfflineError, StaleLockError
 
 FILES = {"data/a.csv": b"1,2\n", "data/sub/b.csv": b"3,4\n"}
 
@@ -16,7 +19,11 @@ FILES = {"data/a.csv": b"1,2\n", "data/sub/b.csv": b"3,4\n"}
 @pytest.fixture
 def hub(server: DataServer, bench, monkeypatch: pytest.MonkeyPatch) -> DataServer:
     from huggingface_hub import constants
+    from huggingface_hub.utils import _http
 
+    # It waits half a minute in all.
+    waits = types.SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
+    monkeypatch.setattr(_http, "time", waits)
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
     template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
@@ -68,4 +75,56 @@ def test_access_is_denied(hub: DataServer, bench) -> None:
     assert caught.value.message == (
         "cannot fetch data.d from hf://datasets/owner/name@main/data/a.csv: answered 403: access "
         "is denied"
+    )
+
+
+PLACE = "/datasets/owner/name/resolve/main/data/a.csv"
+URL = "hf://datasets/owner/name@main/data/a.csv"
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(hub: DataServer, bench) -> None:
+    hub.files[PLACE].cuts = [2, 0]
+    assert bench.bytes_of(bench.fetch(URL)) == {SINGLE: b"1,2\n"}
+    hub.files[PLACE].cuts = [2] * 1000
+    other = type(bench)(bench.folder / "other")
+    with pytest.raises(OfflineError) as caught:
+        other.fetch(URL)
+    assert caught.value.message == f"cannot fetch data.d from {URL}: the connection broke"
+    assert other.leftovers() == []
+
+
+def test_other_bytes_than_those_that_are_locked(hub: DataServer, bench) -> None:
+    pin = bench.pin(URL)
+    bench.cache.blob_path(sha256_of(b"1,2\n")).unlink()
+    hub.files[PLACE].body = b"1,9\n"
+    with pytest.raises(StaleLockError) as caught:
+        bench.bring(URL, pin)
+    assert str(caught.value) == (
+        f"mlproject.lock: data.d: {URL} has other bytes than those that are locked\n"
+        f"expected: {sha256_of(b'1,2' + bytes([10]))}\nfound: {sha256_of(b'1,9' + bytes([10]))}\n"
+        'hint: bring the data back, or pin what is there now: "mllock lock --data"'
+    )
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_hub_that_is_out_of_order(
+    hub: DataServer, bench, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    for path in list(hub.files):
+        hub.files[path].statuses = [status] * 1000
+    with pytest.raises(OfflineError) as caught:
+        bench.fetch(URL)
+    assert caught.value.message == f"cannot fetch data.d from {URL}: answered {status}"
+    for path in list(hub.files):
+        hub.files[path].statuses = [status]
+    assert bench.bytes_of(bench.fetch(URL)) == {SINGLE: b"1,2\n"}
+
+
+def test_a_page_of_somebody_else(hub: DataServer, bench) -> None:
+    for path in list(hub.files):
+        hub.files[path] = Served(body=b"<html>log in</html>", kind="text/html")
+    with pytest.raises(OfflineError) as caught:
+        bench.fetch("hf://datasets/owner/name@main/data")
+    assert caught.value.message.startswith(
+        "cannot fetch data.d from hf://datasets/owner/name@main/data: its package says "
     )

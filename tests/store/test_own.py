@@ -125,3 +125,32 @@ def test_deeper_entries_look_at_more_folders(cache: Cache) -> None:
     cache.root.chmod(0o777)
     assert read_own(path, 100, depth=2) == b"mine"
     assert read_own(path, 100, depth=3) is None
+
+
+def test_new_folders_are_for_one_user_whatever_the_umask(cache: Cache) -> None:
+    os.chown(cache.root.parent, -1, OTHER)
+    before = os.umask(0o002)
+    try:
+        digest = cache.put_bytes(b"a blob")
+        path = entry(cache)
+    finally:
+        os.umask(before)
+    for folder in (cache.root, path.parent, *list(cache.blob_path(digest).parents)[:3]):
+        assert folder.stat().st_mode & 0o777 == 0o755, folder
+    assert read_own(path, 100) == b"mine"
+
+
+def test_below_a_folder_that_is_shared_on_purpose_they_are_shared(cache: Cache) -> None:
+    """The set-group-ID bit, as docs/reference/cache.md asks for it: others may add, and so nothing
+    is believed that has no digest."""
+    cache.root.mkdir()
+    os.chown(cache.root, -1, OTHER)
+    cache.root.chmod(0o2775)
+    before = os.umask(0o002)
+    try:
+        path = entry(cache)
+    finally:
+        os.umask(before)
+    assert path.parent.stat().st_mode & 0o7777 == 0o2775
+    assert path.parent.stat().st_gid == OTHER
+    assert read_own(path, 100) is None

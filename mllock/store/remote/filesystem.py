@@ -60,7 +60,7 @@ _UNREACHABLE = (
     "ServiceRe",
 )
 # In the middle of an answer.
-_BROKEN = ("ServerDisconnected", "IncompleteRead", "ClientPayload")
+_BROKEN = ("ServerDisconnected", "IncompleteRead", "ClientPayload", "RemoteProtocol", "ReadError")
 _NO_CREDENTIALS = ("NoCredentials", "PartialCredentials", "DefaultCredentials", "TokenRetrieval")
 _GONE = ("NotFound", "NoSuchKey", "NoSuchBucket")
 _ANONYMOUS = {"s3": "; of a public bucket, set FSSPEC_S3_ANON=true"}
