@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from mllock.gates.tables import Batch
 
-__all__ = ["Place", "Places"]
+__all__ = ["Place", "Places", "key_text"]
+
+# A key names a row; of what is longer than a name the beginning is told.
+_LONG = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,3 +38,9 @@ class Places:
         index = bisect_right(self._starts, offset, key=lambda start: start[0]) - 1
         start, file, first = self._starts[index]
         return Place(file=file, row=first + offset - start, key=key)
+
+
+def key_text(value: object) -> str:
+    """A value of a key, as it is told."""
+    text = str(value)
+    return text if len(text) <= _LONG else f"{text[:_LONG]}\u2026"

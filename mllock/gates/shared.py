@@ -27,7 +27,7 @@ from mllock.gates.alike import Form, row_hashes
 from mllock.gates.by_value import Question, compared_by_value
 from mllock.gates.candidates import ALL, LIMIT, Candidates
 from mllock.gates.hashes import Hashes, Hits, found_in, rows_in
-from mllock.gates.places import Place, Places
+from mllock.gates.places import Place, Places, key_text
 from mllock.gates.tables import ROWS, Batch, Table
 
 __all__ = ["Match", "Place", "Question", "Shared", "Watcher", "share"]
@@ -297,7 +297,7 @@ class _Run:
             )
         )
         return [
-            self._places[name].at(offset, tuple("" if v is None else v for v in values[offset]))
+            self._places[name].at(offset, tuple(map(key_text, values[offset])))
             for offset in offsets
         ]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from mllock.errors import DataError
+from mllock.gates.places import key_text
 from mllock.gates.tables import ROWS, Batch, Table
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def not_after(
         places = (values <= limit).fill_null(value=False).arg_true()
         count += len(places)
         for place in places.head(named - len(first)).to_list():
-            key = {name: str(batch.frame[name][place]) for name in keys}
+            key = {name: key_text(batch.frame[name][place]) for name in keys}
             first.append((batch.file, batch.first + place, key))
     return count, first
 

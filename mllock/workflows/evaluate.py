@@ -126,7 +126,7 @@ def evaluate(
         from mllock.workflows.remote_data import bring_remote
 
         lock = part_for(lock, engine)
-        bring_remote(ctx, loaded, lock)
+        bring_remote(ctx, tests, lock)
         plan = RunPlan(
             run_id=new_run_id(dt.datetime.now(dt.UTC)),
             spec=spec,

@@ -8,6 +8,7 @@ and `lock` needs no network. What is asked may leave out files whose marks did n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mllock.core.tree import TreeManifest
@@ -79,10 +80,10 @@ def remote_pin(name: str, source: DataSource, found: Fetched) -> DataPin:
     return msgspec.structs.replace(pin, etag=found.mark.etag, version=found.mark.version)
 
 
-def bring_remote(ctx: Context, loaded: LoadedSpec, lock: Lock) -> None:
+def bring_remote(ctx: Context, sources: Mapping[str, DataSource], lock: Lock) -> None:
     """Before a run: remote sources that are not where the program finds them. By stat; a run
     verifies by content after this."""
-    for name, source in loaded.spec.data.items():
+    for name, source in sources.items():
         if is_remote(source.source) and not _is_there(ctx, name, source, lock.data[name]):
             fetch_data(ctx, name, source, lock.data[name])
 

@@ -115,7 +115,7 @@ def train(
     bring_vendored(ctx, loaded.spec.data, lock.data)
     with chosen(ctx, loaded, runtime, "train") as engine:
         lock = part_for(lock, engine)
-        bring_remote(ctx, loaded, lock)
+        bring_remote(ctx, loaded.spec.data, lock)
         ctx.reporter.step("verifying the data")
         looks = look_at_data(ctx, loaded.spec.data)
         data = verify_data(ctx, loaded.spec.data, lock)

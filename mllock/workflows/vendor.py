@@ -80,7 +80,7 @@ def vendor(ctx: Context, folder: Path | None = None, *, prune: bool = False) -> 
     loaded, lock = _lock(ctx)
     folder = _place(ctx, folder)
     bring_vendored(ctx, loaded.spec.data, lock.data)
-    bring_remote(ctx, loaded, lock)
+    bring_remote(ctx, loaded.spec.data, lock)
     manifests = {
         name: verify_source(ctx.project, name, source, lock.data[name])
         for name, source in sorted(loaded.spec.data.items())

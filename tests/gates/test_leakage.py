@@ -348,3 +348,11 @@ def test_real_data_clean_and_with_a_leak(tmp_path: Path) -> None:
     iris = pl.DataFrame(load_iris().data, orient="row")
     found = ask(tmp_path, iris[:120], iris[120:])
     assert broken(found["leakage.rows: train, test"]) == [[("test", 23), ("train", 102)]]
+
+
+def test_of_a_key_that_is_no_name_the_beginning_is_told(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"id": ["k" * 5000], "t": ["2024-01-01"]})
+    found = ask(tmp_path, frame, frame, key=("id",), time="t")
+    for name in ("leakage.keys: train, test", "leakage.time: train, test"):
+        for rows in found[name].broken:
+            assert dict(rows[0].key) == {"id": "k" * 200 + "\u2026"}

@@ -218,3 +218,27 @@ def test_a_number_is_one_however_it_is_written(number: float) -> None:
     assert float(text) == float(number)
     assert text_of(f" {number!r} ") == text
     assert text_of(float(number)) == text or isinstance(number, int)
+
+
+def test_predictions_in_parquet_and_data_with_types(tmp_path: Path) -> None:
+    import polars as pl
+
+    from mllock.gates.open import open_file
+    from mllock.gates.scored import Scored
+    from mllock.spec.types import DataSource
+
+    data = pl.DataFrame({"id": [1, 2, 3], "label": [True, False, True], "age": [1.0, None, 2.0]})
+    data.write_parquet(tmp_path / "data.parquet")
+    found = pl.DataFrame({"id": ["3", "2", "1"], "prediction": ["true", "False", "true"]})
+    found.write_parquet(tmp_path / "predictions.parquet")
+    scored = Scored(
+        open_file("test", tmp_path / "data.parquet", shown="data.parquet"),
+        open_file("predictions", tmp_path / "predictions.parquet", shown="predictions.parquet"),
+        DataSource(source="data.parquet", label="label", key=("id",)),
+        place="predictions.parquet",
+        positive=True,
+    )
+    truth, predicted, labels = scored.labels
+    assert (truth.tolist(), predicted.tolist(), labels) == ([1, 0, 1], [1, 0, 1], ("false", "true"))
+    ages = scored.slices("age", key="gates.slices.by")
+    assert (ages.codes.tolist(), ages.values) == ([0, -1, 1], ("1", "2"))

@@ -16,8 +16,9 @@ from mllock.attest.policy import load_policy
 from mllock.core import canonical
 from mllock.errors import MllockError, RunError
 from mllock.gates.evaluation import read_evaluation
-from mllock.gates.signed import gates_of, read_signed
+from mllock.gates.signed import read_signed
 from mllock.store.registry.share import FILE, is_run_file
+from mllock.workflows.judged import judged as judged_of
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_to_another_machine(judged, registry, elsewhere):
     run = pull(there, registry.host).run
     assert listing(run.path) == listing(judged.run)
     policy = load_policy(None, there.config_dir, there.environ)
-    assert gates_of(run, policy) == "warned"
+    assert judged_of(run, run.record(), policy).state == "warned"
     found = read_evaluation(run, run.record(), policy)
     assert found is not None
     assert dict(found.sources["train"].metrics) == {"accuracy": 0.95}
@@ -109,7 +110,7 @@ def better(chain: Chain) -> None:
 
 
 def test_a_better_result(shared):
-    assert shared(better) == f"{RUN}/data-gates.json: a statement about something else"
+    assert shared(better) == f"{RUN}/data-gates.json: not the bytes that the statement names"
 
 
 def test_another_prediction(shared):
