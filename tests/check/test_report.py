@@ -152,6 +152,7 @@ def test_json_and_text_are_the_same_findings(world, monkeypatch):
         "exit-code",
         "expected-bytes",
         "findings",
+        "gates",
         "record",
         "run",
         "target",
