@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, urlsplit
 
-from mllock.errors import IntegrityError, MllockError, OfflineError
+from mllock.errors import InputError, IntegrityError, MllockError, OfflineError
 
-__all__ = ["broken", "file_of", "host", "misnamed", "no_list", "unreachable"]
+__all__ = ["broken", "file_of", "host", "misnamed", "no_list", "not_understood", "unreachable"]
 
 _UNREACHABLE = re.compile(
     r"(?:Could not fetch URL (?P<url>\S+): (?P<reason>.*) - skipping"
@@ -22,7 +22,7 @@ _UNREACHABLE = re.compile(
 _GONE = re.compile(r"40[4] Client Error|410 Client Error")
 _HASHES = re.compile(
     r"DO NOT MATCH THE HASHES.*?\n\s*(?P<what>\S+) from (?P<url>\S+).*?"
-    r"Expected (?:sha256 )?(?P<expected>\S+).*?Got\s+(?P<found>\S+)",
+    r"Expected (?:(?P<kind>[a-z]\w*) )?(?P<expected>\S+).*?Got\s+(?P<found>\S+)",
     re.DOTALL,
 )
 _METADATA = "in _fetch_metadata_using_link_data_attr"
@@ -49,6 +49,11 @@ _OTHER_TYPE = re.compile(
 _HTML = re.compile(r"Fetched page (?P<url>\S+) as text/html$", re.MULTILINE)
 _EXCEPTION = re.compile(r"^(?:ERROR: )?Exception:$", re.MULTILINE)
 _RAISED = re.compile(r"^ *(?P<kind>[A-Za-z_][\w.]*): (?P<what>.*)$", re.MULTILINE)
+_UV_CANNOT_READ = re.compile(
+    r"Received some unexpected (?:JSON|HTML) from `?(?P<url>[^`\s]+)`?\s+(?:cause|Caused by): "
+    r"(?P<what>.*)|(?:error|cause|Caused by): (?P<why>out-of-range value for .* type)"
+)
+_NO_URL = re.compile(r"Port could not be cast to integer|Port out of range|^Invalid IPv6 URL$")
 _NETWORK = ("requests", "urllib3", "http.client", "ssl", "socket", "TimeoutError", "Connection")
 
 _AGAIN = "try again later, or tell those who run the index"
@@ -118,14 +123,17 @@ def _mismatch(text: str) -> MllockError | None:
     match = _HASHES.search(text)
     if match is None:
         return None
+    kind = match["kind"] or "sha256"
     # Of the METADATA beside a wheel (PEP 658) it says the same; the traceback knows.
     beside = ".metadata" if _METADATA in text else ""
-    promised = match["expected"] in match["url"] or bool(beside)
+    # A lock has sha256, and nothing that is not one.
+    locked = kind == "sha256" and len(match["expected"]) == 64
+    promised = match["expected"] in match["url"] or bool(beside) or not locked
     return IntegrityError(
         f"the index serves other bytes for {file_of(match['url'])}{beside} than "
         + ("it says itself" if promised else "those that are locked"),
-        expected=f"sha256:{match['expected']}",
-        found=f"sha256:{match['found']}",
+        expected=f"{kind}:{match['expected']}",
+        found=f"{kind}:{match['found']}",
         hint="a proxy or the index damages it, or somebody changed it: find out which"
         if promised
         else "find out why before you lock them anew: a released wheel never changes",
@@ -182,15 +190,31 @@ def _exception(text: str) -> MllockError | None:
     page = None
     for page in _PAGE.finditer(text, 0, start.start()):  # noqa: B007 - the last one
         pass
+    if raised and _NO_URL.search(raised[-1]["what"]):
+        return InputError(
+            "the URL of a package index in pip's settings cannot be understood",
+            hint='in a password, write %2F for "/", %3F for "?" and %23 for "#" (pip config debug)',
+        )
     if not raised or page is None:
         return None
     kind, what = raised[-1]["kind"], raised[-1]["what"]
     if any(part in kind for part in _NETWORK):
         return _offline(page["url"], what)
+    return _no_answer(page["url"], what)
+
+
+def not_understood(text: str) -> MllockError | None:
+    """What uv cannot read of an index's answer, where pip passed over it."""
+    match = _UV_CANNOT_READ.search(text)
+    return None if match is None else _no_answer(match["url"] or "", match["what"] or match["why"])
+
+
+def _no_answer(url: str, what: str) -> OfflineError:
+    name = host(url)
     return OfflineError(
-        f"the package index's answer cannot be understood: {host(page['url'])}",
+        "the package index's answer cannot be understood" + (f": {name}" if name else ""),
         expected="a list of files, as PEP 503 or PEP 691 have it",
-        found=f"its page for {file_of(page['url'])}: {what}"[:300],
+        found=(f"its page for {file_of(url)}: {what}" if url else what)[:300],
         hint="check the URL of the index (pip config debug)",
     )
 

@@ -22,7 +22,7 @@ from mllock.lock.pip import Output
 
 __all__ = ["PIN", "choose", "pins_in"]
 
-PIN = re.compile(r"(?P<name>[a-z0-9]+(?:[-_.][a-z0-9]+)*)==(?P<version>[A-Za-z0-9.!+_-]+)")
+PIN = re.compile(r"(?P<name>[a-z0-9]+(?:[-_.][a-z0-9]+)*)={2,3}(?P<version>[A-Za-z0-9.!+_-]+)")
 # So often do some pins make room; then all of them do.
 MAX_ATTEMPTS = 8
 # More pins than this are not tried again one by one.

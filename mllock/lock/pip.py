@@ -21,8 +21,10 @@ from pathlib import Path
 from mllock import processes
 from mllock.core.ports import Reporter
 from mllock.errors import OfflineError
+from mllock.lock.hiding import hidden
 from mllock.lock.offers import Offers
-from mllock.lock.pip_conf import settings_of
+from mllock.lock.pip_conf import home_of, seconds, settings_of
+from mllock.lock.places import as_variables, placed, rooted
 from mllock.lock.target import Target
 
 __all__ = [
@@ -39,7 +41,6 @@ _HIDDEN_INPUTS = re.compile(
     "REQUIREMENT|REQUIRE_HASHES|REQUIRE_VIRTUALENV|ROOT|SRC|TARGET|UPLOADED_PRIOR_TO|USER|VERBOSE)"
     "|PYTHON.*|PIP_TOOLS_.*"
 )
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _FIXED = {
     "LC_ALL": "C.UTF-8",
     "NO_COLOR": "1",
@@ -79,6 +80,8 @@ class Pip:
     # seconds: how long choosing may take, and how long a download may write nothing.
     limit: float = 1800.0
     patience: float = 300.0
+    # Where the caller is: what relative places in settings are relative to.
+    here: Path = field(default_factory=Path.cwd)
 
     def compile(
         self, folder: Path, source: str, output: str, options: Sequence[str] = ()
@@ -90,7 +93,12 @@ class Pip:
             "piptools",
             "compile",
             # The cache that `download` reads: each wheel or its metadata comes once.
-            *("--no-config", "--cache-dir", str(_cache_dir(self.environ, folder)), "--quiet"),
+            *(
+                "--no-config",
+                "--cache-dir",
+                str(_cache_dir(self.variables(folder), folder)),
+                "--quiet",
+            ),
             # Without --allow-unsafe, setuptools and pip would not be pinned.
             *("--strip-extras", "--allow-unsafe", "--no-header", "--no-annotate"),
             *("--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host"),
@@ -113,12 +121,12 @@ class Pip:
             done = processes.run_together(
                 [[sys.executable, "-m", *_download(source, target, options)] for source in sources],
                 folder=folder,
-                variables=self._variables(folder),
+                variables=self.variables(folder),
                 logs=[folder / f"{source}.log" for source in sources],
                 patience=self.patience,
             )
         for one in done:
-            self._tell("pip", _CREDENTIALS.sub("", one.output.decode("utf-8", "replace")))
+            self._tell("pip", self._hidden(one.output, folder))
         return all(one.code == 0 for one in done)
 
     @contextmanager
@@ -135,7 +143,7 @@ class Pip:
             processes.started(
                 command,
                 cwd=folder,
-                env=self._variables(folder),
+                env=self.variables(folder),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -152,28 +160,39 @@ class Pip:
             yield finish
 
     def settings(self, folder: Path) -> dict[str, str]:
-        """What holds for its downloads in `folder`. It may hold passwords: told to nobody. Raises
-        ResolutionError where pip could not say: not to know is not to have none."""
-        return settings_of(clean_environ(self.environ), folder)
+        """What holds for its downloads in `folder`, relative places taken from where the caller is.
+        It may hold passwords: told to nobody. Raises ResolutionError where pip could not say: not
+        to know is not to have none; InputError for a timeout that is none."""
+        environ = rooted(clean_environ(self.environ), self.here)
+        found = settings_of(environ, folder)
+        if "timeout" in found:
+            seconds(found["timeout"])
+        return placed(found, self.here, home_of(environ))
 
     def _run(self, folder: Path, module: str, *arguments: str) -> Output:
         with in_time("pip" if module == "pip" else "pip-compile"):
             done = processes.run(
                 [sys.executable, "-m", module, *arguments],
                 folder=folder,
-                variables=self._variables(folder),
+                variables=self.variables(folder),
                 merged=True,
                 timeout=self.limit,
             )
-        text = _CREDENTIALS.sub("", done.output.decode("utf-8", "replace"))
+        text = self._hidden(done.output, folder)
         self._tell(module, text)
         return Output(code=done.code, text=text)
 
-    def _variables(self, folder: Path) -> dict[str, str]:
+    def variables(self, folder: Path) -> dict[str, str]:
+        """The environment of pip, run in `folder`; places in it are the caller's."""
         # pip unpacks hundreds of megabytes, and clears up after itself only if nobody stops it.
         temporary = folder.absolute() / "pip-tmp"
         temporary.mkdir(exist_ok=True)
-        return clean_environ(self.environ) | {"TMPDIR": str(temporary)}
+        environ = rooted(clean_environ(self.environ), self.here)
+        return environ | as_variables(self.settings(folder)) | {"TMPDIR": str(temporary)}
+
+    def _hidden(self, output: bytes, folder: Path) -> str:
+        text = output.decode("utf-8", "replace")
+        return hidden(text, self.environ, self.settings(folder))
 
     def _tell(self, module: str, text: str) -> None:
         for line in _lines(text):
@@ -216,7 +235,7 @@ def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _cache_dir(environ: Mapping[str, str], scratch: Path) -> Path:
-    """Where pip keeps what it fetched, by its own rules but for pip.conf's `cache-dir`."""
+    """Where pip keeps what it fetched, by its own rules but for pip.conf's `no-cache-dir`."""
     if environ.get("PIP_NO_CACHE_DIR", "0").lower() not in ("", "0", "false", "no", "off"):
         return scratch / "pip-cache"
     if environ.get("PIP_CACHE_DIR"):

@@ -9,14 +9,15 @@ other commands of pip's.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from mllock.errors import ResolutionError
+from mllock.errors import InputError, ResolutionError
 
-__all__ = ["is_set", "settings_of"]
+__all__ = ["home_of", "is_set", "seconds", "settings_of"]
 
 _FILE = "pip.conf"
 # Two names that an option of pip's has.
@@ -60,6 +61,21 @@ def is_set(value: str | None) -> bool:
     return (value or "").lower() in ("1", "true", "yes", "on", "t", "y")
 
 
+def seconds(text: str) -> float:
+    """The setting timeout. Raises InputError; pip itself would blame the index."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise InputError("pip's setting timeout is not a number", found=text) from None
+    if not math.isfinite(number):
+        raise InputError(
+            "pip's setting timeout is not a finite number",
+            expected="seconds, as in PIP_TIMEOUT=60",
+            found=text,
+        )
+    return number
+
+
 def _files(environ: Mapping[str, str], folder: Path) -> Iterator[str]:
     """The files that pip looks for, weakest first."""
     named = environ.get("PIP_CONFIG_FILE")
@@ -71,7 +87,7 @@ def _files(environ: Mapping[str, str], folder: Path) -> Iterator[str]:
         yield os.path.join(place, "pip", _FILE)
     yield os.path.join("/etc", _FILE)
     if not named or own is None or not os.path.exists(own):
-        home = _home(environ)
+        home = home_of(environ)
         yield os.path.join(home, ".pip", _FILE)
         config = environ.get("XDG_CONFIG_HOME", "").strip()
         yield os.path.join(config or os.path.join(home, ".config"), "pip", _FILE)
@@ -80,7 +96,7 @@ def _files(environ: Mapping[str, str], folder: Path) -> Iterator[str]:
         yield own
 
 
-def _home(environ: Mapping[str, str]) -> str:
+def home_of(environ: Mapping[str, str]) -> str:
     """As `os.path.expanduser` has it."""
     if "HOME" in environ:
         return environ["HOME"]

@@ -9,6 +9,7 @@ what versions are chosen by, and the wheels themselves come from pip. See ADR 00
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from mllock import processes
 from mllock.core.ports import Reporter
 from mllock.errors import InputError, MllockError, OfflineError, ResolutionError
 from mllock.lock.chooser import Question
+from mllock.lock.hiding import hidden
 from mllock.lock.indexes import (
     PackageIndex,
     assigned,
@@ -27,7 +29,8 @@ from mllock.lock.indexes import (
 from mllock.lock.links import for_uv, link_variables
 from mllock.lock.offers import offers_in
 from mllock.lock.pip import Output, Pip, in_time
-from mllock.lock.pip_conf import is_set
+from mllock.lock.pip_conf import is_set, seconds
+from mllock.lock.places import rooted
 from mllock.lock.platforms import ranks
 from mllock.lock.target import Target
 from mllock.lock.toml import write
@@ -40,9 +43,10 @@ __all__ = ["UvChooser", "platform_of", "variables_of"]
 _GLIBC_MINORS = (17, 28, *range(31, 41))
 _URL_DEPENDENCY = re.compile(r"Package `(?P<name>[^`]+)` was included as a URL dependency")
 _FETCH = re.compile(r"Failed to fetch: `?(?P<url>[^`\s]+)")
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _NOT_PASSED = re.compile(r"(UV|PIP)_.*|PYTHON.*|VIRTUAL_ENV|CONDA_PREFIX")
 _UNDATED = "is missing an upload date"
+# A year: uv takes no number of any size.
+_LONGEST = 365 * 24 * 3600
 _KEPT, _OUTPUT = "kept.txt", "pylock.toml"
 _WORD = re.compile(r"[a-z0-9]+(?:[-_.]+[a-z0-9]+)*", re.IGNORECASE)
 _FIXED = {
@@ -125,7 +129,8 @@ class UvChooser:
                 timeout=self._pip.limit,
                 meanwhile=lambda: self._prepare(target),
             )
-        text = _CREDENTIALS.sub("", done.errors.decode("utf-8", "replace"))
+        said = done.errors.decode("utf-8", "replace")
+        text = hidden(said, self._environ, settings, variables)
         for line in text.splitlines():
             if line.strip():
                 self._reporter.detail(f"uv: {line}")
@@ -158,7 +163,7 @@ class UvChooser:
 
     def explain(self, text: str, target: Target) -> MllockError:
         """For what pip, asked the same, has no objection to: pip judges by this machine."""
-        from mllock.lock.index_words import file_of, host
+        from mllock.lock.index_words import file_of, host, not_understood
         from mllock.lock.pip_words import explain
 
         if "No space left on device" in text:
@@ -170,6 +175,8 @@ class UvChooser:
                 found=url["name"],
                 hint="ask for a version of the package that needs it without a URL",
             )
+        if (error := not_understood(text)) is not None:
+            return error
         fetch = _FETCH.search(text)
         if fetch is not None:
             return OfflineError(
@@ -207,40 +214,60 @@ def platform_of(target: Target) -> str:
 
 
 def variables_of(environ: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment of uv: the caller's, and pip's settings in uv's words."""
+    """The environment of uv: the caller's, and pip's settings in uv's words.
+
+    Raises InputError for a setting that is none."""
+    environ = rooted(environ, Path.cwd())
     variables = {key: value for key, value in environ.items() if not _NOT_PASSED.fullmatch(key)}
     variables |= _FIXED
     for setting, variable in (
         ("index-url", "UV_DEFAULT_INDEX"),
         ("extra-index-url", "UV_INDEX"),
         ("trusted-host", "UV_INSECURE_HOST"),
-        ("timeout", "UV_HTTP_TIMEOUT"),
         ("retries", "UV_HTTP_RETRIES"),
         ("client-cert", "SSL_CLIENT_CERT"),
-        ("proxy", "ALL_PROXY"),
     ):
         if settings.get(setting):
             variables[variable] = settings[setting]
     if settings.get("timeout"):  # pip takes fractions of a second
-        variables["UV_HTTP_TIMEOUT"] = str(max(1, round(_number(settings["timeout"]))))
+        number = min(max(1, round(seconds(settings["timeout"]))), _LONGEST)
+        variables["UV_HTTP_TIMEOUT"] = str(number)
     if settings.get("find-links"):
         variables["UV_FIND_LINKS"] = ",".join(settings["find-links"].split())
     if settings.get("keyring-provider") in ("subprocess", "import"):
         variables["UV_KEYRING_PROVIDER"] = "subprocess"
-    certificates = settings.get("cert") or environ.get("REQUESTS_CA_BUNDLE")
-    if certificates and not environ.get("SSL_CERT_FILE"):
-        variables["SSL_CERT_FILE"] = certificates
-    if "SSL_CERT_FILE" not in variables:
-        # As pip: the certificates that this machine trusts.
-        variables["UV_SYSTEM_CERTS"] = "1"
+    proxy = settings.get("proxy")
+    # With either setting, pip looks at no such variable, and at none for certificates.
+    own = bool(proxy) or is_set(settings.get("no-proxy-env"))
+    if own:
+        variables = {k: v for k, v in variables.items() if not k.lower().endswith("_proxy")}
+    if proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            variables[name] = variables[name.lower()] = proxy
+    bundle = environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE")
+    _trust(variables, (not own and bundle) or settings.get("cert"))
     return variables
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError("pip's setting timeout is not a number", found=text) from None
+def _trust(variables: dict[str, str], certificates: str | None) -> None:
+    """Have uv trust `certificates`, a file or a folder, alone; None: as pip, what OpenSSL's own
+    variables name, as far as that is there, or this machine's."""
+    file, folder = variables.pop("SSL_CERT_FILE", ""), variables.pop("SSL_CERT_DIR", "")
+    if certificates:
+        file, folder = (certificates, "") if os.path.isfile(certificates) else ("", certificates)
+        if not file and not os.path.isdir(folder):
+            raise InputError(
+                "pip's setting cert names no file and no folder",
+                found=certificates,
+                hint="it may stand in pip.conf, PIP_CERT or REQUESTS_CA_BUNDLE; see: pip config "
+                "debug",
+            )
+    if os.path.isfile(file):
+        variables["SSL_CERT_FILE"] = file
+    if folders := [part for part in folder.split(os.pathsep) if os.path.isdir(part)]:
+        variables["SSL_CERT_DIR"] = os.pathsep.join(folders)
+    if not variables.keys() & {"SSL_CERT_FILE", "SSL_CERT_DIR"}:
+        variables["UV_SYSTEM_CERTS"] = "1"
 
 
 def _reason(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import socket
 import threading
 import time
@@ -46,6 +47,12 @@ def listing(data: bytes | None = None) -> bytes:
 
 def page(data: bytes | None = None) -> Answer:
     return Answer(body=listing(data), headers=HTML)
+
+
+def stating(kind: str, digest: str) -> bytes:
+    """The page of alpha in JSON, with this digest alone."""
+    row = {"filename": NAME, "url": FILE, "hashes": {kind: digest}}
+    return json.dumps({"meta": {"api-version": "1.0"}, "name": "alpha", "files": [row]}).encode()
 
 
 CHECK = "\nhint: check the network, the proxy and pip's settings (pip config debug)"
@@ -118,6 +125,20 @@ CASES: dict[str, tuple[Mapping[str, Answer], type[MllockError], str]] = {
         IntegrityError,
         f"the index serves other bytes for {NAME} than it says itself\n"
         f"expected: sha256:{sha(GOOD)}\nfound: sha256:{sha(OTHER)}\n"
+        "hint: a proxy or the index damages it, or somebody changed it: find out which",
+    ),
+    "another digest, of another kind": (
+        {PAGE: Answer(body=stating("sha512", "0" * 128), headers=JSON), FILE: Answer(body=GOOD)},
+        IntegrityError,
+        f"the index serves other bytes for {NAME} than it says itself\n"
+        f"expected: sha512:{'0' * 128}\nfound: sha512:{hashlib.sha512(GOOD).hexdigest()}\n"
+        "hint: a proxy or the index damages it, or somebody changed it: find out which",
+    ),
+    "no digest at all": (
+        {PAGE: Answer(body=stating("md5", "x"), headers=JSON), FILE: Answer(body=GOOD)},
+        IntegrityError,
+        f"the index serves other bytes for {NAME} than it says itself\n"
+        f"expected: md5:x\nfound: md5:{hashlib.md5(GOOD, usedforsecurity=False).hexdigest()}\n"
         "hint: a proxy or the index damages it, or somebody changed it: find out which",
     ),
     "another package": (

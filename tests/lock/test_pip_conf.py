@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from support.reporter import Recorder
 
-from mllock.errors import ResolutionError
-from mllock.lock.pip import clean_environ
+from mllock.errors import InputError, ResolutionError
+from mllock.lock.pip import Pip, clean_environ
 from mllock.lock.pip_conf import is_set, settings_of
 
 # pip itself, asked what `pip download` would do.
@@ -32,10 +33,14 @@ LISTS = {
 
 
 def of_pip(environ: Mapping[str, str], folder: Path) -> dict[str, object]:
+    return as_it_is(clean_environ(environ), folder)
+
+
+def as_it_is(environ: Mapping[str, str], folder: Path) -> dict[str, object]:
     done = subprocess.run(
         [sys.executable, "-c", ORACLE],
         cwd=folder,
-        env=clean_environ(environ),
+        env=environ,
         check=True,
         capture_output=True,
     )
@@ -156,3 +161,99 @@ def test_a_file_that_pip_cannot_read(
         "pip cannot read its settings, which say where packages come from\n"
         f"found: {reason.format(file)}"
     )
+
+
+# Where pip, run by the caller, finds what these name.
+IN_FILE = "cert = ca.pem\nfind-links = wheels https://example.org/w\nindex-url = simple\n"
+RELATIVE: dict[str, tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str]]] = {
+    "a named file": (
+        {"here/pip.conf": "[global]\nindex-url = https://private.example.org/simple\n"},
+        {"PIP_CONFIG_FILE": "pip.conf"},
+        {"index-url": "https://private.example.org/simple"},
+    ),
+    "a named file elsewhere": (
+        {"pip.conf": "[global]\nindex-url = https://private.example.org/simple\n"},
+        {"PIP_CONFIG_FILE": "../pip.conf"},
+        {"index-url": "https://private.example.org/simple"},
+    ),
+    "variables": (
+        {"here/simple/alpha/x": "", "home/more/x": "", "home/my.pem": ""},
+        {
+            "PIP_CERT": "ca.pem",
+            "PIP_CLIENT_CERT": "~/my.pem",
+            "PIP_CACHE_DIR": "../cache",
+            "PIP_FIND_LINKS": "wheels ~/more file:///opt/x https://example.org/w",
+            "PIP_INDEX_URL": "simple",
+            "PIP_EXTRA_INDEX_URL": "no-folder /opt/simple",
+        },
+        {
+            "cert": "{here}/ca.pem",
+            "client-cert": "{home}/my.pem",
+            "cache-dir": "{here}/../cache",
+            "find-links": "{here}/wheels {home}/more file:///opt/x https://example.org/w",
+            "index-url": "{here}/simple",
+            "extra-index-url": "no-folder /opt/simple",
+        },
+    ),
+    "values of a file": (
+        {"home/.pip/pip.conf": f"[global]\n{IN_FILE}", "here/simple/alpha/x": ""},
+        {},
+        {
+            "cert": "{here}/ca.pem",
+            "find-links": "{here}/wheels https://example.org/w",
+            "index-url": "{here}/simple",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RELATIVE)
+def test_relative_places_are_the_callers(
+    tmp_path: Path, environ: dict[str, str], case: str
+) -> None:
+    """And pip, run in another folder with the variables that it is given, has them so."""
+    files, variables, expected = RELATIVE[case]
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "scratch").mkdir()
+    here, home = tmp_path / "here", tmp_path / "home"
+    pip = Pip(environ=environ | variables, reporter=Recorder(), here=here)
+    found = pip.settings(tmp_path / "scratch")
+    wanted = {name: text.format(here=here, home=home) for name, text in expected.items()}
+    assert {name: found.get(name) for name in wanted} == wanted
+    # All others are as pip has them where the caller is.
+    truth = as_it_is(pip.variables(tmp_path / "scratch"), tmp_path / "scratch")
+    meant = of_pip(environ | variables, here)
+    for name, value in truth.items():
+        key = LISTS.get(name, name.replace("_", "-"))
+        if key in wanted:
+            assert value == (wanted[key].split() if name in LISTS else wanted[key])
+        else:
+            assert value == meant[name]
+
+
+def test_a_folder_with_a_blank_is_one_word(tmp_path: Path, environ: dict[str, str]) -> None:
+    here = tmp_path / "my project, new"
+    here.mkdir()
+    pip = Pip(environ=environ | {"PIP_FIND_LINKS": "wheels"}, reporter=Recorder(), here=here)
+    found = pip.settings(tmp_path)["find-links"]
+    assert found == f"file://{tmp_path}/my%20project%2C%20new/wheels"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("nan", "is not a finite number\nexpected: seconds, as in PIP_TIMEOUT=60\nfound: nan"),
+        ("-inf", "is not a finite number\nexpected: seconds, as in PIP_TIMEOUT=60\nfound: -inf"),
+        ("1e999", "is not a finite number\nexpected: seconds, as in PIP_TIMEOUT=60\nfound: 1e999"),
+        ("soon", "is not a number\nfound: soon"),
+    ],
+)
+def test_a_timeout_that_is_none(
+    tmp_path: Path, environ: dict[str, str], value: str, message: str
+) -> None:
+    pip = Pip(environ=environ | {"PIP_TIMEOUT": value}, reporter=Recorder())
+    with pytest.raises(InputError) as caught:
+        pip.settings(tmp_path)
+    assert str(caught.value) == f"pip's setting timeout {message}"

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.bench import TARGET, Bench, uv_bench
+from support.bench import TARGET, Bench, each_bench, uv_bench
+from support.webserver import serving
 from support.wheels import pip_environ, simple_index, write_wheel
 
 from mllock.core.platform import host_platform
-from mllock.errors import ResolutionError
+from mllock.errors import InputError, OfflineError, ResolutionError
 from mllock.lock.target import Target
 from mllock.lock.uv import platform_of, variables_of
 
-__all__ = ["uv_bench"]
+__all__ = ["each_bench", "uv_bench"]
 
 OTHER = {"linux/amd64": "linux/arm64"}.get(host_platform(), "linux/amd64")
 MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
@@ -182,7 +183,7 @@ def test_settings_in_the_words_of_uv() -> None:
         "find-links": "/a /b",
         "trusted-host": "example.org",
         "timeout": "2.5",
-        "cert": "/ca.pem",
+        "cert": __file__,
         "keyring-provider": "import",
     }
     own = {
@@ -192,7 +193,7 @@ def test_settings_in_the_words_of_uv() -> None:
     }
     assert own == {
         "HOME": "/home/me",
-        "SSL_CERT_FILE": "/ca.pem",
+        "SSL_CERT_FILE": __file__,
         "UV_DEFAULT_INDEX": "https://example.org/simple",
         "UV_FIND_LINKS": "/a,/b",
         "UV_HTTP_TIMEOUT": "2",
@@ -204,3 +205,116 @@ def test_settings_in_the_words_of_uv() -> None:
         "UV_PYTHON_DOWNLOADS": "never",
     }
     assert variables_of({}, {})["UV_SYSTEM_CERTS"] == "1"
+
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+def test_the_proxy_of_pip_is_the_proxy() -> None:
+    environ = {"HTTP_PROXY": "http://other", "https_proxy": "http://other", "no_proxy": "*"}
+
+    def proxies(settings: dict[str, str]) -> dict[str, str]:
+        found = variables_of(environ, settings)
+        return {name: value for name, value in found.items() if name.lower() in PROXIES}
+
+    assert proxies({}) == environ
+    assert proxies({"no-proxy-env": "1"}) == {}
+    names = ("http_proxy", "https_proxy", "all_proxy")
+    assert proxies({"proxy": "http://mine:1"}) == dict.fromkeys(
+        (*names, *map(str.upper, names)), "http://mine:1"
+    )
+
+
+def test_certificates_are_those_of_pip(tmp_path: Path) -> None:
+    file, folder, nothing = tmp_path / "ca.pem", tmp_path / "certs", tmp_path / "nothing"
+    file.write_text("")
+    folder.mkdir()
+
+    def trusted(cert: Path | None = None, **environ: object) -> dict[str, str]:
+        settings = {} if cert is None else {"cert": str(cert)}
+        found = variables_of({name: str(value) for name, value in environ.items()}, settings)
+        return {name: value for name, value in found.items() if "CERT" in name}
+
+    system, one = {"UV_SYSTEM_CERTS": "1"}, {"SSL_CERT_FILE": str(file)}
+    all_in = {"SSL_CERT_DIR": str(folder)}
+    assert trusted(file, SSL_CERT_FILE="/other", SSL_CERT_DIR=folder) == one
+    assert trusted(folder, SSL_CERT_FILE=file) == all_in
+    assert trusted(None, REQUESTS_CA_BUNDLE=folder) == all_in
+    assert trusted(None, CURL_CA_BUNDLE=file, SSL_CERT_DIR=folder) == one
+    # As requests has it.
+    assert trusted(folder, REQUESTS_CA_BUNDLE=file) == one
+    # OpenSSL passes over what is not there; uv would trust nothing.
+    assert trusted(None, SSL_CERT_FILE=nothing, SSL_CERT_DIR=f"{nothing}:{folder}") == all_in
+    assert trusted(None, SSL_CERT_FILE=folder, SSL_CERT_DIR=nothing) == system
+    with pytest.raises(InputError) as caught:
+        trusted(nothing)
+    assert str(caught.value) == (
+        f"pip's setting cert names no file and no folder\nfound: {nothing}\n"
+        "hint: it may stand in pip.conf, PIP_CERT or REQUESTS_CA_BUNDLE; see: pip config debug"
+    )
+
+
+def test_pip_and_uv_go_the_same_way(each_bench: Bench, tmp_path: Path) -> None:
+    """Through pip's proxy, whatever other variables say, and without a word about certificates."""
+    each_bench.index.add("alpha", "1.0")
+    (tmp_path / "certs").mkdir()
+    with serving({}) as mine, serving({}) as other:
+        each_bench.environ |= {
+            "PIP_INDEX_URL": "http://index.example.org/simple",
+            "PIP_TRUSTED_HOST": "index.example.org",
+            "PIP_PROXY": mine.url,
+            "PIP_CERT": str(tmp_path / "certs"),
+            "HTTP_PROXY": other.url,
+            "http_proxy": other.url,
+            "NO_PROXY": "index.example.org",
+        }
+        each_bench.refusal(ResolutionError, "alpha")
+        assert mine.asked
+        assert other.asked == []
+    assert [line for line in each_bench.reporter.lines if "will be trusted" in line] == []
+
+
+def test_a_timeout_in_whole_seconds() -> None:
+    for text, seconds in (("0.2", "1"), ("-3", "1"), ("1e30", "31536000")):
+        assert variables_of({}, {"timeout": text})["UV_HTTP_TIMEOUT"] == seconds
+    with pytest.raises(InputError, match="pip's setting timeout is not a finite number"):
+        variables_of({}, {"timeout": "nan"})
+
+
+@pytest.mark.parametrize(
+    ("size", "place", "found"),
+    [
+        (2**64 - 1, "", "out-of-range value for u64 type"),
+        (1.5, ": 127.0.0.1", "its page for alpha: invalid type: floating point `1.5`, "),
+        (-3, ": 127.0.0.1", "its page for alpha: invalid value: integer `-3`, expected u64 "),
+    ],
+)
+def test_a_size_that_is_none(uv_bench: Bench, size: float, place: str, found: str) -> None:
+    uv_bench.index.sized = True
+    uv_bench.index.add("alpha", "1.0")
+    uv_bench.index.stated["alpha-1.0-py3-none-any.whl"] = {"size": size}
+    message = uv_bench.refusal(OfflineError, "alpha").splitlines()
+    assert message[:2] == [
+        f"the package index's answer cannot be understood{place}",
+        "expected: a list of files, as PEP 503 or PEP 691 have it",
+    ]
+    assert message[2].startswith(f"found: {found}")
+    assert message[3:] == ["hint: check the URL of the index (pip config debug)"]
+
+
+def test_a_relative_file_of_settings_counts(
+    each_bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each_bench.index.add("alpha", "1.0")
+    write_wheel(tmp_path / "wheels", "beta", "1.0")
+    monkeypatch.chdir(tmp_path)
+    Path("pip.conf").write_text(f"[global]\nindex-url = {each_bench.index.url}\n")
+    del each_bench.environ["PIP_INDEX_URL"]
+    each_bench.environ |= {"PIP_CONFIG_FILE": "pip.conf", "PIP_FIND_LINKS": "wheels"}
+    assert each_bench.versions("alpha", "beta") == {"alpha": "1.0", "beta": "1.0"}
+
+
+def test_a_version_to_the_letter(each_bench: Bench) -> None:
+    for version in ("1.0", "2.0"):
+        each_bench.index.add("alpha", version)
+    assert each_bench.versions("alpha===1.0") == {"alpha": "1.0"}
