@@ -6,8 +6,8 @@ import re
 
 __all__ = ["printable", "printable_lines"]
 
-# user:password@ of a URL; a reference to the environment (${NAME}) is nobody's secret.
-_CREDENTIALS = re.compile(r"(?<=://)(?!(?:\$\{\w+\}:?)+@)[^/\s@\"']+@")
+# user:password@ of a URL, up to its last @; a reference to the environment (${NAME}) is no secret.
+_CREDENTIALS = re.compile(r"(?<=://)(?!(?:\$\{\w+\}:?)+@)[^/\s\"']+@")
 
 
 def printable(text: str) -> str:

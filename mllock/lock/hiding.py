@@ -23,6 +23,8 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?P<rest>(?:(?!,[A-Za-z][\w+.-]*:)
 _ENDS = re.compile(r"[/?#\\]")
 # What cannot be a user, or a user and a part of a password.
 _HOST = re.compile(r"(?:[\w-]+(?:\.[\w-]+)+|localhost|\[[0-9a-fA-F:.]+\])(?::\d+)?")
+# Variables and settings that pip and uv look at, of which they may tell.
+_READ = re.compile(r"(?i)(?:pip|uv)_.*|.*_proxy|proxy|(?:extra-)?index-url|find-links")
 _SECRET_NAME = re.compile(r"(?i).*_(?:password|token)")
 # Shorter ones are not looked for by themselves.
 _LONG = 6
@@ -43,7 +45,7 @@ def hidden(text: str, *given: Mapping[str, str]) -> str:
     for name, value in (item for part in given for item in part.items()):
         if _SECRET_NAME.fullmatch(name):
             alone |= _long(_spelled(value))
-        for match in _URL.finditer(value):
+        for match in _URL.finditer(value) if _READ.fullmatch(name) else ():
             for user in _users(match["rest"]):
                 who, colon, password = user.partition(":")
                 whole |= {f"{f(who)}{colon}{f(password)}@" for f in _SPELLINGS} | {f"{user}@"}

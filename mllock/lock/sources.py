@@ -29,7 +29,7 @@ MAX_ARCHIVE = 512 * 1024 * 1024
 MAX_UNPACKED = 4 * 1024 * 1024 * 1024
 MAX_MEMBERS = 200_000
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 _NOT_PASSED = re.compile(r"GIT_(?!SSH|SSL|ASKPASS|HTTP).*")
 # What a setting of the user's could make of the same commit, or run because of it.
 _SETTINGS = ("core.autocrlf=false", "core.symlinks=true", "core.hooksPath=/dev/null")

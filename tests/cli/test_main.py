@@ -145,6 +145,7 @@ def test_what_is_printed_is_one_visible_line(text: str) -> None:
     [
         ("a @ https://user:s3cret@host/a.whl", "a @ https://***@host/a.whl"),
         ('"https://token@host/x" and ftp://a:b@c', '"https://***@host/x" and ftp://***@c'),
+        ("https://user:s3@cret@host/x?y", "https://***@host/x?y"),
         ("https://${USER}:${PASS}@host/x", "https://${USER}:${PASS}@host/x"),
         ("https://host/a@b mail@host", "https://host/a@b mail@host"),
         ("\x1b[31mred\n\u202eevil\udcff", "\\x1b[31mred\\n\\u202eevil\\udcff"),

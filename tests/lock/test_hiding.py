@@ -72,6 +72,11 @@ CASES: dict[str, tuple[Mapping[str, str], str, str]] = {
         "http://me:by-proxy@proxy:3128 by-proxy by/name by%2Fname",
         "http://proxy:3128 *** *** ***",
     ),
+    "a variable that is not for them": (
+        {"DATABASE_URL": "postgres://db/x?mail=a@b"},
+        "x db a https://index.example.org",
+        "x db a https://index.example.org",
+    ),
     "of nobody we know": ({}, "http://x:y@z@a/b c@d", "http://a/b c@d"),
 }
 
