@@ -266,8 +266,8 @@ def test_pip_and_uv_go_the_same_way(each_bench: Bench, tmp_path: Path) -> None:
             "PIP_CERT": str(tmp_path / "certs"),
             "HTTP_PROXY": other.url,
             "http_proxy": other.url,
-            "NO_PROXY": "index.example.org",
         }
+        each_bench.environ.pop("SSL_CERT_FILE", None)
         each_bench.refusal(ResolutionError, "alpha")
         assert mine.asked
         assert other.asked == []
