@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from mllock.gates.by_name import named
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -54,7 +56,7 @@ class Candidates:
     ) -> None:
         """Some rows of the table, with at least its columns `names`."""
         frame = (
-            rows.select(pl.col([name]).alias(f"v{place}") for place, name in enumerate(self.names))
+            rows.select(named(name).alias(f"v{place}") for place, name in enumerate(self.names))
             .with_columns(
                 pl.Series("hash", hashes),
                 pl.Series("offset", offsets),
@@ -103,7 +105,7 @@ class Candidates:
 def _weight(frame: pl.DataFrame) -> int:
     """By what the rows hold, never by how it lies in memory."""
     sizes = [
-        pl.col(name).str.len_bytes().sum() if kind == pl.String else pl.col(name).bin.size().sum()
+        named(name).str.len_bytes().sum() if kind == pl.String else named(name).bin.size().sum()
         for name, kind in frame.schema.items()
         if kind in (pl.String, pl.Binary)
     ]

@@ -2,8 +2,8 @@
 
 Polars is quick and forgiving: it fills short rows up and turns blank lines into rows. So every
 piece is counted first: quotes only around whole values, as many separators as the header has.
-Blank lines are no rows. Missing are the empty value and the words in MISSING. Raises DataError
-that names the row (from 1, the header not counted) and the line.
+Blank lines are no rows. Missing are the words in MISSING, and values of spaces alone. Raises
+DataError that names the row (from 1, the header not counted) and the line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MISSING", "CsvPart"]
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+# Those of pandas.
+MISSING = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +94,7 @@ class CsvPart:
                     )
                 except pl.exceptions.PolarsError as error:
                     raise self._refused(piece, str(error)) from None
+                frame = _without_spaces(frame)
                 frame = frame.select(pl.col(place).alias(name) for name, place in wanted.items())
             if frame.height != piece.rows:
                 raise self._refused(piece, f"{frame.height} rows were parsed of {piece.rows}")
@@ -210,6 +215,17 @@ class CsvPart:
 
     def _reader(self, text: str) -> csv._reader:  # type: ignore[name-defined]
         return csv.reader(io.StringIO(text, newline=""), delimiter=self._separator)
+
+
+def _without_spaces(frame: pl.DataFrame) -> pl.DataFrame:
+    """Null where there is nothing but spaces."""
+    import polars as pl
+
+    blank = frame.select((pl.all().str.strip_chars() == "").any()).row(0)
+    names = [name for name, has in zip(frame.columns, blank, strict=True) if has]
+    return frame.with_columns(
+        pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name)) for name in names
+    )
 
 
 def _values(count: int) -> str:

@@ -1,14 +1,16 @@
 """How far two samples of one column are apart, and how far chance alone takes them.
 
-Both are counted in the same bins: tenths of the expected side for numbers, values for everything
-else, and what is rare on both sides together. Measures are the population stability index and the
-Jensen-Shannon distance, base 2. Specified in docs/reference/gates.md, with sources; numpy only.
+Both are counted in the same bins: tenths of the expected side for numbers, frequent ones alone,
+values for everything else, and what is rare on both sides together. Measures are the population
+stability index and the Jensen-Shannon distance, base 2. Specified in
+docs/reference/gates.md, with sources; numpy only.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,7 +46,7 @@ class Bin:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Distance:
     """`chance` is the psi that two samples of these sizes from one distribution pass once in a
-    thousand. Of one bin, the sides are equal, or there are too few rows to tell."""
+    thousand. Of one bin, it is 0 if both sides have one value, the same, else infinite."""
 
     bins: tuple[Bin, ...]
     psi: float
@@ -57,18 +59,21 @@ def distance(
 ) -> Distance:
     """Of the values that are there; what is missing is counted elsewhere. `text` says of either
     side whether it is from a format of text; `numeric` that both are numbers."""
+    import polars as pl
+
     one, other = (
         _values(series, text=is_text, numeric=numeric)
         for series, is_text in zip((expected, found), text, strict=True)
     )
     if numeric and one.n_unique() > VALUES:
-        bins = _tenths(one.to_numpy(), other.to_numpy())
+        bins = _of_numbers(one.to_numpy(), other.to_numpy())
     else:
         bins = _by_value(one, other)
     a = [item.expected for item in bins]
     b = [item.found for item in bins]
     if len(bins) < 2:
-        told = bins and min(bins[0].expected, bins[0].found) >= 2 * LEAST_ROWS
+        enough = min(len(one), len(other)) >= 2 * LEAST_ROWS
+        told = enough and pl.concat([one, other]).n_unique() == 1
         return Distance(bins=bins, psi=0.0, jensen_shannon=0.0, chance=0.0 if told else math.inf)
     return Distance(
         bins=bins,
@@ -138,31 +143,56 @@ def _values(series: pl.Series, *, text: bool, numeric: bool) -> pl.Series:
     return series.cast(pl.String).drop_nulls()
 
 
-def _tenths(expected: NDArray[np.float64], found: NDArray[np.float64]) -> tuple[Bin, ...]:
-    """Bins of as equal a size as ties permit, on the expected side. No bin is smaller, there, than
-    the smaller side can fill."""
+def _of_numbers(expected: NDArray[np.float64], found: NDArray[np.float64]) -> tuple[Bin, ...]:
+    """Frequent values alone, also if they are the smallest: no tenth ends within one of them. The
+    others of the expected side in bins of as equal a size as ties permit, none smaller than the
+    smaller side can fill, and none on both sides of a frequent value."""
     import numpy as np
 
-    parts = max(1, min(TENTHS, min(len(expected), len(found)) // LEAST_ROWS))
-    ordered = np.sort(expected)
-    places = np.arange(1, parts) * len(ordered) // parts
-    cuts = np.unique(ordered[places]) if parts > 1 else ordered[:0]
-    cuts = cuts[cuts > ordered[0]] if len(ordered) else cuts
+    alone = np.union1d(_frequent(expected), _frequent(found))
+    rest = np.sort(expected[~np.isin(expected, alone)])
+    most = min(TENTHS, min(len(expected), len(found)) // LEAST_ROWS)
+    parts = max(1, round(most * len(rest) / len(expected)))
+    inner = rest[np.arange(1, parts) * len(rest) // parts]
+    # Below its smallest value there is nothing on this side.
+    inner = inner[inner > rest[:1]]
+    # Each cut begins a bin; one just above a frequent value bears its name.
+    above = np.nextafter(alone, np.inf)
+    shown = dict(zip(above.tolist(), alone.tolist(), strict=True))
+    cuts = np.unique(np.concatenate([inner, alone, above]))
     counts = [
-        np.bincount(np.searchsorted(cuts, side, side="right"), minlength=len(cuts) + 1)
+        np.bincount(np.searchsorted(cuts, side, side="right"), minlength=len(cuts) + 1).tolist()
         for side in (expected, found)
     ]
-    names = (
-        [f"below {cuts[0]:.6g}"]
-        + [f"{low:.6g} to {high:.6g}" for low, high in itertools.pairwise(cuts)]
-        + [f"{cuts[-1]:.6g} and above"]
-        if len(cuts)
-        else ["all"]
-    )
+    only = set(alone.tolist())
+    edges = [None, *cuts.tolist(), None]
     return tuple(
-        Bin(name=name, expected=int(a), found=int(b))
-        for name, a, b in zip(names, *counts, strict=True)
+        Bin(name=_named(low, high, shown, is_one=low in only), expected=a, found=b)
+        for (low, high), a, b in zip(itertools.pairwise(edges), *counts, strict=True)
+        if a or b
     )
+
+
+def _frequent(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Those that more than a tenth of a side are."""
+    import numpy as np
+
+    values, counts = np.unique(numbers, return_counts=True)
+    return values[counts > max(len(numbers) / TENTHS, LEAST_ROWS - 1)]
+
+
+def _named(
+    low: float | None, high: float | None, shown: Mapping[float, float], *, is_one: bool
+) -> str:
+    if low is not None and is_one:
+        return f"{low:.6g}"
+    if low is None:
+        return "all" if high is None else f"below {high:.6g}"
+    word = "above " if low in shown else ""
+    begin = f"{shown.get(low, low):.6g}"
+    if high is None:
+        return f"{word}{begin}" if word else f"{begin} and above"
+    return f"{word}{begin} to {high:.6g}"
 
 
 def _by_value(expected: pl.Series, found: pl.Series) -> tuple[Bin, ...]:

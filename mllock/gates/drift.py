@@ -9,12 +9,14 @@ type.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mllock.errors import DataError
-from mllock.gates.distance import CHANCE, Distance, chi_square, distance
+from mllock.gates.by_name import values
+from mllock.gates.distance import CHANCE, LEAST_ROWS, Distance, chi_square, distance
+from mllock.gates.labels import as_labels
 from mllock.gates.profile import Profile, is_judged, numbers_of
 from mllock.gates.tables import Batch, Table
 from mllock.gates.terms import Terms, quoted
@@ -47,7 +49,7 @@ def drift_of_label(expected: Side, found: Side, gate: DriftGate, terms: Terms) -
     assert label is not None
     assert other is not None
     numeric = _numeric(expected, label, found, other)
-    apart = _apart(expected, label, found, other, numeric=numeric)
+    apart = _apart(expected, label, found, other, numeric=numeric, words=as_labels)
     holds, summary = _judged(apart, label, expected, gate)
     rows = 0
     broken: tuple[tuple[Row, ...], ...] = ()
@@ -80,7 +82,7 @@ def drift_of_column(
             "drift.columns", subject, f'"{column}" has lists, records or bytes', holds=None
         )
     numeric = _numeric(expected, column, found, column)
-    apart = _apart(expected, column, found, column, numeric=numeric)
+    apart = _apart(expected, column, found, column, numeric=numeric, words=_booleans)
     holds, summary = _judged(apart, column, expected, gate)
     return terms.result(
         "drift.columns", subject, summary, holds=holds, **_facts(column, apart, gate)
@@ -130,14 +132,19 @@ def drift_of_missing(expected: Side, found: Side, gate: DriftGate, terms: Terms)
 
 
 def _numeric(expected: Side, column: str, found: Side, other: str) -> bool:
-    """Whether both are numbers. Raises DataError if one of them is and the other is not."""
+    """Whether both are numbers. Raises DataError if one of them is and the other is not. Booleans
+    are, where they meet numbers."""
     sides = ((expected, column), (found, other))
     kinds = []
+    booleans = 0
     for side, name in sides:
         known = side.profile.columns[name]
         if known.missing < side.profile.rows:
             kinds.append(known.numeric)
+            booleans += _is_boolean(side.profile.series(name))
     if len(kinds) == 2 and kinds[0] != kinds[1]:
+        if booleans:
+            return True
         (with_text, name), (with_numbers, _) = sides if kinds[1] else sides[::-1]
         raise DataError(
             f'"{name}" has text here, and numbers in {here(with_numbers.source)}',
@@ -154,7 +161,7 @@ def _first_text(table: Table, column: str) -> str | None:
     if not table.is_text:
         return None
     for batch in table.batches([column]):
-        series = batch.frame[column]
+        series = values(batch.frame, column)
         if numbers_of(series, text=True) is None:
             for index, value in enumerate(series):
                 if value is not None and numbers_of(series[index : index + 1], text=True) is None:
@@ -163,13 +170,40 @@ def _first_text(table: Table, column: str) -> str | None:
     return None
 
 
-def _apart(expected: Side, column: str, found: Side, other: str, *, numeric: bool) -> Distance:
-    return distance(
-        expected.profile.series(column),
-        found.profile.series(other),
-        text=(expected.profile.text, found.profile.text),
-        numeric=numeric,
-    )
+def _apart(
+    expected: Side,
+    column: str,
+    found: Side,
+    other: str,
+    *,
+    numeric: bool,
+    words: Callable[[pl.Series], pl.Series],
+) -> Distance:
+    """`words` makes what is no number the text that it is compared by."""
+    import polars as pl
+
+    one, two = expected.profile.series(column), found.profile.series(other)
+    if numeric:
+        one, two = (each.cast(pl.UInt8) if _is_boolean(each) else each for each in (one, two))
+    else:
+        one, two = words(one), words(two)
+    text = (expected.profile.text, found.profile.text)
+    return distance(one, two, text=text, numeric=numeric)
+
+
+def _is_boolean(series: pl.Series) -> bool:
+    import polars as pl
+
+    return series.dtype == pl.Boolean
+
+
+def _booleans(series: pl.Series) -> pl.Series:
+    """`True` and `TRUE` are `true`, as CSV has what is a boolean elsewhere."""
+    import polars as pl
+
+    if series.dtype != pl.String:
+        return series
+    return series.replace({"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"})
 
 
 def _judged(
@@ -186,6 +220,8 @@ def _judged(
         )
     n = sum(item.expected for item in apart.bins)
     m = sum(item.found for item in apart.bins)
+    if math.isinf(apart.chance) and min(n, m) >= 2 * LEAST_ROWS:
+        return None, f'"{column}" has no value that is frequent enough to compare'
     if math.isinf(apart.chance):
         return None, f'"{column}" has a value in {_rows(n, m)}: too few to tell'
     if apart.chance > gate.max_psi:
@@ -236,7 +272,7 @@ def _unseen(
     if unseen is None:
         return set(), 0, ()
     for batch in _batches(expected, [label]):
-        unseen -= set(_texts(batch, label))
+        unseen -= set(_texts(batch, label).unique())
         if not unseen:
             return set(), 0, ()
     rows = 0
@@ -262,15 +298,13 @@ def _batches(side: Side, columns: list[str]) -> Iterator[Batch]:
     """The rows of the sample, if these are all; else all rows."""
     profile = side.profile
     if profile.sample is not None and len(profile.positions) == profile.rows:
-        yield Batch(file="", first=1, offset=0, frame=profile.sample.select(columns))
+        yield Batch(file="", first=1, offset=0, frame=profile.sample[columns])
     else:
         yield from side.table.batches(columns)
 
 
 def _texts(batch: Batch, column: str) -> pl.Series:
-    import polars as pl
-
-    return batch.frame[column].cast(pl.String)
+    return as_labels(values(batch.frame, column))
 
 
 def _row(side: Side, batch: Batch, place: int) -> Row:

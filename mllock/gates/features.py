@@ -69,9 +69,7 @@ def label_in_disguise(
     for feature in features_of(profile.columns, source, gate.ignore):
         series = profile.series(feature)
         if is_judged(series):
-            powers[feature] = power_of(
-                series, label, text=profile.text, numeric=profile.columns[feature].numeric
-            )
+            powers[feature] = power_of(series, label)
     ranked = sorted(powers, key=lambda feature: (-powers[feature], feature))
     above = [feature for feature in ranked if powers[feature] > limit]
     return terms.result(

@@ -1,10 +1,11 @@
 """How well one feature alone predicts the label: the label in disguise.
 
 One half of the rows is learned from, the other is judged; which rows are in which half, their
-positions say. A feature is learned as a table: of its values, and if they are numbers also of bins
-of them. What a value or bin says is the label that is the most typical of it (classes) or the mean
-of their ranks (numbers). A value that was not met says nothing, so that names and numbers of rows
-have no power by being different in each row. Specified in docs/reference/gates.md; numpy only.
+positions say. A feature is learned as a table: of its values, and if most are numbers also of
+bins of them, words beside them alone. What a value or bin says is the label that is the most
+typical of it (classes) or the mean of their ranks (numbers). A value that was not met says nothing,
+so that names and numbers of rows have no power by being different in each row. Specified in
+docs/reference/gates.md; numpy only.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mllock.gates.profile import mixed, numbers_of
+from mllock.gates.profile import mixed, most_numbers, numbers_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,11 +48,14 @@ def label_of(series: pl.Series, positions: NDArray[np.uint64], *, text: bool) ->
     """The label, or why nothing can be told by it."""
     import numpy as np
 
-    numbers = numbers_of(series, text=text)
+    numbers = most_numbers(series) if text else numbers_of(series, text=False)
+    if numbers is not None and _different(numbers) <= CLASSES:
+        # Words among classes are classes.
+        numbers = numbers_of(series, text=text)
     present = series.is_not_null() if numbers is None else numbers.is_not_null()
     rows = np.flatnonzero(present.to_numpy())
     learn = (mixed(positions[rows]) & np.uint64(1)).astype(bool)
-    if numbers is not None and numbers.n_unique() - (numbers.null_count() > 0) > CLASSES:
+    if numbers is not None and _different(numbers) > CLASSES:
         if min(learn.sum(), (~learn).sum()) < ROWS:
             return f"{len(rows)} rows are too few to tell"
         return Label(rows=rows, learn=learn, ranks=_ranks(numbers.to_numpy()[rows]))
@@ -74,17 +78,42 @@ def label_of(series: pl.Series, positions: NDArray[np.uint64], *, text: bool) ->
     )
 
 
-def power_of(series: pl.Series, label: Label, *, text: bool, numeric: bool) -> float:
+def power_of(series: pl.Series, label: Label) -> float:
     """From 0, no better than the best guess that knows no feature, to 1, without a mistake."""
-    numbers = numbers_of(series, text=text) if numeric else None
-    codings = [codes_of(series if numbers is None else numbers)[label.rows]]
-    if numbers is not None:
-        codings.append(_bins(numbers.to_numpy()[label.rows], label))
+    import numpy as np
+
+    numbers = most_numbers(series)
+    if numbers is None:
+        codings = [codes_of(series)[label.rows]]
+    else:
+        words = _words(series, numbers)[label.rows]
+        codings = [
+            np.where(words < 0, codes, words + codes.max(initial=-1) + 1)
+            for codes in (
+                codes_of(numbers)[label.rows],
+                _bins(numbers.to_numpy()[label.rows], label),
+            )
+        ]
     best = max(
         _of_classes(codes, label) if label.ranks is None else _of_numbers(codes, label)
         for codes in codings
     )
     return round(min(1.0, max(0.0, best)), 6)
+
+
+def _different(numbers: pl.Series) -> int:
+    return numbers.n_unique() - (numbers.null_count() > 0)
+
+
+def _words(series: pl.Series, numbers: pl.Series) -> NDArray[np.intp]:
+    """The codes of what is there and is no number; -1 for all else."""
+    import numpy as np
+    import polars as pl
+
+    if series.dtype != pl.String:
+        return np.full(len(series), -1, np.intp)
+    nothing = pl.Series([None], dtype=pl.String).new_from_index(0, len(series))
+    return codes_of(series.zip_with(numbers.is_null(), nothing))
 
 
 def codes_of(series: pl.Series) -> NDArray[np.intp]:

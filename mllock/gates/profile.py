@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from mllock.gates.by_name import named, values
 from mllock.gates.tables import Batch, Table
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "is_judged",
     "missing_in",
     "mixed",
+    "most_numbers",
     "numbers_of",
     "profile",
 ]
@@ -70,7 +72,7 @@ class Profile:
     def series(self, column: str) -> pl.Series:
         """A column of the sample. Raises for a profile of no rows."""
         assert self.sample is not None
-        return self.sample[column]
+        return values(self.sample, column)
 
     def merged(self, *others: Profile) -> Profile:
         """Of all of them together, whichever is first."""
@@ -183,16 +185,47 @@ def numbers_of(series: pl.Series, *, text: bool) -> pl.Series | None:
     if series.null_count() == len(series):
         return pl.Series(series.name, [None] * len(series), dtype=pl.Float64)
     if text and series.dtype == pl.String:
-        found = series.cast(pl.Float64, strict=False)
-        if found.null_count() > series.null_count():
-            # Some have spaces around them, or are no numbers.
-            found = series.str.strip_chars().cast(pl.Float64, strict=False)
+        found = _some_numbers(series)
         return found.fill_nan(None) if found.null_count() == series.null_count() else None
     if series.dtype.is_temporal():
-        return series.to_physical().cast(pl.Float64)
+        return _microseconds(series).cast(pl.Float64)
     if series.dtype.is_numeric():
         return series.cast(pl.Float64).fill_nan(None)
     return None
+
+
+def _microseconds(series: pl.Series) -> pl.Series:
+    """Of points in time since 1970 in UTC, of durations and times of day, whatever their unit."""
+    import polars as pl
+
+    if series.dtype == pl.Duration:
+        return series.dt.total_microseconds()
+    if series.dtype == pl.Time:
+        return series.to_physical() // 1000
+    return series.dt.timestamp("us")
+
+
+def _some_numbers(series: pl.Series) -> pl.Series:
+    import polars as pl
+
+    found = series.cast(pl.Float64, strict=False)
+    if found.null_count() > series.null_count():
+        # Some have spaces around them, or are no numbers.
+        found = series.str.strip_chars().cast(pl.Float64, strict=False)
+    return found
+
+
+def most_numbers(series: pl.Series) -> pl.Series | None:
+    """As `numbers_of`, of text too where at least half of the values are numbers: null for the
+    others as well."""
+    import polars as pl
+
+    if series.dtype != pl.String:
+        return numbers_of(series, text=False)
+    found = _some_numbers(series)
+    present = len(series) - series.null_count()
+    parsed = len(found) - found.null_count()
+    return found.fill_nan(None) if 2 * parsed >= present else None
 
 
 def is_judged(series: pl.Series) -> bool:
@@ -209,7 +242,7 @@ def _of_batch(batch: Batch, so_far: Profile) -> Profile:
     frame = batch.frame
     columns = {}
     for name, before in so_far.columns.items():
-        series = frame[name]
+        series = values(frame, name)
         columns[name] = Column(
             missing=missing_in(series),
             numeric=before.numeric and numbers_of(series, text=so_far.text) is not None,
@@ -229,7 +262,7 @@ def _of_batch(batch: Batch, so_far: Profile) -> Profile:
         size=so_far.size,
         columns=columns,
         positions=positions[chosen],
-        sample=_shortened(frame.select(list(so_far.columns))[chosen]),
+        sample=_shortened(frame[list(so_far.columns)][chosen]),
     )
 
 
@@ -269,17 +302,17 @@ def _shortened(frame: pl.DataFrame) -> pl.DataFrame:
 
     texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
     return frame.with_columns(
-        pl.when(pl.col(name).str.len_bytes() > LONG)
+        pl.when(named(name).str.len_bytes() > LONG)
         .then(
             pl.format(
                 "{}… {}",
-                pl.col(name).str.slice(0, 40),
-                pl.col(name).map_elements(_digest, return_dtype=pl.String),
+                named(name).str.slice(0, 40),
+                named(name).map_elements(_digest, return_dtype=pl.String),
             )
         )
-        .otherwise(pl.col(name))
+        .otherwise(named(name))
         for name in texts
-        if (frame[name].str.len_bytes() > LONG).any()
+        if (values(frame, name).str.len_bytes() > LONG).any()
     )
 
 

@@ -24,6 +24,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from mllock.gates.alike import Form, row_hashes
+from mllock.gates.by_name import named
 from mllock.gates.by_value import Question, compared_by_value
 from mllock.gates.candidates import ALL, LIMIT, Candidates
 from mllock.gates.hashes import Hashes, Hits, found_in, rows_in
@@ -343,7 +344,7 @@ def _hashed(batch: Batch, asked: _Asked) -> _Hashed:
     offsets = np.arange(batch.offset, batch.offset + frame.height, dtype=np.uint64)
     if asked.only_whole:
         whole = frame.select(
-            pl.all_horizontal(pl.col([name]).is_not_null() for name in asked.form.names)
+            pl.all_horizontal(named(name).is_not_null() for name in asked.form.names)
         ).to_series()
         if not whole.all():
             frame, offsets = frame.filter(whole), offsets[whole.to_numpy()]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mllock.errors import DataError
+from mllock.gates.by_name import named
 from mllock.gates.lines import check_magic
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ def flat(schema: Mapping[str, pl.DataType], shown: str) -> dict[str, tuple[pl.Ex
 
     found: dict[str, tuple[pl.Expr, pl.DataType]] = {}
     for name, dtype in schema.items():
-        # pl.col("^a$") would be a pattern.
-        for inner, expr, kind in _flat(name, pl.col([name]), dtype):
+        for inner, expr, kind in _flat(name, named(name), dtype):
             if inner in found:
                 raise DataError(
                     f"two columns with the name {inner!r}", file=shown, hint="rename one of them"

@@ -56,7 +56,7 @@ def test_psi_is_both_relative_entropies_together(pairs):
 
 
 def test_numbers_are_compared_by_tenths_of_the_expected_side():
-    found = apart(list(range(1000)), [5.0] * 500 + [2000.0] * 500)
+    found = apart(list(range(1000)), [place % 90 for place in range(500)] + [*range(2000, 2500)])
     assert [item.expected for item in found.bins] == [100] * 10
     assert [item.found for item in found.bins] == [500, *[0] * 8, 500]
     assert [item.name for item in found.bins][:2] == ["below 100", "100 to 200"]
@@ -65,14 +65,46 @@ def test_numbers_are_compared_by_tenths_of_the_expected_side():
     assert found.psi > 1
 
 
-def test_numbers_with_ties_have_fewer_bins():
-    assert [item.name for item in apart([*range(1, 30)] + [0] * 971, [0] * 1000).bins] == ["all"]
+def test_a_frequent_number_is_a_bin_and_the_others_are_fewer():
+    assert apart([*range(1, 30)] + [0] * 971, [0] * 1000).bins == (
+        Bin(name="0", expected=971, found=1000),
+        Bin(name="above 0", expected=29, found=0),
+    )
     assert [item.name for item in apart([*range(200)] + [0] * 400, [0] * 600).bins] == [
-        "below 20",
-        "20 to 80",
-        "80 to 140",
-        "140 and above",
+        "0",
+        "above 0 to 67",
+        "67 to 133",
+        "133 and above",
     ]
+    # In the middle, and frequent on the other side alone.
+    assert apart([*range(100)], [42] * 90 + [0] * 10).bins[4:8] == (
+        Bin(name="39 to 42", expected=3, found=0),
+        Bin(name="42", expected=1, found=90),
+        Bin(name="above 42 to 50", expected=7, found=0),
+        Bin(name="50 to 60", expected=10, found=0),
+    )
+
+
+@pytest.mark.parametrize("most", [0.0, -7.5, 1e300, math.inf, -math.inf])
+@pytest.mark.parametrize("part", [0.4, 0.93, 0.995])
+def test_what_replaces_a_frequent_number_is_found(part, most):
+    rng = np.random.default_rng(3)
+    expected = np.where(rng.random(5000) < part, most, rng.uniform(1, 9, 5000))
+    other = np.where(rng.random(5000) < part, most, rng.uniform(1, 9, 5000))
+    assert apart(expected, other).psi <= apart(expected, other).chance
+    for found in (np.full(5000, 500.5), rng.uniform(500, 501, 5000)):
+        assert apart(expected, found).psi > 1
+        assert apart(found, expected).psi > 1
+
+
+def test_one_bin_tells_nothing_but_of_one_value():
+    same = apart([2.5] * 10, [2.5] * 10)
+    assert (len(same.bins), same.psi, same.chance) == (1, 0.0, 0.0)
+    names = [f"a{place}" for place in range(500)]
+    others = [f"b{place}" for place in range(500)]
+    found = apart(names, others, numeric=False)
+    assert found.bins == (Bin(name="(others)", expected=500, found=500),)
+    assert found.chance == math.inf
 
 
 def test_few_numbers_are_compared_by_value():
@@ -112,8 +144,13 @@ def test_chance_passes_its_limit_once_in_a_thousand():
     above = 0
     for round_ in range(1000):
         n, m = rng.integers(100, 2000, 2)
-        if round_ % 2:
+        if round_ % 4 == 1:
             found = apart(rng.normal(size=n), rng.normal(size=m))
+        elif round_ % 4 == 3:
+            part = rng.choice([0.1, 0.5, 0.93, 0.99])
+            found = apart(
+                *(np.where(rng.random(k) < part, 0, rng.exponential(size=k)) for k in (n, m))
+            )
         else:
             parts = [0.5, 0.3, 0.15, 0.05]
             found = apart(rng.choice(4, n, p=parts), rng.choice(4, m, p=parts))

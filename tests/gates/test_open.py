@@ -143,8 +143,21 @@ def test_any_block_gives_what_the_csv_module_gives(
     writer.writerows([("a", "b"), *rows])
     monkeypatch.setattr(lines, "BLOCK", block)
     table = opened(tmp_path, "t.csv", out.getvalue().encode())
-    expected = [tuple(None if value in csv.MISSING else value for value in row) for row in rows]
+    expected = [
+        tuple(None if value in csv.MISSING or not value.strip() else value for value in row)
+        for row in rows
+    ]
     assert rows_of(table, rows=size) == expected
+
+
+def test_missing_in_csv_is_what_pandas_says_and_spaces(tmp_path: Path) -> None:
+    from pandas._libs.parsers import STR_NA_VALUES
+
+    assert set(csv.MISSING) == STR_NA_VALUES
+    words = [*sorted(STR_NA_VALUES), " ", "\t ", "\u00a0"]
+    content = "a,b\n" + "".join(f'{word},"{word}"\n' for word in words) + "- ,nAn\n"
+    found = rows_of(opened(tmp_path, "t.csv", content.encode()), rows=100)
+    assert found == [(None, None)] * len(words) + [("- ", "nAn")]
 
 
 WRONG = {

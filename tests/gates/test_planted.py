@@ -52,8 +52,6 @@ def test_a_planted_leak_is_found(kind: str, name: str, tmp_path: Path) -> None:
         "drift of the label": {
             key for key in found if key.startswith(("drift.columns", "columns.constant"))
         },
-        # A label in capitals is one that training does not have.
-        "normalised rows": {"drift.label: train, test"} if "generated" in name else set(),
         "time": {"drift.columns: train, test: day"},
     }.get(kind, set())
     assert set(found) - others == {split.finds}

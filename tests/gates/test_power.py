@@ -12,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score, r2_score
 
 from mllock.gates import power
 from mllock.gates.power import Label, label_of, power_of
-from mllock.gates.profile import mixed, numbers_of
+from mllock.gates.profile import mixed
 
 LIMIT = 0.98
 REAL = {
@@ -34,7 +34,7 @@ def label(values, positions=None) -> Label:
 
 def power_with(values, of: Label) -> float:
     series = pl.Series("x", values)
-    return power_of(series, of, text=False, numeric=numbers_of(series, text=False) is not None)
+    return power_of(series, of)
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -158,9 +158,7 @@ def test_power_of_classes_is_what_scikit_learn_says(seed, size):
     expected = balanced_accuracy_score(
         [pair[1] for pair in judged], [says(pair[0]) for pair in judged], adjusted=True
     )
-    assert power_of(pl.Series(x), found, text=False, numeric=False) == pytest.approx(
-        max(0.0, expected), abs=1e-6
-    )
+    assert power_of(pl.Series(x), found) == pytest.approx(max(0.0, expected), abs=1e-6)
 
 
 def test_power_of_numbers_is_the_r2_of_their_ranks():
@@ -190,3 +188,35 @@ def test_halves_are_of_positions_alone():
 def test_a_label_of_few_numbers_is_of_classes():
     assert label([place % power.CLASSES for place in range(2000)]).ranks is None
     assert label([place % (power.CLASSES + 1) for place in range(2000)]).classes is None
+
+
+@pytest.mark.parametrize("word", ["?", "-", "unknown", " ", "1,5", "NaT"])
+def test_a_word_among_numbers_hides_nothing(word):
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=400)
+    one = [repr(value) for value in x.tolist()]
+    one[7] = word
+    places = np.arange(400, dtype=np.uint64)
+    assert power_of(pl.Series(one), label(x)) > LIMIT
+    noisy = [repr(value) for value in ((x > 0) + 0.01 * rng.normal(size=400)).tolist()]
+    noisy[5] = word
+    assert power_of(pl.Series(noisy), label(x > 0)) > LIMIT
+    # Nor one in a label of numbers; its row does not count.
+    found = label_of(pl.Series(one), places, text=True)
+    assert found.ranks is not None
+    assert 7 not in found.rows
+    assert power_of(pl.Series(x), found) > LIMIT
+    # Where most are words, numbers are words.
+    words = [value if place % 3 == 0 else f"w{place}" for place, value in enumerate(one)]
+    assert power_of(pl.Series(words), label(x)) < 0.5
+
+
+def test_each_word_among_numbers_says_what_it_says():
+    rng = np.random.default_rng(9)
+    y = rng.integers(0, 4, 800)
+    x = [("n/k", "?", None)[of - 1] if of else str(rng.random()) for of in y.tolist()]
+    x = [
+        str(rng.random()) if of == 0 or rng.random() < 0.02 else was
+        for of, was in zip(y, x, strict=True)
+    ]
+    assert power_of(pl.Series(x + ["0.5"] * 2000), label([*y.tolist()] + [None] * 2000)) > 0.9

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.slices import Read, gate, judged, reader
 
 from mllock.errors import MllockError
-from mllock.gates.scored import text_of
+from mllock.gates.alike import fold
+from mllock.gates.labels import _folded, text_of
 from mllock.gates.slices import value_of
 
 
@@ -220,9 +223,45 @@ def test_a_number_is_one_however_it_is_written(number: float) -> None:
     assert text_of(float(number)) == text or isinstance(number, int)
 
 
-def test_predictions_in_parquet_and_data_with_types(tmp_path: Path) -> None:
-    import polars as pl
+@given(st.text())
+def test_labels_are_one_if_they_are_after_normalising(text: str) -> None:
+    assert _folded(text) == fold(pl.Series([text]))[0]
+    found = text_of(text)
+    assert found is None or text_of(found) == found
+    if not any(letter.isdecimal() for letter in text):
+        assert text_of(f"  {text}\t") == (_folded(text) or None)
 
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (("1_0", " 1_0 "), "1_0"),
+        (("10", "10.", "1e1", "+10", "\uff11\uff10", 10, 10.0, decimal.Decimal("10.00")), "10"),
+        (("Cat", "cat", "CAT "), "cat"),
+        (("a  b", "A\u00a0b"), "a b"),
+        (("\ufb01", "FI"), "fi"),
+        (("TRUE", "True", True), "true"),
+        (("sNaN", "snan"), "snan"),
+        (("1e9999999",), "1e9999999"),
+        (("7e91234567",), "7e91234567"),
+        (("1e99999999999999999999999",), "1e99999999999999999999999"),
+        (("inf", float("inf")), "inf"),
+        ((b"A",), "41"),
+        ((b"a",), "61"),
+        (("", " ", None, float("nan")), None),
+    ],
+)
+def test_text_of(values: tuple[object, ...], text: str | None) -> None:
+    assert [text_of(value) for value in values] == [text] * len(values)
+
+
+def test_labels_beyond_any_number_are_words(read: Read) -> None:
+    scored = read("label\n7e91234567\nb\n1e5\n", "prediction\n7E91234567\nb\n100000\n")
+    assert value_of(scored, "accuracy") == 1.0
+    assert scored.labels[2] == ("100000", "7e91234567", "b")
+
+
+def test_predictions_in_parquet_and_data_with_types(tmp_path: Path) -> None:
     from mllock.gates.open import open_file
     from mllock.gates.scored import Scored
     from mllock.spec.types import DataSource
