@@ -277,3 +277,10 @@ def test_files_that_say_nothing(tmp_path: Path) -> None:
     result = ask_leakage(tmp_path, sources)["leakage.rows: train, test"]
     # An empty file is a row, and one with a name that begins with "_" as well.
     assert (result.verdict, result.rows, result.measured) == ("failed", 1, 1 / 3)
+
+
+def test_a_key_of_bytes_that_are_no_text(tmp_path: Path) -> None:
+    table = parquet(id=[b"\xff\x00", b"ab"], x=["1", "2"])
+    result = compared(tmp_path, table, table, key=("id",))["leakage.keys: train, test"]
+    assert result.rows == 2
+    assert [dict(rows[0].key) for rows in result.broken] == [{"id": "ff00"}, {"id": "ab"}]
