@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from mllock.errors import DataError
 from mllock.gates.lines import check_magic
+from mllock.gates.one_form import halves
 
 if TYPE_CHECKING:
     import numpy as np
@@ -262,7 +263,7 @@ def _polars_type(dtype: np.dtype[Any], label: str) -> pl.DataType:
     elif kind in "iu":
         found = pl.UInt64() if kind == "u" and size == 8 else pl.Int64()
     elif kind == "f" and size <= 8:
-        found = pl.Float64()
+        found = pl.Float64() if size == 8 else pl.Float32()
     elif kind in "US":
         found = pl.String() if kind == "U" else pl.Binary()
     elif kind == "M":
@@ -282,6 +283,10 @@ def _series(values: NDArray[Any], dtype: pl.DataType) -> pl.Series:
 
     if isinstance(dtype, pl.Boolean):
         return pl.Series(np.ascontiguousarray(values))
+    if isinstance(dtype, pl.Float32):
+        if values.dtype.itemsize == 2:
+            return pl.Series(halves(values)).fill_nan(None)
+        return pl.Series(np.ascontiguousarray(values, np.float32)).fill_nan(None)
     if isinstance(dtype, pl.Float64):
         return pl.Series(np.ascontiguousarray(values, np.float64)).fill_nan(None)
     if isinstance(dtype, pl.Int64 | pl.UInt64):

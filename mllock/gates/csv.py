@@ -33,10 +33,10 @@ MISSING = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Piece:
-    """Whole rows, and the lines that they were. `row` and `line` are those of the first."""
+    """Whole rows, and the marks that they were in. `row` and `line` are those of the first."""
 
     data: bytes
-    raw: bytes
+    marks: csv_marks.Marks
     rows: int
     row: int
     line: int
@@ -116,7 +116,7 @@ class CsvPart:
                 self._check(marks, row, line)
                 body, count = marks.without_blank_lines()
                 if count:
-                    piece = _Piece(data=body, raw=marks.data, rows=count, row=row, line=line)
+                    piece = _Piece(data=body, marks=marks, rows=count, row=row, line=line)
                     if marks.separators() != count * (len(self._columns) - 1):
                         raise self._refused(piece, "rows of different lengths")
                     yield piece
@@ -124,40 +124,52 @@ class CsvPart:
                 line += marks.lines
 
     def _check(self, marks: csv_marks.Marks, row: int, line: int) -> None:
-        at = not_utf8(marks.data)
-        if at is not None:
+        """Of several problems the first, so that it is the same however the file is cut."""
+        places = [
+            (at, place)
+            for place, at in enumerate((not_utf8(marks.data), marks.wrong_quote()))
+            if at is not None
+        ]
+        if not places:
+            return
+        at, place = min(places)
+        number = row + marks.rows_before(at)
+        line_number = line + marks.data.count(b"\n", 0, at)
+        self._check_lengths(marks, row, line, before=at)
+        if place == 0:
             raise DataError(
-                f"row {row + marks.rows_before(at)} is not UTF-8",
+                f"row {number} is not UTF-8",
                 file=self._shown,
-                line=line + marks.data.count(b"\n", 0, at),
+                line=line_number,
                 found=f"byte 0x{marks.data[at]:02x}",
                 hint="convert all of the file to UTF-8, e.g. iconv -f ISO-8859-1 -t UTF-8",
             )
-        at = marks.wrong_quote()
-        if at is not None:
+        raise DataError(
+            f"row {number} has a quote within a value",
+            file=self._shown,
+            line=line_number,
+            hint='put quotes around the value, and write those in it twice: "5"" pipe"',
+        )
+
+    def _check_lengths(
+        self, marks: csv_marks.Marks, row: int, line: int, *, before: int | None = None
+    ) -> None:
+        """The first row that has another number of values than the header."""
+        expected = len(self._columns)
+        found = marks.other_length(expected - 1, before)
+        if found is not None:
+            start, separators = found
             raise DataError(
-                f"row {row + marks.rows_before(at)} has a quote within a value",
+                f"row {row + marks.rows_before(start)} has {_values(separators + 1)}",
                 file=self._shown,
-                line=line + marks.data.count(b"\n", 0, at),
-                hint='put quotes around the value, and write those in it twice: "5"" pipe"',
+                line=line + marks.data.count(b"\n", 0, start),
+                expected=f"{expected}, as the header has",
+                hint="add what is missing; values with a separator in them need quotes",
             )
 
     def _refused(self, piece: _Piece, reason: str) -> DataError:
-        """The first row that has another number of values than the header, else `reason`."""
-        expected = len(self._columns)
-        reader = self._reader(piece.raw.decode())
-        row, line = piece.row, piece.line
-        for values in reader:
-            if values and len(values) != expected:
-                return DataError(
-                    f"row {row} has {_values(len(values))}",
-                    file=self._shown,
-                    line=line,
-                    expected=f"{expected}, as the header has",
-                    hint="add what is missing; values with a separator in them need quotes",
-                )
-            row += bool(values)
-            line = piece.line + reader.line_num
+        """`reason`, unless a row has another number of values."""
+        self._check_lengths(piece.marks, piece.row, piece.line)
         first = reason.splitlines()[0]
         return DataError(
             f"cannot be read as CSV: {first}",

@@ -79,6 +79,21 @@ class Marks:
         ends = self.row_ends[: np.searchsorted(self.row_ends, place)]
         return len(ends) - int(np.count_nonzero(self._lengths(ends) == 0))
 
+    def other_length(self, separators: int, before: int | None) -> tuple[int, int] | None:
+        """The first row with another number of separators: where it starts and how many it has. Of
+        rows that end before `before`; without it of all, also one that is not ended."""
+        import numpy as np
+
+        ends = self.row_ends if before is None else self.row_ends[self.row_ends < before]
+        starts = np.concatenate((np.zeros(1, np.int64), ends + 1))
+        if before is None and self.data[int(starts[-1]) :].strip(b"\r"):
+            ends = np.append(ends, len(self.data))
+        starts = starts[: len(ends)]
+        marks = self._outside(self._places(self._separator))
+        counts = np.searchsorted(marks, ends) - np.searchsorted(marks, starts)
+        wrong = np.flatnonzero((counts != separators) & (self._lengths(ends) > 0))
+        return (int(starts[wrong[0]]), int(counts[wrong[0]])) if len(wrong) else None
+
     def without_blank_lines(self) -> tuple[bytes, int]:
         """The rows, and how many they are."""
         import numpy as np

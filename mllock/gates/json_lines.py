@@ -3,11 +3,13 @@
 The types are those of all rows: the file is read once for them before it is read for a gate, so
 that they do not depend on what comes first. Whole numbers and others are numbers; a column with
 values of several types, objects or arrays is text, as it is written in JSON. Blank lines are no
-rows. Raises DataError that names the row and the line.
+rows. What is nested too deep is refused before polars sees it, which has no limit but its stack.
+Raises DataError that names the row or the line.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ import msgspec
 
 from mllock.errors import DataError
 from mllock.gates.lines import not_utf8, opened, pieces
+from mllock.gates.one_form import MAX_DEPTH, depth
 
 if TYPE_CHECKING:
     import polars as pl
@@ -97,8 +100,33 @@ class JsonLinesPart:
                         hint="convert all of the file to UTF-8",
                     )
                 if data.strip():
+                    self._check_depth(data, line)
                     yield line, data
                 line += data.count(b"\n")
+
+    def _check_depth(self, data: bytes, line: int) -> None:
+        # Each line that begins with a bracket has one of them, and no line has all the others.
+        brackets = data.count(b"{") + data.count(b"[")
+        if brackets - data.count(b"\n{") <= MAX_DEPTH:
+            return
+        for number, text in enumerate(data.split(b"\n")):
+            if text.count(b"{") + text.count(b"[") <= MAX_DEPTH:
+                continue
+            found = depth(text)
+            if found > MAX_DEPTH:
+                raise DataError(
+                    f"row {self._row(line + number)} is nested too deep",
+                    file=self._shown,
+                    line=line + number,
+                    expected=f"objects and arrays within one another at most {MAX_DEPTH} times",
+                    found=f"{found} times",
+                    hint="write as text what is no value of a column",
+                )
+
+    def _row(self, line: int) -> int:
+        """Which row that line is."""
+        with opened(self._path, self._shown) as stream:
+            return sum(bool(text.strip()) for text in itertools.islice(stream, line))
 
     def _inferred(self, data: bytes, line: int, reason: str) -> dict[str, pl.DataType]:
         """Types row by row, for rows that polars does not unite."""

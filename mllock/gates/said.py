@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mllock.errors import DataError
-from mllock.gates.pairs import Pair, Role
+from mllock.gates.pairs import Pair, Role, common, nearly_common
 from mllock.gates.terms import Terms, quoted
 from mllock.gates.times import Times, TimesWatcher, not_after
 from mllock.gates.types import MAX_BROKEN, Result, Row
@@ -105,12 +105,17 @@ class Said:
             f"{_counted(answer.exact, 'row')} of {later} {_has(answer.exact)} a {role} "
             f"({quoted(other)}) that {earlier} has as well"
             if answer.exact
+            else f"{_counted(answer.other, 'row')} of {later} {_has(answer.other)} a {role} "
+            f"({quoted(other)}) that {earlier} has but for case and spaces: whether it is the same "
+            "cannot be told"
+            if answer.other
             else f"no {role} of {later} is in {earlier}",
-            holds=not answer.exact,
+            holds=False if answer.exact else None if answer.other else True,
             measured=answer.exact / answer.rows,
             limit=0.0,
             rows=answer.exact,
-            broken=self._broken(pair, answer.exact_matches),
+            broken=self._broken(pair, answer.exact_matches or answer.other_matches),
+            details={"but-for-case": answer.other} if answer.other else None,
         )
 
     def time(self, pair: Pair, earlier: Times, later: TimesWatcher) -> Result:
@@ -157,11 +162,15 @@ class Said:
 
     def _nothing_in_common(self, gate: str, pair: Pair) -> Result:
         kinds = {table.kind for table in pair.tables}
-        why = (
-            "one is a table and the other is not"
-            if "files" in kinds and len(kinds) > 1
-            else "they have no column in common"
-        )
+        if "files" in kinds and len(kinds) > 1:
+            why = "one is a table and the other is not"
+        else:
+            roles = common(pair, self.gate)
+            but = f" but {quoted(roles)}, which is not what a row is known by" if roles else ""
+            why = f"they have no column in common{but}"
+            if near := nearly_common(pair):
+                one, other = (f'"{n}" of {t.name}' for n, t in zip(near, pair.tables, strict=True))
+                why += f"; is {one} meant to be {other}?"
         summary = f"{pair.earlier.name} and {pair.later.name} cannot be compared: {why}"
         return self.terms.result(gate, pair.subject, summary, holds=None)
 

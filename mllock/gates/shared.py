@@ -28,6 +28,7 @@ from mllock.gates.by_name import named
 from mllock.gates.by_value import Question, compared_by_value
 from mllock.gates.candidates import ALL, LIMIT, Candidates
 from mllock.gates.hashes import Hashes, Hits, found_in, rows_in
+from mllock.gates.one_form import decoded
 from mllock.gates.places import Place, Places, key_text
 from mllock.gates.tables import ROWS, Batch, Table
 
@@ -288,12 +289,13 @@ class _Run:
         if side.frame is None:
             return []
         keys = self._keys.get(name, ())
-        columns = [pl.col(f"v{side.names.index(key)}").cast(pl.String) for key in keys]
         rows = side.frame.filter(pl.col("offset").is_in(offsets.implode()))
+        named = [rows[f"v{side.names.index(key)}"] for key in keys]
+        texts = [decoded(values).to_list() for values in named]
         values = dict(
             zip(
                 rows["offset"],
-                rows.select(columns).rows() if keys else [()] * rows.height,
+                zip(*texts, strict=True) if keys else [()] * rows.height,
                 strict=True,
             )
         )
