@@ -64,7 +64,7 @@ def refuse_another_measure(
     signed = read_signed(run, "model", record, policy)
     if signed.digest not in [one.statement for one in gates if one.kind == "model"]:
         raise AnswerNoError(
-            "the run was judged again meanwhile", file=run.id, hint=f"mllock release {run.id}"
+            "the run was judged again meanwhile", file=run.id, hint="release it again"
         )
     if now is not None and now.record == record.digest:
         return
