@@ -36,6 +36,19 @@ class Look(NamedTuple):
     changed: int
     links: int
 
+    @classmethod
+    def of(cls, status: os.stat_result) -> Look:
+        return cls(
+            mode=status.st_mode,
+            device=status.st_dev,
+            inode=status.st_ino,
+            # The size of a folder is the file system's own affair, its links are its folders.
+            size=0 if stat.S_ISDIR(status.st_mode) else status.st_size,
+            modified=status.st_mtime_ns,
+            changed=status.st_ctime_ns,
+            links=0 if stat.S_ISDIR(status.st_mode) else status.st_nlink,
+        )
+
     def differs(self, other: Look, *, linked: bool) -> bool:
         if linked and self.links != other.links:
             # A hard link more or less moves the time of change, and nothing else.
@@ -53,10 +66,10 @@ def look(project: Path, name: str, source: DataSource) -> Looks:
     try:
         first = os.lstat(root)
         if not stat.S_ISDIR(first.st_mode):
-            return {"": _look_of(first)}
+            return {"": Look.of(first)}
         if not is_everything(source.include, source.exclude):
             return dict(_selected(root, source))
-        return {"": _look_of(first), **dict(_below(str(root)))}
+        return {"": Look.of(first), **dict(_below(str(root)))}
     except OSError as error:
         raise DataError(
             f"cannot be read: {(error.strerror or str(error)).lower()}",
@@ -75,19 +88,6 @@ def touched(before: Looks, after: Looks, *, linked: bool = False) -> str | None:
     return None
 
 
-def _look_of(status: os.stat_result) -> Look:
-    return Look(
-        mode=status.st_mode,
-        device=status.st_dev,
-        inode=status.st_ino,
-        # The size of a folder is the file system's own affair, its links are its folders.
-        size=0 if stat.S_ISDIR(status.st_mode) else status.st_size,
-        modified=status.st_mtime_ns,
-        changed=status.st_ctime_ns,
-        links=0 if stat.S_ISDIR(status.st_mode) else status.st_nlink,
-    )
-
-
 def _below(root: str) -> Iterator[tuple[str, Look]]:
     waiting = [""]
     while waiting:
@@ -96,7 +96,7 @@ def _below(root: str) -> Iterator[tuple[str, Look]]:
             for entry in found:
                 status = entry.stat(follow_symlinks=False)
                 path = os.path.join(folder, entry.name)
-                yield path, _look_of(status)
+                yield path, Look.of(status)
                 if stat.S_ISDIR(status.st_mode):
                     waiting.append(path)
 
@@ -106,6 +106,6 @@ def _selected(root: Path, source: DataSource) -> Iterator[tuple[str, Look]]:
     somebody may write other files into them."""
     walk = walk_of(root, source.include, source.exclude, labeller(here(source)))
     for path, entry in walk.files():
-        yield path, _look_of(entry.stat(follow_symlinks=False))
+        yield path, Look.of(entry.stat(follow_symlinks=False))
     for link in walk.entries:
-        yield link.path, _look_of(os.lstat(root / link.path))
+        yield link.path, Look.of(os.lstat(root / link.path))

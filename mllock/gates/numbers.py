@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 __all__ = [
     "REGRESSION",
     "Numbers",
+    "Scores",
     "from_sums",
     "log_loss",
     "losses_of",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 Numbers = NDArray[np.float64]
+Scores = NDArray[np.float64] | NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
 
@@ -132,14 +134,15 @@ def roc_auc(positive: Flags, scores: Numbers) -> float:
     return float(np.trapezoid(true / true[-1], false / false[-1]))
 
 
-def losses_of(positive: Flags, scores: Numbers) -> Numbers:
-    """The log loss of each row, of the probabilities of the positive label."""
+def losses_of(positive: Flags, scores: Scores) -> Scores:
+    """The log loss of each row, of the probabilities of the positive label; in their precision, by
+    which scikit-learn clips."""
     both = np.stack((1 - scores, scores), axis=1)
-    least = np.finfo(np.float64).eps
+    least = np.spacing(both.dtype.type(1))
     both = np.clip(both, least, 1 - least)
-    labels = np.stack((~positive, positive), axis=1).astype(np.float64)
+    labels = np.stack((~positive, positive), axis=1).astype(both.dtype)
     return np.asarray(-np.sum(np.where(labels == 0, 0.0, labels * np.log(both)), axis=1))
 
 
-def log_loss(positive: Flags, scores: Numbers) -> float:
+def log_loss(positive: Flags, scores: Scores) -> float:
     return float(np.average(losses_of(positive, scores)))

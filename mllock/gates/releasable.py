@@ -17,6 +17,7 @@ from mllock.attest.release import Accepted, ReleasedGates
 from mllock.errors import AnswerNoError, RunError
 from mllock.gates.config import config_of, kinds_of
 from mllock.gates.evaluation import EVALUATION_BUNDLE, read_evaluation
+from mllock.gates.measure import MEASURE
 from mllock.gates.signed import SignedJudgement, bundle_name, document_name, read_signed
 from mllock.gates.types import Kind, Result
 from mllock.gates.words import lines_of
@@ -85,7 +86,8 @@ def _same_evaluation(
         for name, evaluated in evaluation.sources.items()
         for key, digest in evaluated.inputs(name).items()
     }
-    if inputs != signed.judgement.inputs:
+    judged = {key: digest for key, digest in signed.judgement.inputs.items() if key != MEASURE}
+    if inputs != judged:
         raise RunError(
             "another evaluation than the one that was judged", file=f"{run.id}/{EVALUATION_BUNDLE}"
         )

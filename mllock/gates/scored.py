@@ -4,39 +4,38 @@ Only the columns that a gate asks for are held, as numbers: labels and values of
 place in a list. Predictions are matched by the declared `key` if the file has its columns, else by
 the order of rows. Labels and values of slices are one if they are after normalising: numbers that
 are written differently are one number. What is missing, unreadable or does not match is one
-message. Raises DataError, SpecError, ProgramError for what the program wrote.
+message; of the data it says where that is, and of no row what is in it. Raises DataError,
+SpecError, ProgramError for what the program wrote.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mllock.errors import DataError, MllockError, ProgramError, SpecError
+from mllock.errors import DataError, ProgramError, SpecError
 from mllock.gates.columns import column
 from mllock.gates.labels import in_order, text_of
+from mllock.gates.matching import Blame, key_frame, rows_by_key
+from mllock.gates.numbers import Numbers, Scores
 from mllock.gates.tables import Batch, Table
 from mllock.spec.types import DataSource, Scalar
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["Coded", "Scored", "blamed"]
 
 PREDICTION, SCORE = "prediction", "score"
 # More labels, or slices of one column, than a person looks at.
 MAX_LABELS = 1000
+# So many are named: more may be numbers, which say something of rows.
+FEW_LABELS = 5
 _MISSING = -1
 
 Codes = NDArray[np.int32]
-Numbers = NDArray[np.float64]
-Blame = Callable[..., MllockError]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,13 +111,16 @@ class Scored:
                     found=f"{len(coded.values)} labels",
                     hint="metrics of numbers are mean_absolute_error, r2 and others beside them",
                 )
-        if found.values and set(found.values).isdisjoint(truth.values):
+        labels = in_order({*truth.values, *found.values})
+        if set(found.values).isdisjoint(truth.values) and not self._are_both(labels):
+            known = in_order(set(truth.values))
             raise self._bad_prediction(
                 "no prediction is a label of the data",
-                expected=", ".join(in_order(set(truth.values))[:5]),
-                found=", ".join(in_order(set(found.values))[:5]),
+                expected=", ".join(known)
+                if len(known) <= FEW_LABELS
+                else f"one of {len(known)} labels",
+                found=", ".join(in_order(set(found.values))[:FEW_LABELS]),
             )
-        labels = in_order({*truth.values, *found.values})
         if len(labels) <= 2:
             labels = self._two(labels)
         places = {label: place for place, label in enumerate(labels)}
@@ -137,8 +139,8 @@ class Scored:
         return truth, found[self._order]
 
     @functools.cached_property
-    def scores(self) -> Numbers:
-        """The score of the positive label."""
+    def scores(self) -> Scores:
+        """The score of the positive label, in the precision in which it was written."""
         if SCORE not in self._predictions.columns:
             raise ProgramError(
                 "the predictions have no column of that name",
@@ -146,7 +148,7 @@ class Scored:
                 expected=f'a column "{SCORE}" with the score of the positive label',
                 found=", ".join(self._predictions.columns[:8]),
             )
-        return self._numbers(self._predictions, SCORE, self._bad_prediction)[self._order]
+        return self._floats(self._predictions, SCORE, self._bad_prediction)[self._order]
 
     @property
     def has_scores(self) -> bool:
@@ -196,33 +198,16 @@ class Scored:
         return self._by_key(key)
 
     def _by_key(self, key: Sequence[str]) -> NDArray[np.int64]:
-        import polars as pl
-
         for name in key:
             column(self._data, name, key=f"data.{self._data.name}.key")
-        data = self._keys(self._data, key)
-        found = self._keys(self._predictions, key).with_row_index("place")
-        for frame, blame in ((data, self._bad_data), (found, self._bad_prediction)):
-            twice = frame.filter(pl.struct(key).is_duplicated())
-            if len(twice):
-                raise blame("a key is there twice", found=_shown(twice.row(0, named=True), key))
-        joined = data.join(found, on=list(key), how="left", maintain_order="left", nulls_equal=True)
-        missing = joined.filter(pl.col("place").is_null())
-        if len(missing):
-            raise self._bad_prediction(
-                "a row of the data has no prediction",
-                expected=f"one for each of {len(data)} rows of {self._data.name}",
-                found=f"none for {_shown(missing.row(0, named=True), key)}"
-                + (f" and {len(missing) - 1} more" if len(missing) > 1 else ""),
-            )
-        if len(found) != len(data):
-            extra = found.join(data, on=list(key), how="anti", nulls_equal=True)
-            raise self._bad_prediction(
-                "a prediction is about no row of the data",
-                found=_shown(extra.row(0, named=True), key)
-                + (f" and {len(extra) - 1} more" if len(extra) > 1 else ""),
-            )
-        return joined["place"].to_numpy().astype(np.int64)
+        return rows_by_key(
+            key_frame(self._batches(self._data, key), key),
+            key_frame(self._batches(self._predictions, key), key),
+            key,
+            name=self._data.name,
+            bad_data=self._bad_data,
+            bad_prediction=self._bad_prediction,
+        )
 
     def _label(self) -> str:
         name = self._data.name
@@ -235,18 +220,31 @@ class Scored:
             )
         return column(self._data, self._source.label, key=f"data.{name}.label")
 
+    def _are_both(self, labels: tuple[str, ...]) -> bool:
+        """Whether these are the positive and the negative label: every prediction may be wrong."""
+        return len(labels) <= 2 and text_of(self._asked) in labels
+
+    @property
+    def _asked(self) -> Scalar:
+        return 1 if self._positive is None else self._positive
+
     def _two(self, labels: tuple[str, ...]) -> tuple[str, ...]:
         """Negative and positive, also if one of them is not there."""
-        positive = text_of(1 if self._positive is None else self._positive)
+        positive = text_of(self._asked)
         assert positive is not None
         others = [label for label in labels if label != positive]
-        if len(others) < 2:
+        # Without a word of it, 1 is positive: of 0 and 1, and where there is a 1.
+        known = self._positive is not None or positive in labels or others == ["0"]
+        if len(others) < 2 and known:
             return (others[0] if others else f"not {positive}", positive)
+        named = " or ".join(f'"{label}"' for label in labels)
         raise SpecError(
             "which label is positive is not known",
             file="mlproject.toml",
             key="evaluate.positive",
-            expected=f'"{labels[0]}" or "{labels[1]}", the labels of {self._data.name}',
+            expected=f"{named}, the labels of {self._data.name}"
+            if len(labels) > 1
+            else f"{named}, the only label of {self._data.name}, or another one",
             found=f'"{positive}"' + (", the default" if self._positive is None else ""),
         )
 
@@ -276,12 +274,17 @@ class Scored:
         )
 
     def _numbers(self, table: Table, name: str, blame: Blame) -> Numbers:
+        return np.asarray(self._floats(table, name, blame), dtype=np.float64)
+
+    def _floats(self, table: Table, name: str, blame: Blame) -> Scores:
+        """Numbers of 32 bits stay what they are, everything else is read as one of 64."""
         import polars as pl
 
         parts = []
         for batch in self._batches(table, [name]):
             values = batch.frame[name]
-            found = values.cast(pl.Float64, strict=False)
+            single = values.dtype == pl.Float32
+            found = values if single else values.cast(pl.Float64, strict=False)
             bad = ~found.is_finite().fill_null(value=False).to_numpy()
             if bad.any():
                 row = int(bad.argmax())
@@ -289,11 +292,12 @@ class Scored:
                 if isinstance(value, str) and not value.strip():
                     value = None
                 what = "is missing" if value is None else "is not a finite number"
+                shown = value is not None and table is self._predictions
                 raise blame(
                     f'"{name}" {what}',
                     found=f"row {batch.first + row}"
                     + (f" of {batch.file}" if batch.file else "")
-                    + ("" if value is None else f": {str(value)[:40]}"),
+                    + (f": {str(value)[:40]}" if shown else ""),
                 )
             parts.append(found.to_numpy())
         return np.concatenate(parts) if parts else np.empty(0)
@@ -304,18 +308,6 @@ class Scored:
 
     def _length(self, table: Table) -> int:
         return sum(len(batch.frame) for batch in self._batches(table, table.columns[:1]))
-
-    def _keys(self, table: Table, key: Sequence[str]) -> pl.DataFrame:
-        """The columns of a key as text: whole numbers that are written differently are one."""
-        import polars as pl
-
-        whole = r"^\+?(-?)0*(\d+)(?:\.0*)?$"
-        return pl.concat(
-            batch.frame.select(
-                pl.col(name).cast(pl.String).str.replace(whole, "${1}${2}") for name in key
-            )
-            for batch in self._batches(table, key)
-        )
 
     def _refuse_missing(
         self, missing: NDArray[np.bool_], table: Table, name: str, blame: Blame
@@ -352,7 +344,3 @@ class Scored:
         hint: str | None = None,
     ) -> ProgramError:
         return ProgramError(message, file=self._place, expected=expected, found=found, hint=hint)
-
-
-def _shown(row: dict[str, object], key: Sequence[str]) -> str:
-    return ", ".join(f"{name} {row[name]}" for name in key)

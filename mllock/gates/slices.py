@@ -222,6 +222,8 @@ def _details(one: _Slice, confidence: float) -> dict[str, Any]:
 
 def _sentence(metric: str, judged: Sequence[_Slice], values: Numbers) -> str:
     low, high = judged[int(values.argmin())], judged[int(values.argmax())]
+    if low is high:
+        return f"{metric} is {_number(low.value)} for each of {len(judged)} slices"
     return (
         f"{metric} is {_number(low.value)} for {_name(low.named)} and {_number(high.value)} for "
         f"{_name(high.named)}"
@@ -308,7 +310,7 @@ def _of_scores(scored: Scored, metric: str) -> _Measure:
     positive, scores = truth == 1, scored.scores
     if metric == "log_loss":
         scored.refuse_no_probabilities()
-        losses = losses_of(positive, scores).reshape(-1, 1)
+        losses = losses_of(positive, scores).astype(np.float64).reshape(-1, 1)
         return _Measure(
             value=lambda rows: log_loss(positive[rows], scores[rows]),
             made_of=len,
@@ -316,10 +318,11 @@ def _of_scores(scored: Scored, metric: str) -> _Measure:
                 "log_loss", *resampling.sums_again(losses[rows], dice)
             ),
         )
+    ranked = scores.astype(np.float64)
     return _Measure(
-        value=lambda rows: roc_auc(positive[rows], scores[rows]),
+        value=lambda rows: roc_auc(positive[rows], ranked[rows]),
         made_of=lambda rows: int(min(positive[rows].sum(), (~positive[rows]).sum())),
-        again=lambda rows, dice: resampling.ranks_again(positive[rows], scores[rows], dice),
+        again=lambda rows, dice: resampling.ranks_again(positive[rows], ranked[rows], dice),
     )
 
 

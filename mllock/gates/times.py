@@ -210,11 +210,10 @@ def _neither(batch: Batch, column: str, place: int, shown: str, kind: Kind | Non
         "number": "a number, as in the rows before",
         "time": "an ISO date or time, as in the rows before",
     }[kind]
-    value = str(batch.frame[column][place])
+    # Never the value: whoever reads a message may not be one who may see the data.
     return DataError(
         f"row {batch.first + place}: {column!r} is no point in time that can be compared",
         file=f"{shown}/{batch.file}" if batch.file else shown,
         expected=expected,
-        found=repr(value if len(value) <= 40 else f"{value[:40]}..."),
         hint="write all of them in one way, or declare no time",
     )

@@ -1,11 +1,11 @@
 """`mllock evaluate`: a trained model judged by every test source, in its own environment.
 
 Order: spec and lock, the run and its model (held against its record), the data by content, code,
-environment; the program once for each test source, its data again after each; then the statement,
-the gates, and one publication: what was there before is replaced as a whole. Until then the run is
-as it was. A program that fails, is interrupted or writes no metrics leaves its log as
-`evaluation-failed.log`, and nothing else. Raises the errors of its rooms, and KeyboardInterrupt
-when the user interrupted the program.
+environment; the program once for each test source, its data again after each; then the gates, of
+data and files that are held still meanwhile; then the statements, and one publication: what was
+there before is replaced as a whole. Until then the run is as it was. A program that fails, is
+interrupted or writes no metrics leaves its log as `evaluation-failed.log`, and nothing else. Raises
+the errors of its rooms, and KeyboardInterrupt when the user interrupted the program.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ from mllock.workflows.runtimes import (
     host_runtime,
     part_for,
 )
+from mllock.workflows.unchanged import unchanged
 from mllock.workflows.vendored_data import bring_vendored
 
 __all__ = ["EvaluateResult", "evaluate"]
@@ -153,11 +154,13 @@ def evaluate(
             )
         staged = stack.enter_context(atomic.staging(ctx.state / "tmp"))
         work = _Evaluating(ctx=ctx, run=folder, record=record, plan=plan, program=program)
+        looks = look_at_data(ctx, tests)
         (staged / EVALUATION_FOLDER).mkdir()
         sources = {
             name: work.one(name, staged, staged / EVALUATION_FOLDER / name) for name in tests
         }
-        judgement = judge_run(ctx, spec, sources, record)
+        with unchanged(ctx, lock, tests, looks, staged / EVALUATION_FOLDER, sources):
+            judgement = judge_run(ctx, spec, sources, record)
         _publish(folder, staged, _sign(record, plan, sources, key), judgement, record, key)
         return EvaluateResult(
             run=folder,

@@ -101,11 +101,13 @@ def judge_training(
     ctx: Context,
     loaded: LoadedSpec,
     manifests: Mapping[str, TreeManifest],
+    before: Mapping[str, Looks],
     *,
     despite: bool = False,
     day: dt.date | None = None,
 ) -> Judgement | None:
-    """The declared data gates before a run, about data that was verified just now.
+    """The declared data gates before a run, about data that was verified just now, after the look
+    `before`.
 
     None if there are none. Raises AnswerNoError if one fails, unless `despite` says to go on.
     """
@@ -113,6 +115,8 @@ def judge_training(
         return None
     when = day or _today()
     answers = _ask(ctx, loaded, manifests, when, advise=False)
+    # That nobody writes to it while the program runs as well is asked after the program.
+    _untouched(ctx, loaded, before)
     failed = [result for result in answers.declared if result.blocks]
     for result in answers.declared:
         if result.verdict in ("warned", "accepted") or (despite and result.blocks):

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 
 from mllock.attest.keys import SigningKey
 from mllock.attest.policy import Policy, load_policy
+from mllock.attest.release import Release
 from mllock.core.digest import Digest
-from mllock.errors import InputError, RunError
+from mllock.errors import RunError
 from mllock.gates.config import config_of, is_declared
 from mllock.gates.evaluation import Evaluated, read_evaluation
+from mllock.gates.measure import MEASURE, measure_digest, measure_name
 from mllock.gates.signed import bundle_name, document_name, keep_judgement
 from mllock.gates.terms import Terms
 from mllock.gates.thresholds import Measured, Released, judge_conditions, judge_no_worse
@@ -68,7 +70,8 @@ def judge_run(
     measured = {
         name: _measured(name, evaluated, scored[name]) for name, evaluated in sources.items()
     }
-    released = _released(ctx, spec, record, _evaluated_before)
+    measure = _measure(ctx, gates, record)
+    released = _released(ctx, spec, record, measure, _evaluated_before)
     day = dt.datetime.now(dt.UTC).date()
     results = [
         *judge_conditions(gates, measured, _terms(gates, day)),
@@ -79,7 +82,7 @@ def judge_run(
             rows = scored[name]
             assert rows is not None  # the spec was read: slices need predictions
             results += _slices(gates, gate, day, name, key, rows(), evaluated)
-    inputs: dict[str, Digest] = {}
+    inputs = _inputs_of(gates, measure)
     for name, evaluated in sources.items():
         inputs |= evaluated.inputs(name)
     return _judgement(spec, results, inputs, day)
@@ -94,13 +97,15 @@ def judge_own(
     if gates is None or not is_declared(gates, "model") or spec.evaluate is not None:
         return None
     measured = {"": _own(spec, metrics, record)}
-    released = _released(ctx, spec, record, _own_before)
+    measure = _measure(ctx, gates, record)
+    released = _released(ctx, spec, record, measure, _own_before)
     day = dt.datetime.now(dt.UTC).date()
     results = [
         *judge_conditions(gates, measured, _terms(gates, day)),
         *judge_no_worse(gates, measured, released, _terms(gates, day)),
     ]
-    inputs = {f"data/{name}": digest for name, digest in record.data.items()}
+    inputs = _inputs_of(gates, measure)
+    inputs |= {f"data/{name}": digest for name, digest in record.data.items()}
     written = record.byproducts.get("metrics.json")
     if written is not None:
         inputs["metrics"] = written
@@ -237,35 +242,27 @@ def _own_before(
     return {"": _own(spec, run.metrics(), record)}
 
 
-def _released(ctx: Context, spec: Spec, record: Record, before: Before) -> Released | None:
-    """The run that `no-worse-than` names; None if it names none, or nothing is released yet."""
-    gates = spec.gates
-    gate = None if gates is None else no_worse_of(gates)
-    if gate is None:
+def _measure(ctx: Context, gates: Gates, record: Record) -> Release | None:
+    """The release that `no-worse-than` names; None if it names none, or nothing is released yet."""
+    if no_worse_of(gates) is None:
         return None
+    from mllock.workflows.measure import measure_of
     from mllock.workflows.releases import all_releases
 
-    state = all_releases(ctx, record.project)
-    valid = {
-        stage: stated.release
-        for stage in state.stages()
-        for stated in state.current(stage)
-        if stated.release is not None and state.status(stated) == "released"
-    }
-    if gate.than == "released" and len(valid) > 1:
-        raise InputError(
-            "there is more than one stage with a release",
-            file=SPEC,
-            key="gates.no-worse-than",
-            expected=", ".join(f'"{stage}"' for stage in valid),
-            found='"released"',
-            hint=f'say which one is the measure, e.g. no-worse-than = "{next(iter(valid))}"',
-        )
-    stage = next(iter(valid), None) if gate.than == "released" else gate.than
-    release = None if stage is None else valid.get(stage)
+    return measure_of(all_releases(ctx, record.project), gates)
+
+
+def _inputs_of(gates: Gates, measure: Release | None) -> dict[str, Digest]:
+    return {} if no_worse_of(gates) is None else {MEASURE: measure_digest(measure)}
+
+
+def _released(
+    ctx: Context, spec: Spec, record: Record, release: Release | None, before: Before
+) -> Released | None:
+    """The run of that release, believed by what is signed about it."""
     if release is None:
         return None
-    name = f'release {release.number} of stage "{release.stage}"'
+    name = measure_name(release)
     if release.record == record.digest:
         return Released(run=release.run, name=name, sources={}, is_this=True)
     run = RunFolder(ctx.runs / release.run)

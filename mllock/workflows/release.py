@@ -1,10 +1,10 @@
 """`mllock release`: one signed statement that binds a run's set to a stage.
 
 Order: the run is checked like any target, its gates hold by what trusted statements beside it say
-and the spec asks today, its images are those that such statements name, then the numbers (highest
-that is trusted or remembered, plus one), then the signature, which this machine's own policy has to
-trust, then one file by rename, then memory. One process at a time for a project. Specified in
-docs/reference/release.md.
+and the spec asks today, its images are those that such statements name, then, one process at a time
+for a project: that it was compared with what is released now, the numbers (highest that is trusted
+or remembered, plus one), the signature, which this machine's own policy has to trust, one file by
+rename, and memory. Specified in docs/reference/release.md.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from mllock.train.record import Record
 from mllock.train.runs import RunFolder, open_run
 from mllock.workflows.check import check_target
 from mllock.workflows.context import Context
+from mllock.workflows.measure import refuse_another_measure
 from mllock.workflows.releases import Stages, all_releases, newest_list, publish, trusted_releases
 
 __all__ = ["Released", "release_run"]
@@ -80,6 +81,7 @@ def release_run(
                     file=run.id,
                     hint="train again, and release that run",
                 )
+        refuse_another_measure(spec, run, record, policy, state, gates)
         numbers = [r.number for r in trusted_releases(state) if r.stage == stage]
         seen = state.marks.stages.get(stage)
         release = Release(

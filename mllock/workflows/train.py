@@ -119,7 +119,7 @@ def train(
         ctx.reporter.step("verifying the data")
         looks = look_at_data(ctx, loaded.spec.data)
         data = verify_data(ctx, loaded.spec.data, lock)
-        judged = judge_training(ctx, loaded, data, despite=despite_gates)
+        judged = judge_training(ctx, loaded, data, looks, despite=despite_gates)
         code = select_identity(ctx, loaded.spec, declared.code)
         built = (environment_of or _build_environment)(ctx, loaded, lock)
         plan = RunPlan(

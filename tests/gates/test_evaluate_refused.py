@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.evaluating import files, judged_project, project
+from support.evaluating import TABLE, files, judged_project, project, table
 
 from mllock.attest.keys import load_or_create_key
+from mllock.data.scan import scan
 from mllock.errors import (
     AnswerNoError,
     MllockError,
@@ -18,6 +20,7 @@ from mllock.errors import (
     VoidRunError,
 )
 from mllock.train.runs import list_runs
+from mllock.workflows import judging
 from mllock.workflows.context import Context
 from mllock.workflows.evaluate import evaluate
 
@@ -191,6 +194,123 @@ def test_meddling_with_what_is_kept(tmp_path: Path) -> None:
         "the program changed the folder in which mllock keeps its run"
     )
     assert "found: log.txt, metrics.json" in message
+
+
+SLICES = '[gates.slices]\nby = ["sex"]\nmetric = "recall"\nmax-difference = 0.05\n'
+SECOND = '[data.zz]\nsource = "data/zz.csv"\nrole = "test"\nlabel = "label"\n'
+ASKED_ABOUT_THE_SECOND = """\
+import glob, json, os, pathlib
+if json.loads(pathlib.Path(os.environ["MLLOCK_DATA"]).read_text())["name"] == "zz":
+"""
+
+
+def two_sources(folder: Path, meddling: str, gates: str = SLICES) -> Context:
+    """The predictions for `test` fail the gate; asked about `zz`, the program does `meddling`."""
+    return project(
+        folder,
+        gates=gates,
+        test=table({"f": (10, 40, 40, 40), "m": (45, 5, 5, 45)}),
+        data=SECOND,
+        program=ASKED_ABOUT_THE_SECOND + meddling,
+        files={"data/zz.csv": TABLE},
+    )
+
+
+@pytest.mark.parametrize("gates", [SLICES, ""], ids=["judged", "not judged"])
+def test_a_program_that_rewrites_the_data_of_a_source_before(tmp_path: Path, gates: str) -> None:
+    place = tmp_path / "project/data/test.csv"
+    # With these labels the predictions that were made before are all right.
+    meddling = (
+        f"    place = pathlib.Path({str(place)!r})\n"
+        "    head, *rows = [line.split(',') for line in place.read_text().splitlines()]\n"
+        "    new = [head, *([*row[:2], row[3], row[3]] for row in rows)]\n"
+        "    place.write_text(''.join(','.join(row) + '\\n' for row in new))\n"
+    )
+    ctx = two_sources(tmp_path, meddling, gates)
+    assert ctx.project / "data/test.csv" == place
+    locked_as = scan(place, name="test").digest
+    size = f"1 file, {place.stat().st_size} bytes"
+    message = refused(ctx, VoidRunError)
+    assert message == (
+        "mlproject.lock: data.test: data changed before it was judged: 'data/test.csv' has the "
+        f"size that is locked, but other names or bytes\nexpected: {size}, {locked_as}\n"
+        f"found: {size}, {scan(place, name='test').digest}\n"
+        "hint: nothing may write to declared data until an evaluation has ended; evaluate again"
+    )
+
+
+def test_data_that_is_not_there_to_be_judged(tmp_path: Path) -> None:
+    place = tmp_path / "project/data/test.csv"
+    ctx = two_sources(tmp_path, f"    os.unlink({str(place)!r})\n")
+    assert refused(ctx, VoidRunError).startswith(
+        "mlproject.toml: data.test.source: data changed before it was judged: "
+    )
+
+
+def test_data_that_is_put_back_before_it_is_judged(tmp_path: Path) -> None:
+    place = tmp_path / "project/data/test.csv"
+    ctx = two_sources(
+        tmp_path,
+        f"    place = pathlib.Path({str(place)!r})\n    place.write_text(place.read_text())\n",
+    )
+    assert evaluate(ctx).judgement is not None
+
+
+@pytest.mark.parametrize("file", ["predictions.csv", "metrics.json"])
+def test_a_program_that_rewrites_what_was_kept_of_a_source_before(
+    tmp_path: Path, file: str
+) -> None:
+    meddling = (
+        "    (place,) = glob.glob(os.environ['HOME'] + '/../../evaluation/test')\n"
+        f"    place = pathlib.Path(place, {file!r})\n"
+        "    place.write_text(place.read_text().replace('0', '1'))\n"
+    )
+    message = refused(two_sources(tmp_path, meddling), VoidRunError)
+    first, expected, found, hint = message.split("\n")
+    assert (first, hint) == (
+        f"evaluation/test/{file}: what an evaluation wrote was changed before it was judged",
+        "hint: write and remove files only in the folder that the program runs in; evaluate again",
+    )
+    assert expected.startswith("expected: sha256:")
+    assert found.startswith("found: sha256:")
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (
+            "data",
+            "data/test.csv: data.test: data changed while the gates read it\n"
+            "hint: nothing may write to declared data until an evaluation has ended; "
+            "evaluate again",
+        ),
+        (
+            "predictions",
+            "evaluation/test/predictions.csv: what an evaluation wrote was changed before it was "
+            "judged\nhint: write and remove files only in the folder that the program runs in; "
+            "evaluate again",
+        ),
+    ],
+)
+def test_what_changes_while_the_gates_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, message: str
+) -> None:
+    ctx = project(tmp_path, gates=SLICES)
+    whole = judging.judge_run
+
+    def judged_and_written(*options: Any) -> Any:
+        # Whoever else runs on this machine: the bytes are the same afterwards.
+        (kept,) = (ctx.state / "tmp").glob("*/evaluation/test/predictions.csv")
+        place = ctx.project / "data/test.csv" if what == "data" else kept
+        good = place.read_bytes()
+        place.write_bytes(good.replace(b"1", b"x"))
+        try:
+            return whole(*options)
+        finally:
+            place.write_bytes(good)
+
+    monkeypatch.setattr("mllock.workflows.evaluate.judge_run", judged_and_written)
+    assert refused(ctx, VoidRunError) == message
 
 
 def test_a_missing_column_is_said_before_the_program_runs(tmp_path: Path) -> None:

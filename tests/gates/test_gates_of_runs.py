@@ -279,6 +279,23 @@ def test_data_that_changes_while_the_gates_read_it(ctx: Context):
     assert (run.path / "data-gates.json").read_bytes() == kept
 
 
+def test_data_that_changes_while_the_gates_read_it_for_training(ctx: Context):
+    place = ctx.project / "data/test.csv"
+
+    class Meddling(Recorder):
+        def step(self, text: str) -> None:
+            if text == "asking the gates about the data":
+                place.write_text(CLEAN)
+
+    with pytest.raises(VoidRunError) as caught:
+        go(replace(ctx, reporter=Meddling()))
+    assert str(caught.value) == (
+        "data/test.csv: data.test: data changed while the gates read it\n"
+        "hint: nothing may write to declared data meanwhile; ask again"
+    )
+    assert list_runs(ctx.runs) == ()
+
+
 def test_a_document_that_was_changed_is_found(ctx: Context):
     run = go(ctx, despite=True).run
     path = run.path / "data-gates.json"

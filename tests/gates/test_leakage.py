@@ -177,23 +177,17 @@ def test_time(tmp_path: Path, train: list[str], test: list[str], expected: list[
 @pytest.mark.parametrize(
     ("values", "row", "expected"),
     [
-        (
-            ["2024-01-01", "yesterday"],
-            2,
-            "an ISO date or time, as in the rows before\nfound: 'yesterday'",
-        ),
+        (["2024-01-01", "yesterday"], 2, "an ISO date or time, as in the rows before"),
         (
             ["1/2/2024"],
             1,
-            "an ISO date or time, e.g. 2026-11-01 or 2026-11-01T08:00:00Z, or a number\n"
-            "found: '1/2/2024'",
+            "an ISO date or time, e.g. 2026-11-01 or 2026-11-01T08:00:00Z, or a number",
         ),
-        (["5", "", "2024-01-01"], 3, "a number, as in the rows before\nfound: '2024-01-01'"),
+        (["5", "", "2024-01-01"], 3, "a number, as in the rows before"),
         (
             ["2024-13-01"],
             1,
-            "an ISO date or time, e.g. 2026-11-01 or 2026-11-01T08:00:00Z, "
-            "or a number\nfound: '2024-13-01'",
+            "an ISO date or time, e.g. 2026-11-01 or 2026-11-01T08:00:00Z, or a number",
         ),
     ],
 )

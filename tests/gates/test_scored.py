@@ -6,6 +6,7 @@ import decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -198,6 +199,101 @@ def test_by_key_in_any_order(read: Read) -> None:
     assert labels == ("0", "1")
     assert truth.tolist() == [1, 0, 1, 1]
     assert predicted.tolist() == [1, 0, 1, 0]
+
+
+def test_a_key_of_any_name(read: Read) -> None:
+    data = "place,0,^a$,label\n1,x,2,1\n2,x,2,0\n"
+    found = "prediction,^a$,place,0\n0,2,2,x\n1,2,1,x\n"
+    scored = read(data, found, key=("place", "^a$", "0"))
+    assert scored.labels[1].tolist() == [1, 0]
+    with pytest.raises(MllockError) as caught:
+        read(data, "place,0,^a$,prediction\n1,y,2,1\n2,x,2,1\n", key=("place", "0")).labels  # noqa: B018
+    assert str(caught.value) == (
+        "predictions.csv: a row of the data has no prediction\n"
+        "expected: one for each of 2 rows of test\nfound: none for place 1, 0 x"
+    )
+
+
+def test_keys_that_are_no_numbers(read: Read) -> None:
+    scored = read("id,label\n001,1\n1,0\n01,0\n", "id,prediction\n1,0\n01,0\n001,1\n", key=("id",))
+    assert scored.labels[1].tolist() == [1, 0, 0]
+    # One of the two has both.
+    with pytest.raises(MllockError) as caught:
+        read("id,label\n001,1\n2,0\n", "id,prediction\n001,1\n1,1\n2,0\n", key=("id",)).labels  # noqa: B018
+    assert str(caught.value) == (
+        "predictions.csv: a prediction is about no row of the data\nfound: id 1"
+    )
+
+
+def test_no_value_of_the_data_is_said(read: Read) -> None:
+    with pytest.raises(MllockError) as caught:
+        value_of(read("label\n1\n45000 a year\n", "prediction\n1\n2\n"), "r2")
+    assert str(caught.value) == 'data.test: "label" is not a finite number\nfound: row 2'
+    with pytest.raises(MllockError) as caught:
+        value_of(read("label\n1\n2\n", "prediction\n1\nmany\n"), "r2")
+    assert str(caught.value) == (
+        'predictions.csv: "prediction" is not a finite number\nfound: row 2: many'
+    )
+    numbers = "".join(f"{number}\n" for number in range(100, 110))
+    with pytest.raises(MllockError) as caught:
+        value_of(read(f"label\n{numbers}", "prediction\n" + "7\n" * 10), "accuracy")
+    assert str(caught.value) == (
+        "predictions.csv: no prediction is a label of the data\n"
+        "expected: one of 10 labels\nfound: 7"
+    )
+
+
+def test_one_label_alone(read: Read) -> None:
+    with pytest.raises(MllockError) as caught:
+        value_of(read("label\nyes\nyes\n", "prediction\nyes\nyes\n"), "recall")
+    assert str(caught.value) == (
+        "mlproject.toml: evaluate.positive: which label is positive is not known\n"
+        'expected: "yes", the only label of test, or another one\nfound: "1", the default'
+    )
+    known = read("label\nyes\nyes\n", "prediction\nyes\nyes\n", positive="yes")
+    assert value_of(known, "recall") == 1.0
+    none = read("label\nyes\nyes\n", "prediction\nyes\nyes\n", positive="no")
+    assert (none.labels[2], value_of(none, "recall")) == (("yes", "no"), 0.0)
+
+
+@pytest.mark.parametrize(("label", "found"), [("1", "0"), ("0", "1")])
+def test_every_prediction_is_wrong(read: Read, label: str, found: str) -> None:
+    scored = read(f"label\n{label}\n{label}\n", f"prediction\n{found}\n{found}\n")
+    assert (value_of(scored, "accuracy"), scored.labels[2]) == (0.0, ("0", "1"))
+    # Of words it is known only if one of them is said to be positive.
+    words = (f"label\na{label}\n", f"prediction\na{found}\n")
+    assert value_of(read(*words, positive="a1"), "accuracy") == 0.0
+    with pytest.raises(MllockError) as caught:
+        value_of(read(*words), "accuracy")
+    assert str(caught.value).startswith("predictions.csv: no prediction is a label of the data\n")
+
+
+def test_scores_of_32_bits(tmp_path: Path) -> None:
+    import polars as pl
+    from sklearn.metrics import log_loss, roc_auc_score
+
+    from mllock.gates.open import open_file
+    from mllock.gates.scored import Scored
+    from mllock.spec.types import DataSource
+
+    dice = np.random.default_rng(7)
+    truth = dice.integers(0, 2, 999)
+    scores = dice.random(999).astype(np.float32)
+    # Clipped at what is one step of this precision, not of another.
+    scores[:4], truth[:4] = [0, 1, 0, 1], [1, 0, 0, 1]
+    for kind in (np.float32, np.float64):
+        written = scores.astype(kind)
+        pl.DataFrame({"label": truth}).write_parquet(tmp_path / "data.parquet")
+        pl.DataFrame({"prediction": truth, "score": written}).write_parquet(tmp_path / "p.parquet")
+        scored = Scored(
+            open_file("test", tmp_path / "data.parquet", shown="data.parquet"),
+            open_file("predictions", tmp_path / "p.parquet", shown="p.parquet"),
+            DataSource(source="data.parquet", label="label"),
+            place="p.parquet",
+        )
+        assert scored.scores.dtype == kind
+        assert value_of(scored, "log_loss") == log_loss(truth, written)
+        assert value_of(scored, "roc_auc") == roc_auc_score(truth, written)
 
 
 def test_labels_that_are_written_differently(read: Read) -> None:

@@ -161,8 +161,15 @@ def test_ratios(read: Read) -> None:
     (result,) = judged(nothing, gate("selection_rate", min_ratio=0.9))
     assert (result.verdict, result.summary) == (
         "not judged",
-        "selection_rate is 0 for sex = f and 0 for sex = f: there is no ratio where nothing is "
-        "above 0",
+        "selection_rate is 0 for each of 2 slices: there is no ratio where nothing is above 0",
+    )
+
+
+def test_slices_that_are_all_the_same(read: Read) -> None:
+    (result,) = judged(read(*of_groups({"f": (40, 0, 0, 40), "m": (50, 0, 0, 50)})), gate())
+    assert (result.verdict, result.summary) == (
+        "passed",
+        "recall is 1 for each of 2 slices: a difference of 0 (0 to 0 at 95%), at most 0.1",
     )
 
 
