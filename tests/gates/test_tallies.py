@@ -151,7 +151,7 @@ def test_typed_values_are_what_they_are_in_text() -> None:
         (pl.Series([2**64 - 1], dtype=pl.UInt64), ["18446744073709551615"]),
         (pl.Series([True, False, None]), ["True", "false", None]),
         (pl.Series([dt.date(2024, 1, 2)]), ["2024-01-02"]),
-        (pl.Series([b"\x0f"]), ["0F"]),
+        (pl.Series([b"\xff", b"caf\xc3\xa9"]), ["FF", "CAF\u00c9"]),
         (pl.Series([None], dtype=pl.Null), [None]),
     ]
     for typed, texts in cases:
