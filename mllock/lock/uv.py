@@ -34,6 +34,7 @@ from mllock.lock.places import rooted
 from mllock.lock.platforms import ranks
 from mllock.lock.target import Target
 from mllock.lock.toml import write
+from mllock.lock.uv_cache import own_cache
 from mllock.lock.uv_project import write_project
 from mllock.spec.meaning import package_name
 
@@ -121,7 +122,14 @@ class UvChooser:
                     *(str(_program()), "pip", "compile", "--no-header", "--no-annotate"),
                     *("--only-binary", ":all:", "--python", sys.executable),
                     *("--python-version", target.python, "--python-platform", platform_of(target)),
-                    *("--format", "pylock.toml", "--cache-dir", str(self._cache)),
+                    *(
+                        "--format",
+                        "pylock.toml",
+                        "--cache-dir",
+                        str(own_cache(self._cache, folder)),
+                    ),
+                    # As pip: an index is asked each time, however long it says its pages last.
+                    "--refresh",
                     *(*options, source),
                 ],
                 folder=folder,
