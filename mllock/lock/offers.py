@@ -34,6 +34,8 @@ class Offer:
     sha256: str
     # Of an index that does not say, the bytes do.
     size: int | None
+    # The chooser would install it: that it was yanked is out of the question.
+    chosen: bool = False
 
 
 # By normalised name and version.

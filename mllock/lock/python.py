@@ -244,9 +244,10 @@ class WheelResolver:
 
 
 def resolver_of(
-    name: str, blobs: Blobs, cache: Path, reporter: Reporter, environ: Mapping[str, str]
+    name: str, blobs: Blobs, cache: Path | None, reporter: Reporter, environ: Mapping[str, str]
 ) -> WheelResolver:
-    """The resolver that [environment] resolver names; `cache` is a folder for what it may keep."""
+    """The resolver that [environment] resolver names; `cache` is a folder of this user's
+    own for what it may keep: what is in it decides what is locked (ADR 0140)."""
     pip = Pip(environ=environ, reporter=reporter)
     if name == "uv":
         from mllock.lock.uv import UvChooser

@@ -64,7 +64,7 @@ def settle(
         old = known.get(name)
         if old is not None and old.version == version and fitting:
             found[name] = _locked(old, fitting, blobs, asked)
-        elif len(fitting) == 1:
+        elif fitting and (len(fitting) == 1 or fitting[0].chosen):
             found[name] = fitting[0]
         elif fitting and all(item.size is not None for item in fitting):
             several[name] = fitting

@@ -14,7 +14,7 @@ from mllock.core.digest import sha256_of
 from mllock.errors import ArchiveError, IntegrityError
 from mllock.lock.indexes import PackageIndex
 from mllock.lock.ports import Upgrade
-from mllock.lock.uv_cache import own_cache
+from mllock.store.own import own_folder
 
 __all__ = ["uv_bench"]
 
@@ -66,15 +66,17 @@ def test_in_a_shared_cache_nothing_of_uv_is_kept_or_read(uv_bench: Bench, shared
 
 
 def test_a_folder_of_somebody_else_is_not_the_users_own(tmp_path: Path) -> None:
-    shared, scratch = tmp_path / "cache" / "uv", tmp_path / "scratch"
+    shared = tmp_path / "cache" / "uv"
     own = shared / str(os.geteuid())
-    assert own_cache(shared, scratch) == own
+    assert own_folder(shared) == own
     os.chown(own, 12345, -1)
-    assert own_cache(shared, scratch) == scratch / "uv-cache"
+    assert own_folder(shared) is None
     own.rmdir()
     own.write_text("")
+    assert own_folder(shared) is None
+    own.unlink()
     os.chown(shared, 12345, -1)
-    assert own_cache(shared, scratch) == scratch / "uv-cache"
+    assert own_folder(shared) is None
 
 
 # Pages that say that they last
@@ -143,6 +145,21 @@ def test_no_wheel_comes_to_hear_what_is_yanked(uv_bench: Bench) -> None:
     assert files(uv_bench, "alpha") == [ALPHA]
     assert [path for path in uv_bench.index.requests if path.endswith(".whl")] == []
     assert not list((uv_bench.cache.root / "blobs").rglob("*.*"))
+
+
+def test_what_uv_would_install_is_not_asked_of_pip_again(uv_bench: Bench) -> None:
+    index = uv_bench.index
+    for tag in ("py3-none-any", NATIVE):
+        index.add("alpha", "1.0", tag=tag)
+    describe(index)
+    assert files(uv_bench, "alpha") == [BETTER]
+    assert index.requests.count("/simple/alpha/") == 1
+    # But for an exact version uv takes what was yanked, and pip does not.
+    assert files(uv_bench, "alpha==1.0", constraints=("alpha==1.0",)) == [BETTER]
+    index.stated[BETTER] = {"yanked": True}
+    assert files(uv_bench, "alpha==1.0") == [ALPHA]
+    assert files(uv_bench, "alpha", constraints=("alpha==1.0",)) == [ALPHA]
+    assert files(uv_bench, "alpha", pins={"alpha": "1.0"}) == [ALPHA]
 
 
 def test_a_local_version_is_another_version(uv_bench: Bench) -> None:
