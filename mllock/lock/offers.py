@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from mllock.errors import ResolutionError
 from mllock.lock.types import PythonPackage, Wheel
 
-__all__ = ["Offer", "Offers", "best_offer", "locked_offer", "offers_in"]
+__all__ = ["Offer", "Offers", "fitting_offers", "locked_offer", "offer_in", "offers_in"]
 
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -34,6 +34,8 @@ class Offer:
     sha256: str
     # Of an index that does not say, the bytes do.
     size: int | None
+    # The chooser would install it: that it was yanked is out of the question.
+    chosen: bool = False
 
 
 # By normalised name and version.
@@ -49,7 +51,7 @@ def offers_in(text: str) -> tuple[Offers, tuple[str, ...]]:
         packages = tomllib.loads(text).get("packages", [])
         offers = {
             (item["name"], item["version"]): tuple(
-                offer for wheel in item["wheels"] if (offer := _offer(wheel)) is not None
+                offer for wheel in item["wheels"] if (offer := offer_in(wheel)) is not None
             )
             for item in packages
             if "wheels" in item
@@ -64,28 +66,27 @@ def offers_in(text: str) -> tuple[Offers, tuple[str, ...]]:
         ) from None
 
 
-def best_offer(
+def fitting_offers(
     name: str, version: str, offers: Iterable[Offer], rank: Mapping[str, int]
-) -> Offer | None:
-    """The wheel that an installer with these `ranks` would take, as pip weighs them; None if none
-    of them is one of this version that it could."""
+) -> tuple[Offer, ...]:
+    """The wheels of this version that an installer with these `ranks` could take: the best one, as
+    pip weighs them, first."""
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
     from packaging.version import Version
 
     wanted = Version(version)
-    best: tuple[tuple[int, tuple[int, str]], Offer] | None = None
+    found: list[tuple[tuple[int, tuple[int, str]], Offer]] = []
     for offer in sorted(offers, key=lambda item: item.file):
         try:
-            found, is_version, build, tags = parse_wheel_filename(offer.file)
+            project, is_version, build, tags = parse_wheel_filename(offer.file)
         except InvalidWheelFilename:
             continue
         place = min((rank[str(tag)] for tag in tags if str(tag) in rank), default=None)
-        if place is None or str(found) != name or is_version != wanted:
+        if place is None or str(project) != name or is_version != wanted:
             continue
-        weight = (-place, build or (-1, ""))
-        if best is None or weight > best[0]:
-            best = (weight, offer)
-    return None if best is None else best[1]
+        found.append(((-place, build or (-1, "")), offer))
+    # Stable: of equals, the first by name.
+    return tuple(offer for _, offer in sorted(found, key=lambda item: item[0], reverse=True))
 
 
 def locked_offer(name: str, version: str, offer: Offer) -> PythonPackage:
@@ -100,7 +101,8 @@ def locked_offer(name: str, version: str, offer: Offer) -> PythonPackage:
     return PythonPackage(name=name, version=version, wheels=(wheel,))
 
 
-def _offer(wheel: Mapping[str, Any]) -> Offer | None:
+def offer_in(wheel: Mapping[str, Any]) -> Offer | None:
+    """What a row of a document says of a wheel; None if it is none that can be locked."""
     place = str(wheel.get("url") or wheel.get("path") or "")
     file = str(wheel.get("name") or unquote(urlsplit(place).path).rpartition("/")[2])
     digest = wheel.get("hashes", {}).get("sha256")

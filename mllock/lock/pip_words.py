@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from mllock.errors import MllockError, ResolutionError
 from mllock.lock.index_words import broken, host, misnamed, no_list, unreachable
+from mllock.lock.metadata_words import unreadable
 from mllock.lock.near_names import installed_as
 from mllock.lock.target import Target
 
@@ -69,6 +70,7 @@ def explain(text: str, target: Target) -> MllockError:
     return (
         _no_space(text)
         or _undated(text)
+        or unreadable(text)
         or broken(text)
         or _no_version(text, target)
         or _conflict(text)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mllock.core.digest import Digest, from_hex, hex_of
@@ -29,9 +29,10 @@ from mllock.lock.download import AGAIN, PINS, asking, by_index, download
 from mllock.lock.indexes import assigned
 from mllock.lock.least import PIN, choose, pins_in
 from mllock.lock.links import link_lines
-from mllock.lock.offers import Offer, Offers, best_offer, locked_offer
+from mllock.lock.offers import Offers, locked_offer
 from mllock.lock.pip import Pip, published_before
 from mllock.lock.ports import PythonRequest
+from mllock.lock.settled import Asked, settle
 from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage, Wheel
 
@@ -86,7 +87,10 @@ class WheelResolver:
                 free = frozenset()  # by now they are what they are to be
                 # What was missed once is asked for by name, whether it still is needed or not.
                 whole = chosen.whole and asked == request.requirements
-                offers = self._offers(chosen, target, known) if whole else {}
+                asks = Asked(pip=self._pip, folder=folder, target=target, request=request)
+                offers = (
+                    settle(chosen.names, chosen.offers, known, self._blobs, asks) if whole else {}
+                )
                 stated = {n: v for n, v in offers.items() if v.size is not None}
                 names = {n: v for n, v in chosen.names.items() if n not in stated}
                 hashes = {n: offer.sha256 for n, offer in offers.items() if n in names}
@@ -127,29 +131,6 @@ class WheelResolver:
             (folder / _CONSTRAINTS).write_text("".join(f"{t}\n" for t in request.constraints))
             asked = localised(request.requirements, files)
             return dict(self._chosen(folder, asked, target, request, frozenset()).names)
-
-    def _offers(
-        self, chosen: _Chosen, target: Target, known: Mapping[str, PythonPackage]
-    ) -> dict[str, Offer]:
-        """The wheel of each package that is chosen, as far as an index states which one it is."""
-        from mllock.lock.platforms import ranks
-
-        rank = ranks(target)
-        found = {}
-        for name, version in chosen.names.items():
-            offers = chosen.offers.get((name, version), ())
-            old = known.get(name)
-            if old is not None and old.version == version:
-                # The same file: whether it still has the locked bytes is said by the index, too.
-                file = old.wheels[0].name
-                offers = tuple(item for item in offers if item.file == file) or offers
-            offer = best_offer(name, version, offers, rank)
-            if offer is not None and offer.size is None:
-                path = self._blobs.get(from_hex(offer.sha256))
-                offer = offer if path is None else replace(offer, size=path.stat().st_size)
-            if offer is not None:
-                found[name] = offer
-        return found
 
     def _wheels(
         self,
@@ -263,9 +244,10 @@ class WheelResolver:
 
 
 def resolver_of(
-    name: str, blobs: Blobs, cache: Path, reporter: Reporter, environ: Mapping[str, str]
+    name: str, blobs: Blobs, cache: Path | None, reporter: Reporter, environ: Mapping[str, str]
 ) -> WheelResolver:
-    """The resolver that [environment] resolver names; `cache` is a folder for what it may keep."""
+    """The resolver that [environment] resolver names; `cache` is a folder of this user's
+    own for what it may keep: what is in it decides what is locked (ADR 0140)."""
     pip = Pip(environ=environ, reporter=reporter)
     if name == "uv":
         from mllock.lock.uv import UvChooser

@@ -35,6 +35,7 @@ from mllock.lock.platforms import ranks
 from mllock.lock.target import Target
 from mllock.lock.toml import write
 from mllock.lock.uv_project import write_project
+from mllock.lock.uv_told import TOLD, bound_names, selected, with_chosen
 from mllock.spec.meaning import package_name
 
 __all__ = ["UvChooser", "platform_of", "variables_of"]
@@ -69,9 +70,10 @@ class UvChooser:
         self,
         pip: Pip,
         environ: Mapping[str, str],
-        cache: Path,
+        cache: Path | None,
         reporter: Reporter,
     ) -> None:
+        """`cache` is a folder of this user's own; None if there is none: nothing is kept then."""
         self._pip = pip
         self._environ = environ
         self._cache = cache
@@ -99,6 +101,7 @@ class UvChooser:
             settings["find-links"] = " ".join(more)
         source, options = question.source, ["--constraints", _KEPT]
         (folder / question.pins).rename(folder / _KEPT)
+        bound = bound_names(folder, question, _KEPT)
         if question.wishes:  # what stands in the file of the output
             (folder / _OUTPUT).write_text(_wishes(question.wishes))
             options += ["--output-file", _OUTPUT]
@@ -121,22 +124,26 @@ class UvChooser:
                     *(str(_program()), "pip", "compile", "--no-header", "--no-annotate"),
                     *("--only-binary", ":all:", "--python", sys.executable),
                     *("--python-version", target.python, "--python-platform", platform_of(target)),
-                    *("--format", "pylock.toml", "--cache-dir", str(self._cache)),
+                    *("--format", "pylock.toml"),
+                    *("--cache-dir", str(self._cache or folder / "uv-cache")),
+                    # As pip: an index is asked each time, however long it says its pages last.
+                    "--refresh",
                     *(*options, source),
                 ],
                 folder=folder,
-                variables=variables_of(self._environ, settings) | variables,
+                variables=variables_of(self._environ, settings) | variables | TOLD,
                 timeout=self._pip.limit,
                 meanwhile=lambda: self._prepare(target),
             )
         said = done.errors.decode("utf-8", "replace")
-        text = hidden(said, self._environ, settings, variables)
+        files, text = selected(hidden(said, self._environ, settings, variables))
         for line in text.splitlines():
             if line.strip():
                 self._reporter.detail(f"uv: {line}")
         if done.code != 0:
             return Output(code=done.code, text=text)
         offers, others = offers_in(done.output.decode("utf-8", "replace"))
+        offers = with_chosen(offers, files, bound)
         lines = [*(f"{name}=={version}\n" for name, version in offers)]
         lines += [f"{name} @ a URL\n" for name in others if name not in stand_ins]
         (folder / question.pins).write_text("".join(lines))

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["are_private", "make_folder", "read_own"]
+__all__ = ["are_private", "make_folder", "own_folder", "read_own"]
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -69,3 +69,17 @@ def make_folder(folder: Path) -> None:
         parent = folder.parent.stat()
     # Where another process makes it meanwhile, it is made.
     folder.mkdir(0o777 if parent.st_mode & stat.S_ISGID else 0o755, exist_ok=True)
+
+
+def own_folder(shared: Path) -> Path | None:
+    """This user's folder in `shared`, a folder of the cache; None where another user may put files
+    into it, or into those above it up to the cache."""
+    own = shared / str(os.geteuid())
+    try:
+        make_folder(shared)
+        if are_private((shared, shared.parent)):
+            own.mkdir(0o700, exist_ok=True)
+    except OSError:
+        return None
+    # Looked at anew: it may have been there, and somebody else's.
+    return own if are_private((own, shared, shared.parent)) else None

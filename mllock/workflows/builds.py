@@ -20,6 +20,7 @@ from mllock.lock.indexes import indexes_of
 from mllock.lock.ports import PythonRequest, Upgrade
 from mllock.lock.types import Build, BuildTool, PythonPackage, Wheel
 from mllock.spec.direct import Reference, parse_reference
+from mllock.store.own import own_folder
 from mllock.workflows.context import Context
 from mllock.workflows.links import spec_links
 
@@ -178,7 +179,11 @@ def _resolved(
 
     target = host_target()
     resolver = resolver_of(
-        environment["resolver"], ctx.cache, ctx.cache.root / "uv", ctx.reporter, ctx.environ
+        environment["resolver"],
+        ctx.cache,
+        own_folder(ctx.cache.root / "uv"),
+        ctx.reporter,
+        ctx.environ,
     )
     request = PythonRequest(
         requirements=texts,

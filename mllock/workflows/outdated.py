@@ -23,6 +23,7 @@ from mllock.lock.target import Target, target_of
 from mllock.lock.types import Lock
 from mllock.spec.reader import LoadedSpec, load_spec
 from mllock.spec.requirements import Declared, declared
+from mllock.store.own import own_folder
 from mllock.workflows.context import Context
 from mllock.workflows.direct import direct_of
 from mllock.workflows.links import spec_links
@@ -156,7 +157,11 @@ def _allowed(ctx: Context, lock: Lock, wanted: Declared, target: Target) -> dict
     environment = lock.inputs.environment
     references = references_for(wanted.requirements, target)
     resolver = resolver_of(
-        environment["resolver"], ctx.cache, ctx.cache.root / "uv", ctx.reporter, ctx.environ
+        environment["resolver"],
+        ctx.cache,
+        own_folder(ctx.cache.root / "uv"),
+        ctx.reporter,
+        ctx.environ,
     )
     return resolver.versions(
         PythonRequest(
@@ -186,7 +191,7 @@ def _newest(ctx: Context, lock: Lock, target: Target) -> dict[str, str]:
     return newest_versions(
         # What comes from a URL is nobody's in an index.
         [item.name for item in lock.python.packages if item.name not in references],
-        UvChooser(pip, ctx.environ, ctx.cache.root / "uv", ctx.reporter),
+        UvChooser(pip, ctx.environ, own_folder(ctx.cache.root / "uv"), ctx.reporter),
         ctx.cache,
         target=target,
         before=environment.get("exclude-newer"),

@@ -30,6 +30,7 @@ from mllock.spec.direct import DIRECT
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.meaning import Meaning, meaning
 from mllock.spec.requirements import Declared
+from mllock.store.own import own_folder
 from mllock.workflows.context import Context
 from mllock.workflows.links import absolute_links
 from mllock.workflows.previous import Previous
@@ -105,7 +106,7 @@ def python_resolver(
     name, cache, reporter = loaded.spec.environment.resolver, ctx.cache, ctx.reporter
 
     def make(environ: Mapping[str, str]) -> PythonResolver:
-        return resolver_of(name, cache, cache.root / "uv", reporter, environ)
+        return resolver_of(name, cache, own_folder(cache.root / "uv"), reporter, environ)
 
     if not is_offline(ctx.environ):
         return make(ctx.environ)

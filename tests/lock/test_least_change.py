@@ -15,6 +15,7 @@ from support.wheels import SimpleIndex, pip_environ, simple_index
 from mllock.errors import ResolutionError
 from mllock.lock.ports import Upgrade
 from mllock.lock.python import resolver_of
+from mllock.store.own import own_folder
 from mllock.workflows.lock import Resolvers, check_lock, lock_project
 
 __all__ = ["bench", "each_bench"]
@@ -35,7 +36,7 @@ class Team:
     def changes(self, **options) -> list[str]:
         ctx = self.project.ctx
         python = resolver_of(
-            self.resolver, ctx.cache, ctx.cache.root / "uv", ctx.reporter, self.environ
+            self.resolver, ctx.cache, own_folder(ctx.cache.root / "uv"), ctx.reporter, self.environ
         )
         resolvers = Resolvers(python=python, system=self.project.system)
         result = lock_project(ctx, resolvers=resolvers, **options)

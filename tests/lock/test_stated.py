@@ -15,7 +15,7 @@ from support.wheels import SimpleIndex, make_wheel, simple_index, wheel_name
 from mllock.core.digest import sha256_of
 from mllock.errors import IntegrityError, OfflineError, ResolutionError
 from mllock.lock.indexes import PackageIndex
-from mllock.lock.offers import Offer, best_offer, offers_in
+from mllock.lock.offers import Offer, fitting_offers, offers_in
 from mllock.lock.platforms import ranks
 from mllock.lock.types import PythonPackage
 
@@ -304,8 +304,8 @@ def test_wheels_of_others_are_no_choice() -> None:
         return Offer(file=file, sha256="a" * 64, size=1)
 
     def best(*files: str) -> str | None:
-        found = best_offer("alpha", "1.0", map(offer, files), ranks(TARGET))
-        return None if found is None else found.file
+        found = fitting_offers("alpha", "1.0", map(offer, files), ranks(TARGET))
+        return found[0].file if found else None
 
     assert best("beta-1.0-py3-none-any.whl", "alpha-1.1-py3-none-any.whl", "alpha.whl") is None
     assert best("alpha-1.0-cp310-cp310-win32.whl") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -146,7 +147,7 @@ def test_settings_that_pip_cannot_read_are_not_passed_over(uv_bench: Bench, tmp_
 def test_its_cache_is_where_it_was_told(uv_bench: Bench) -> None:
     uv_bench.index.add("alpha", "1.0")
     uv_bench.resolve("alpha")
-    assert (uv_bench.cache.root / "uv" / "CACHEDIR.TAG").is_file()
+    assert (uv_bench.cache.root / "uv" / str(os.geteuid()) / "CACHEDIR.TAG").is_file()
     assert not (Path(uv_bench.environ["XDG_CACHE_HOME"]) / "uv").exists()
 
 

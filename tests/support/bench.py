@@ -16,6 +16,7 @@ from mllock.lock.python import resolver_of
 from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage
 from mllock.store.cache import Cache
+from mllock.store.own import own_folder
 from support.reporter import Recorder
 from support.wheels import (
     SimpleIndex,
@@ -51,7 +52,11 @@ class Bench:
 
     def resolve(self, *requirements: str, **changes) -> tuple[PythonPackage, ...]:
         resolver = resolver_of(
-            self.resolver, self.cache, self.cache.root / "uv", self.reporter, self.environ
+            self.resolver,
+            self.cache,
+            own_folder(self.cache.root / "uv"),
+            self.reporter,
+            self.environ,
         )
         return resolver.resolve(asking(*requirements, **changes))
 

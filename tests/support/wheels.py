@@ -120,7 +120,8 @@ class SimpleIndex:
     all processes of the machine while it was asked, `written` what stood in the files of `watched`
     then (but for a .netrc). `sized` is such an index, too, without times; `stated` says more of
     a file, or other things than are true, or less (None). Of a file in `metadata` there is its
-    METADATA as well (PEP 658): what is served, and the digest that is stated."""
+    METADATA as well (PEP 658): what is served, and the digest that is stated. `headers` come with
+    every answer."""
 
     url: str
     times: dict[str, str] = field(default_factory=dict)
@@ -133,6 +134,7 @@ class SimpleIndex:
     sized: bool = False
     stated: dict[str, dict[str, object]] = field(default_factory=dict)
     metadata: dict[str, tuple[bytes | None, str]] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def in_json(self) -> bool:
@@ -173,6 +175,9 @@ class SimpleIndex:
             return {}
         return {"core-metadata": {"sha256": self.metadata[name][1]}}
 
+    def _yanked(self, name: str) -> str:
+        return ' data-yanked="why"' if self.stated.get(name, {}).get("yanked") else ""
+
     def answer(self, path: str) -> bytes | None:
         parts = [part for part in path.split("/") if part]
         match parts:
@@ -180,8 +185,8 @@ class SimpleIndex:
                 return json.dumps(self._listing(project)).encode()
             case ["simple", project] if project in self.files:
                 links = "".join(
-                    f'<a href="/files/{project}/{name}#sha256={hashlib.sha256(data).hexdigest()}">'
-                    f"{html.escape(name)}</a>\n"
+                    f'<a{self._yanked(name)} href="/files/{project}/{name}'
+                    f'#sha256={hashlib.sha256(data).hexdigest()}">{html.escape(name)}</a>\n'
                     for name, data in sorted(self.files[project].items())
                 )
                 return f"<!DOCTYPE html><html><body>\n{links}</body></html>".encode()
@@ -219,6 +224,8 @@ def simple_index() -> Iterator[SimpleIndex]:
                 kind = "application/vnd.pypi.simple.v1+json" if index.in_json else "text/html"
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body or b"")))
+            for key, value in index.headers.items():
+                self.send_header(key, value)
             self.end_headers()
             if with_body:
                 self.wfile.write(body or b"")
