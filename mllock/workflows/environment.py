@@ -128,7 +128,7 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
             links=lambda: spec_links(ctx),
             references=locked_references(lock.inputs.environment, target),
         )
-        look_once(ctx, lock, packages, found)
+        look_once(ctx, lock, found)
         return found
 
     return fetch

@@ -9,13 +9,13 @@ that the look compares. Warm, it is one small file that is opened. See ADRs 0104
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from mllock.core import canonical
 from mllock.core.digest import hex_of
 from mllock.lock.platforms import platforms_of
-from mllock.lock.types import Lock, PythonPackage
+from mllock.lock.types import Lock
 from mllock.store.atomic import write_bytes
 from mllock.store.own import read_own
 from mllock.workflows.context import Context
@@ -33,11 +33,9 @@ def look_into_wheels(ctx: Context, lock: Lock) -> None:
         locked_wheels(ctx, lock)(lock.python.packages)
 
 
-def look_once(
-    ctx: Context, lock: Lock, packages: Sequence[PythonPackage], found: Mapping[str, Path]
-) -> None:
-    """The look at `packages`, whose files were `found` and have the locked sizes; remembered if
-    they are all of `lock`. Raises IntegrityError, ArchiveError."""
+def look_once(ctx: Context, lock: Lock, found: Mapping[str, Path]) -> None:
+    """The look at those wheels of `lock` that were `found`, and have the locked sizes; remembered
+    if these are all. Raises IntegrityError, ArchiveError."""
     from mllock.lock.closed import check_closed
     from mllock.lock.target import target_of
 
@@ -45,7 +43,7 @@ def look_once(
     if read_own(seen, 0) is None:
         asked = lock.inputs.environment.get("dependencies", ())
         check_closed(map(str, asked), lock.python.packages, found, target_of(lock))
-        if len(packages) == len(lock.python.packages):
+        if all(wheel.name in found for item in lock.python.packages for wheel in item.wheels):
             write_bytes(seen, b"")
 
 

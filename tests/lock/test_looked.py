@@ -18,7 +18,7 @@ from mllock.errors import IntegrityError, MllockError
 from mllock.lock.platforms import narrowed
 from mllock.lock.types import Lock
 from mllock.spec.reader import load_spec
-from mllock.workflows.environment import environment_of
+from mllock.workflows.environment import environment_of, locked_wheels
 from mllock.workflows.runtimes import host_runtime
 from mllock.workflows.serving import host_serve_runtime
 from mllock.workflows.sync import sync_project
@@ -144,3 +144,13 @@ def test_what_others_say_was_looked_at_is_not(tmp_path: Path, index: SimpleIndex
     index.requests.clear()
     sync_project(project.ctx)
     assert f"/files/alpha/{ALPHA}" in index.requests
+
+
+def test_as_many_others_are_not_all(tmp_path: Path, index: SimpleIndex) -> None:
+    """What a lock's packages are installed with comes beside them, and is none of them."""
+    lying(index, "gamma")
+    other = project_of(tmp_path / "a", index, '"gamma"')
+    project = project_of(tmp_path / "b", index, '"alpha"', other)
+    part = narrowed(project.real().lock, TARGET.platform)
+    locked_wheels(project.ctx, part)(other.real().lock.python.packages)
+    assert refusals(project, part) == dict.fromkeys(USES, LIE)
