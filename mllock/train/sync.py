@@ -114,11 +114,11 @@ def plan_sync(
     state = read_state(root)
     if root.is_symlink() and (state is None or state.place != str(root)):
         # Python makes none behind a link; and what is there may be another project's.
-        there = "an empty folder" if state is None else f"one that was made for {state.place}"
+        is_there = "an empty folder" if state is None else f"one that was made for {state.place}"
         raise InputError(
             "a link, and no environment that was made here",
             file=str(root),
-            found=f"a link to {os.readlink(root)}, {there}",
+            found=f"a link to {os.readlink(root)}, {is_there}",
             hint="remove the link, or name another folder with --venv DIR",
         )
     wanted = {package.name: package for package in packages}
