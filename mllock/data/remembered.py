@@ -124,7 +124,7 @@ class Remembered:
         )
         if files.changed:
             self._files.save(key, files.kept, self._project)
-        if files.settled:
+        if files.settled and self._learns:
             self._remember(key, _digest_of(files.folders, walk), facts)
         return facts
 

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mllock.errors import ArchiveError, IntegrityError
-from mllock.lock.closure import WheelMetadata, parse_requirement, read_metadata
+from mllock.lock.closure import (
+    WheelMetadata,
+    applies,
+    parse_requirement,
+    read_metadata,
+    shown,
+)
 from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage
 
@@ -45,27 +51,29 @@ def check_closed(
     }
     waiting = [(name, "") for name in wheels]
     for text in requirements:
-        waiting += _extras(parse_requirement(text, "the spec"), target, "")
+        asked = parse_requirement(text, "the spec")
+        if applies(asked, target, "", "the spec"):
+            waiting += _extras(asked)
     seen = set(waiting)
     while waiting:
         name, extra = waiting.pop()
         if name not in wheels:
             continue
         for text in wheels[name].requires:
-            wanted = parse_requirement(text, name)
-            if wanted.marker and not wanted.marker.evaluate(dict(target.markers(extra))):
+            wanted = parse_requirement(text, name, files[name])
+            if not applies(wanted, target, extra, name, files[name]):
                 continue
             have = locked.get(_name(wanted))
             if have is None or not wanted.specifier.contains(have, prereleases=True):
                 wanted.marker = None
                 raise IntegrityError(
-                    f"asks for {wanted}, which the index did not say when it was locked",
+                    f"asks for {shown(wanted)}, which the index did not say when it was locked",
                     file=files[name],
                     expected=f"a requirement that the lock meets on {target.platform}",
                     found=f"{_name(wanted)} {have}" if have else f"no {_name(wanted)} in the lock",
                     hint=f'{_TELL}; resolver = "pip-tools" reads the wheels themselves',
                 )
-            more = [item for item in _extras(wanted, target, extra) if item not in seen]
+            more = [item for item in _extras(wanted) if item not in seen]
             seen.update(more)
             waiting += more
 
@@ -89,9 +97,8 @@ def _read(name: str, version: str, path: Path, file: str) -> WheelMetadata:
     return found
 
 
-def _extras(wanted: Requirement, target: Target, extra: str) -> Iterator[tuple[str, str]]:
-    if not wanted.marker or wanted.marker.evaluate(dict(target.markers(extra))):
-        yield from ((_name(wanted), item) for item in sorted(wanted.extras))
+def _extras(wanted: Requirement) -> Iterator[tuple[str, str]]:
+    yield from ((_name(wanted), item) for item in sorted(wanted.extras))
 
 
 def _name(wanted: Requirement) -> str:

@@ -8,6 +8,7 @@ reached is left out, what is missing is asked for. Pure but for reading the whee
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,15 @@ from mllock.lock.target import Target
 if TYPE_CHECKING:  # slow to import, and only needed to resolve
     from packaging.requirements import Requirement
 
-__all__ = ["Closure", "WheelMetadata", "closure", "parse_requirement", "read_metadata"]
+__all__ = [
+    "Closure",
+    "WheelMetadata",
+    "applies",
+    "closure",
+    "parse_requirement",
+    "read_metadata",
+    "shown",
+]
 
 MAX_METADATA = 8 * 1024 * 1024
 
@@ -43,30 +52,48 @@ class Closure:
 
 def read_metadata(wheel: Path, name: str) -> WheelMetadata:
     """Name, version and dependencies in a wheel's METADATA. Raises ArchiveError."""
-    import zipfile
     from email.parser import BytesParser
 
     from packaging.utils import canonicalize_name
 
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            (info,) = (
-                entry
-                for entry in archive.infolist()
-                if entry.filename.count("/") == 1 and entry.filename.endswith(".dist-info/METADATA")
-            )
-            if info.file_size > MAX_METADATA:
-                raise ArchiveError(f"METADATA of more than {MAX_METADATA} bytes", file=name)
-            message = BytesParser().parsebytes(archive.read(info), headersonly=True)
-    except zipfile.BadZipFile as error:
-        raise ArchiveError(f"not a wheel: {str(error).lower()}", file=name) from None
-    except ValueError:
-        raise ArchiveError("not a wheel: it needs exactly one METADATA", file=name) from None
+    message = BytesParser().parsebytes(_metadata(wheel, name), headersonly=True)
     return WheelMetadata(
         name=str(canonicalize_name(str(message["Name"]))),
         version=str(message["Version"]),
         requires=tuple(str(item) for item in message.get_all("Requires-Dist", [])),
     )
+
+
+def _metadata(wheel: Path, name: str) -> bytes:
+    import lzma
+    import zipfile
+    import zlib
+
+    try:
+        with wheel.open("rb") as file, zipfile.ZipFile(file) as archive:
+            found = [
+                entry
+                for entry in archive.infolist()
+                if entry.filename.count("/") == 1 and entry.filename.endswith(".dist-info/METADATA")
+            ]
+            if len(found) != 1:
+                raise ArchiveError("not a wheel: it needs exactly one METADATA", file=name)
+            if found[0].file_size > MAX_METADATA:
+                raise ArchiveError(f"METADATA of more than {MAX_METADATA} bytes", file=name)
+            return archive.read(found[0])
+    except (zipfile.BadZipFile, ValueError, struct.error) as error:
+        reason = str(error).lower()
+    except (zlib.error, lzma.LZMAError, EOFError):
+        reason = "its METADATA is damaged"
+    except NotImplementedError as error:
+        reason = f"its METADATA is not to be read: {str(error).lower()}"
+    except RuntimeError:
+        reason = "its METADATA is encrypted"
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        reason = "its METADATA is damaged"  # bz2 says so of data that is none
+    raise ArchiveError(f"not a wheel: {shown(reason)}", file=name)
 
 
 def closure(
@@ -81,10 +108,10 @@ def closure(
     needed: set[str] = set()
     missing: set[str] = set()
     seen: set[tuple[str, str]] = set()
-    waiting = [(parse_requirement(text, "the spec"), "") for text in requirements]
+    waiting = [(parse_requirement(text, "the spec"), "", "the spec") for text in requirements]
     while waiting:
-        requirement, extra = waiting.pop()
-        if requirement.marker and not requirement.marker.evaluate(dict(target.markers(extra))):
+        requirement, extra, source = waiting.pop()
+        if not applies(requirement, target, extra, source):
             continue
         name = str(canonicalize_name(requirement.name))
         wheel = wheels.get(name)
@@ -96,16 +123,52 @@ def closure(
         for wanted in ("", *requirement.extras):
             if (name, wanted) not in seen:
                 seen.add((name, wanted))
-                waiting += [(parse_requirement(text, name), wanted) for text in wheel.requires]
+                waiting += [
+                    (parse_requirement(text, name), wanted, name) for text in wheel.requires
+                ]
     return Closure(needed=frozenset(needed), missing=tuple(sorted(missing)))
 
 
-def parse_requirement(text: str, source: str) -> Requirement:
-    """Raises ArchiveError that names `source`, whose requirement it is."""
+def parse_requirement(text: str, source: str, file: str | None = None) -> Requirement:
+    """Raises ArchiveError that names `source`, whose requirement it is, and its `file`."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
         return Requirement(text)
     except InvalidRequirement as error:
-        reason = str(error).splitlines()[0]
-        raise ArchiveError(f"a requirement of {source} cannot be read: {reason}") from None
+        raise _unreadable(text, source, file, str(error).splitlines()[0]) from None
+    except RecursionError:
+        raise _unreadable(text, source, file, "it is nested too deeply") from None
+
+
+def applies(
+    requirement: Requirement, target: Target, extra: str, source: str, file: str | None = None
+) -> bool:
+    """Whether `target` needs it, for `extra` of what asks. Raises ArchiveError as above."""
+    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+    from packaging.version import InvalidVersion
+
+    if requirement.marker is None:
+        return True
+    try:
+        return requirement.marker.evaluate(dict(target.markers(extra)))
+    except (UndefinedComparison, InvalidVersion):
+        reason = "its marker compares what cannot be compared"
+    except UndefinedEnvironmentName as error:
+        reason = f"no wheel may ask for {error.args[0]}"
+    except RecursionError:
+        reason = "it is nested too deeply"
+    raise _unreadable(str(requirement), source, file, reason)
+
+
+def shown(requirement: Requirement | str) -> str:
+    """Fit for a message: without credentials, and not long."""
+    from mllock.spec.importing.secrets import one_line
+
+    return one_line(str(requirement))
+
+
+def _unreadable(text: str, source: str, file: str | None, reason: str) -> ArchiveError:
+    return ArchiveError(
+        f"a requirement of {source} cannot be read: {shown(reason)}", file=file, found=shown(text)
+    )

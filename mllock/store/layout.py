@@ -24,6 +24,7 @@ from mllock.core.ports import Blobs
 from mllock.errors import ArchiveError, InputError, IntegrityError
 from mllock.store import atomic
 from mllock.store.image_index import ImageBlobs, image_entry, image_index, plain_entry
+from mllock.store.layout_place import refuse_links, remove_blobs
 from mllock.store.layout_reader import INDEX, MAX_DOCUMENT, Layout, LayoutImage, open_layout
 from mllock.store.layout_undo import nothing_half, remove_folders
 from mllock.store.oci_json import (
@@ -73,6 +74,7 @@ def write_layout(
         remove_folders(new)
         raise atomic.cannot_write(folder, error) from error
     with turn(folder):
+        refuse_links(folder)  # another may have put them there since
         with nothing_half(folder, new):
             atomic.remove_old_temporaries(place)
             there = _sort_out(folder, images, keep, ours, blobs)
@@ -362,6 +364,7 @@ def refuse_other_folders(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError("not a folder", file=str(folder), expected="an OCI layout, or nothing")
+    refuse_links(folder)
     if not folder.exists() or (folder / "oci-layout").is_file():
         return
     # Another build may be making it one just now.
@@ -390,6 +393,4 @@ def _remove_unnamed(folder: Path) -> None:
             )
             parts = (descriptor, manifest.config, *manifest.layers)
             named |= {hex_of(part.digest) for part in parts}
-    for path in (folder / "blobs" / "sha256").iterdir():
-        if _HEX.fullmatch(path.name) and path.name not in named:
-            path.unlink(missing_ok=True)
+    remove_blobs(folder, lambda name: _HEX.fullmatch(name) is not None and name not in named)

@@ -52,6 +52,9 @@ __all__ = ["Action", "SyncChange", "SyncPlan", "plan_sync", "sync"]
 Action = Literal["added", "updated", "restored", "removed"]
 _LOCK = ".mllock-sync.lock"
 _CONFIG = "pyvenv.cfg"
+_IGNORED = ".gitignore"
+# What Python's venv writes beside the interpreter.
+_ACTIVATE = ("activate", "activate.csh", "activate.fish", "Activate.ps1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +112,15 @@ def plan_sync(
             hint="name another folder with --venv DIR",
         )
     state = read_state(root)
+    if root.is_symlink() and (state is None or state.place != str(root)):
+        # Python makes none behind a link; and what is there may be another project's.
+        is_there = "an empty folder" if state is None else f"one that was made for {state.place}"
+        raise InputError(
+            "a link, and no environment that was made here",
+            file=str(root),
+            found=f"a link to {os.readlink(root)}, {is_there}",
+            hint="remove the link, or name another folder with --venv DIR",
+        )
     wanted = {package.name: package for package in packages}
     rules = tuple((rule.path, rule.keep) for rule in overlaps)
     there = {} if state is None else state.packages
@@ -322,8 +334,10 @@ def _made_venv(folder: Folder, plan: SyncPlan, prompt: str) -> Iterator[None]:
     fill site-packages."""
     root = plan.root
     names = ("python", "python3", f"python{plan.python.minor}")
-    folder.remove(f"bin/{name}" for name in names)  # a link that is there would stay
-    folder.make(site_of(plan.python.minor))
+    # A link that is there would stay, or what it leads to be written over.
+    folder.remove((*(f"bin/{name}" for name in (*names, *_ACTIVATE)), _CONFIG, _IGNORED))
+    for made in (site_of(plan.python.minor), "bin", "include"):
+        folder.make(made)
     command = [str(plan.python.path), "-I", "-m", "venv", "--without-pip", "--prompt", prompt]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with processes.started([*command, str(root)], **pipes) as process:
@@ -337,4 +351,5 @@ def _made_venv(folder: Folder, plan: SyncPlan, prompt: str) -> Iterator[None]:
             found=said[-1] if said else f"exit code {process.returncode}",
             hint=f"does {plan.python.path} have its module venv? on Debian: python3-venv",
         )
-    (root / ".gitignore").write_bytes(b"*\n")
+    folder.remove((_IGNORED,))
+    folder.write(_IGNORED, b"*\n", 0o644)

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mllock.core.ports import Reporter
+from mllock.errors import InputError
 
 __all__ = ["KEPT", "Folder", "recorded_hashes"]
 
@@ -138,10 +139,25 @@ class Folder:
         while os.path.lexists(self._at(place)):
             number += 1
             place = f"{KEPT}/{path}.{number}"
-        os.makedirs(os.path.dirname(self._at(place)), exist_ok=True)
+        self._make_kept(os.path.dirname(place))
         os.rename(self._at(path), self._at(place))
         self._real = {""}
         self._kept.append(self._at(place))
+
+    def _make_kept(self, folder: str) -> None:
+        """As `_make`, where nothing can be moved aside: a link would lead it out of here."""
+        if self._is_real(folder):
+            return
+        self._make_kept(folder.rpartition("/")[0])
+        if os.path.islink(self._at(folder)):
+            raise InputError(
+                "a link is where files that were changed by hand are kept",
+                file=self._at(folder),
+                found=f"a link to {os.readlink(self._at(folder))}",
+                hint='remove the link, then run "mllock sync" again',
+            )
+        os.mkdir(self._at(folder), 0o755)
+        self._real.add(folder)
 
     def _remove_bytecode(self, folder: str, names: set[str]) -> None:
         cache = f"{folder}/__pycache__"

@@ -33,6 +33,7 @@ from mllock.store.layout_reader import LayoutImage
 from mllock.train.runs import RunFolder, newest_good
 from mllock.workflows.context import Context
 from mllock.workflows.environment import BuiltEnvironment, environment_of
+from mllock.workflows.own_places import refuse_led_out
 from mllock.workflows.parts import (
     ENVIRONMENT_LABEL,
     BuiltImage,
@@ -118,11 +119,14 @@ def build_images(
     loaded = load_spec(ctx.project / "mlproject.toml")
     refuse_unavailable(loaded)
     folder = output or default_output(ctx)
+    if output is None:
+        refuse_led_out(ctx, folder, "remove the link, or name a folder with --output oci:DIR")
     refuse_other_folders(folder)
     refuse_loss(folder, kinds or ("train",), _is_ours)
     lock, _ = current_lock(ctx, loaded)
     run = find_run(ctx, loaded, lock, kinds, run_id)
     if run is not None:
+        refuse_led_out(ctx, run.path)
         _refuse_unwritable(run)
     explain = None
     if explained:

@@ -1,19 +1,19 @@
 """The environment that a lock pins, as layers: what `build`, `train` and `check` share.
 
-Layers come from the cache where it has them; only for the others are wheels and debs looked up by
-digest, and fetched where the cache lacks them too.
+The wheels are looked into first (`mllock.workflows.looked`). Then layers come from the cache where
+it has them; only for the others are wheels and debs looked up by digest, and fetched where the
+cache lacks them too.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mllock.core import canonical
-from mllock.core.digest import Digest, from_hex, hex_of
+from mllock.core.digest import Digest, from_hex
 from mllock.core.platform import image_platform
 from mllock.errors import SpecError
 from mllock.image.build import Packages, build_environment, layers_below_python
@@ -23,12 +23,11 @@ from mllock.image.types import ImageConfig, Layer
 from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import DebianPackage, Lock, PythonPackage
 from mllock.spec.loaded import LoadedSpec
-from mllock.store.atomic import write_bytes
 from mllock.store.oci_json import Descriptor
-from mllock.store.own import read_own
 from mllock.train.runs import RunFolder
 from mllock.train.venv import FetchWheels
 from mllock.workflows.context import Context
+from mllock.workflows.looked import look_into_wheels, look_once
 
 __all__ = ["BuiltEnvironment", "environment_of", "locked_wheels", "packages_of", "platform_of"]
 
@@ -57,6 +56,7 @@ def environment_of(
     environment that an engine builds is another one each time: then that of `run`, if it is to be
     found."""
     platform = platform_of(lock)
+    look_into_wheels(ctx, lock)
     packages = replace(packages_of(ctx, loaded, lock), twin=lambda: _twin(ctx, loaded, lock, whole))
     try:
         if loaded.spec.builder.kind == "docker":
@@ -128,29 +128,10 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
             links=lambda: spec_links(ctx),
             references=locked_references(lock.inputs.environment, target),
         )
-        _look_once(ctx, lock, packages, found)
+        look_once(ctx, lock, found)
         return found
 
     return fetch
-
-
-def _look_once(
-    ctx: Context, lock: Lock, packages: Sequence[PythonPackage], found: Mapping[str, Path]
-) -> None:
-    """Whether these wheels ask for what is locked. For a whole lock that is remembered: it takes
-    longer than to find out that nothing is to be done. Raises IntegrityError, ArchiveError."""
-    from mllock.lock.closed import check_closed
-    from mllock.lock.target import target_of
-
-    asked = lock.inputs.environment.get("dependencies", ())
-    locked = [(item.name, item.wheels[0].hashes["sha256"]) for item in lock.python.packages]
-    what = {"for": platform_of(lock), "python": lock.base.python, "asked": asked, "wheels": locked}
-    name = f"{hex_of(canonical.digest_of(what))}-{os.geteuid()}"
-    seen = ctx.cache.folder("closed") / name
-    if read_own(seen, 0) is None:
-        check_closed(map(str, asked), lock.python.packages, found, target_of(lock))
-        if len(packages) == len(lock.python.packages):
-            write_bytes(seen, b"")
 
 
 def _there(ctx: Context, package: PythonPackage) -> bool:

@@ -50,6 +50,7 @@ from mllock.workflows.inputs import (
     verify_data_again,
 )
 from mllock.workflows.judging import judge_own, judge_run, prepare_gates, publish_judgement
+from mllock.workflows.own_places import refuse_led_out
 from mllock.workflows.runs import run_of_lock
 from mllock.workflows.runtimes import (
     RuntimeName,
@@ -104,6 +105,7 @@ def evaluate(
     # By content below, so not by stat here.
     lock, lock_bytes = current_lock(ctx, loaded, data=False)
     folder = run_of_lock(ctx, lock, run, "evaluate")
+    refuse_led_out(ctx, folder.path)
     record = folder.record()
     _refuse_bad_signature(ctx, folder, record)
     key = load_or_create_key(ctx.config_dir, ctx.environ)

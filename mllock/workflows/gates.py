@@ -31,6 +31,7 @@ from mllock.spec.sources import here
 from mllock.train.record import Record
 from mllock.train.runs import RunFolder, open_run
 from mllock.workflows.context import Context
+from mllock.workflows.own_places import refuse_led_out
 
 __all__ = ["GatesResult", "ask_gates", "judge_run", "judge_training", "ready_for_gates", "state_of"]
 
@@ -71,6 +72,7 @@ def judge_run(ctx: Context, run_id: str, *, day: dt.date | None = None) -> Gates
     loaded = load_spec(ctx.project / SPEC)
     refuse_unavailable(loaded)
     run = open_run(ctx.runs, run_id)
+    refuse_led_out(ctx, run.path)
     record = _good(run, loaded)
     ready_for_gates(loaded)
     if not is_declared(loaded.spec.gates, "data"):

@@ -27,6 +27,7 @@ from mllock.train.types import Runtime
 from mllock.workflows.context import Context
 from mllock.workflows.engine import engine_if_any, engine_of
 from mllock.workflows.environment import locked_wheels
+from mllock.workflows.looked import look_into_wheels
 
 __all__ = [
     "HasEnvironment",
@@ -121,6 +122,7 @@ def host_runtime(ctx: Context, lock: Lock, output: Output) -> Runtime:
     from mllock.train.libc import refuse_newer_glibc
 
     refuse_newer_glibc(lock.python.packages)
+    look_into_wheels(ctx, lock)
     return HostRuntime(
         cache=ctx.cache,
         fetch=locked_wheels(ctx, lock),

@@ -21,6 +21,7 @@ from mllock.train.runs import RunFolder, new_run_id
 from mllock.train.types import Runtime
 from mllock.workflows.context import Context
 from mllock.workflows.environment import locked_wheels
+from mllock.workflows.looked import look_into_wheels
 
 __all__ = [
     "code_patterns",
@@ -44,6 +45,7 @@ def host_serve_runtime(
     from mllock.train.libc import refuse_newer_glibc
 
     refuse_newer_glibc(lock.python.packages)
+    look_into_wheels(ctx, lock)
     return HostServeRuntime(
         cache=ctx.cache,
         fetch=locked_wheels(ctx, lock),

@@ -1,7 +1,8 @@
 """`mllock sync`: the environment of this machine from the lock.
 
-A current lock, its part for this machine's platform, a Python of the locked minor version, and
-then `mllock.train.sync`. Data is not looked at: none of it is in an environment.
+A current lock, its part for this machine's platform, a Python of the locked minor version, its
+wheels looked into if nobody has, and then `mllock.train.sync`. Data is not looked at: none of it
+is in an environment.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from mllock.train.python import find_python
 from mllock.train.sync import SyncPlan, plan_sync, sync
 from mllock.workflows.context import Context
 from mllock.workflows.lock import current_lock
+from mllock.workflows.looked import look_into_wheels
 
 if TYPE_CHECKING:
     from mllock.train.venv import FetchWheels
@@ -61,6 +63,7 @@ def sync_project(ctx: Context, venv: Path | None = None, *, check: bool = False)
     if check:
         plan = plan_sync(root, packages, python, overlaps)
     else:
+        look_into_wheels(ctx, lock)
         fetch = _fetch_of(ctx, lock)
         plan = sync(
             root,

@@ -89,6 +89,7 @@ def vendor(ctx: Context, folder: Path | None = None, *, prune: bool = False) -> 
     before = _begun(folder)
     there = _right(folder, sources)
     added = tuple(item for item in sources if item.path not in there)
+    _refuse_led_out(folder, added)
     total = sum(item.size for item in added)
     with contextlib.ExitStack() as stack:
         if added:
@@ -304,16 +305,29 @@ def _copy(item: Item, source: Path | bytes, target: Path) -> None:
             )
 
 
+def _refuse_led_out(folder: Path, items: Iterable[Item]) -> None:
+    inside = Vendored(folder)
+    for parent in sorted({str(Path(item.path).parent) for item in items}):
+        if inside.inside(f"{parent}/.") is None:
+            raise InputError(
+                "a link leads it out of the vendored folder",
+                file=str(folder / parent),
+                found=os.path.realpath(folder / parent),
+                hint="remove the link, or name another folder",
+            )
+
+
 def _remove(folder: Path, paths: Sequence[str]) -> None:
     inside = Vendored(folder)
     for path in paths:
         place = inside.inside(path)
-        if place is not None:
-            with contextlib.suppress(FileNotFoundError):
-                place.unlink()
-            for parent in list(Path(path).parents)[:-1]:
-                with contextlib.suppress(OSError):
-                    (folder / parent).rmdir()
+        if place is None:
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            place.unlink()
+        for parent in list(Path(path).parents)[:-1]:
+            with contextlib.suppress(OSError):
+                (folder / parent).rmdir()
 
 
 def _files(count: int) -> str:

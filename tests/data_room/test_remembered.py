@@ -70,6 +70,20 @@ def test_what_looks_the_same_is_one_line(
     assert remembered.facts(project / source.source, source).digest == first
 
 
+@pytest.mark.parametrize("kept", ["", "{}"])
+def test_who_may_not_learn_writes_nothing(kept: str, project: Path) -> None:
+    """Not even where every file is known, and only the line of the source is not."""
+    first = tree(project)
+    state = project / ".mllock"
+    (state / "trees.json").unlink()
+    if kept:
+        (state / "trees.json").write_text(kept)
+    before = {path.name: path.read_bytes() for path in state.iterdir()}
+    remembered = Remembered(project, state, learn=False)
+    assert remembered.facts(project / "data", FOLDER).digest == first
+    assert {path.name: path.read_bytes() for path in state.iterdir()} == before
+
+
 def same_size_and_time(project: Path) -> None:
     path = project / "data/a.csv"
     status = path.stat()

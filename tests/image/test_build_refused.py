@@ -192,3 +192,45 @@ def test_a_run_that_cannot_be_written_to(
         "hint: check the owner and the permissions of the folder"
     )
     assert not (tmp_path / "out").exists()
+
+
+def led_out(place: Path, outside: Path) -> dict[str, bytes]:
+    """A link is where `place` was, and leads to where it is now: what is there."""
+    place.rename(outside)
+    place.symlink_to(outside)
+    return {str(p): p.read_bytes() for p in outside.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("part", [".", "oci"])
+def test_a_link_leads_the_layout_out_of_the_project(
+    world: World, tmp_path: Path, part: str
+) -> None:
+    """A repository brings it, and what it leads to are another project's images."""
+    ctx, outside = world.context(), tmp_path / "outside"
+    build_images(ctx)
+    before = led_out(ctx.state / part, outside)
+    message = (
+        "{}: a link leads it out of the project, and what lies there would be replaced\n"
+        "found: {}\nhint: remove the link"
+    )
+    with pytest.raises(InputError) as caught:
+        build_images(ctx)
+    assert str(caught.value) == (
+        f"{message.format(world.oci, world.oci.resolve())}, or name a folder with --output oci:DIR"
+    )
+    assert {str(p): p.read_bytes() for p in outside.rglob("*") if p.is_file()} == before
+    if part == "oci":
+        # What is named is the user's own wish.
+        build_images(ctx, output=world.oci)
+        return
+    with pytest.raises(InputError) as caught:
+        build_images(ctx, output=tmp_path / "named")
+    assert str(caught.value) == message.format(world.run, world.run.resolve())
+
+
+def test_a_link_inside_of_the_project_is_one_s_own(world: World) -> None:
+    ctx = world.context()
+    ctx.state.rename(ctx.project / ".state")
+    ctx.state.symlink_to(".state")
+    build_images(ctx)
+    assert open_layout(ctx.project / ".state/oci").refs == ("serve", "train")

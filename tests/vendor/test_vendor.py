@@ -343,3 +343,21 @@ def test_a_vendored_folder_is_no_code(ctx: Context) -> None:
     (folder / "SHA256SUMS").write_text("mine\n")
     paths = {entry.path for entry in select_code(ctx.project, spec, None).manifest.entries}
     assert f"inputs/{DEB_PATH}" in paths
+
+
+@pytest.mark.parametrize("part", ["wheels", "debs/pool"])
+def test_no_link_leads_what_is_vendored_out(ctx: Context, typed: Typed, part: str) -> None:
+    typed("vendor")
+    folder, outside = ctx.project / "vendor", ctx.project.parent / "outside"
+    shutil.move(folder / part, outside)
+    (folder / part).symlink_to(outside)
+    for path in outside.rglob("*.*"):
+        path.write_bytes(b"of another")
+    before = listing(outside)
+    code, out, err = typed("vendor")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {folder / part}")
+    assert err.splitlines()[-3].endswith(": a link leads it out of the vendored folder")
+    assert err.splitlines()[-2].startswith(f"found: {outside}")
+    assert err.splitlines()[-1] == "hint: remove the link, or name another folder"
+    assert listing(outside) == before
