@@ -253,13 +253,19 @@ def no_layers(ctx: Context, loaded: LoadedSpec, lock: Lock) -> Environment:
 
 
 def context(project: Path, environ: Mapping[str, str] | None = None) -> Context:
-    """A context whose cache and configuration are beside the project."""
+    """A context whose cache and configuration are beside the project, and so is what is remembered
+    of releases: projects of other tests have the same name."""
     home = project.parent
     reporter = Recorder()
     cache = Cache(home / "cache", reporter)
     return Context(
         project=project,
-        environ={**pip_environ(home), "MLLOCK_ENGINE": "none", **(environ or {})},
+        environ={
+            **pip_environ(home),
+            "XDG_STATE_HOME": str(home / "state"),
+            "MLLOCK_ENGINE": "none",
+            **(environ or {}),
+        },
         reporter=reporter,
         cache=cache,
         fetcher=HttpFetcher(cache, reporter),
