@@ -165,4 +165,7 @@ def test_a_wheel_that_is_locked_and_here_does_not_come_again(each_bench: Bench) 
     assert each_bench.resolve("alpha", "beta", pins=pins, known=known)[0] == known[0]
     shutil.rmtree(each_bench.cache.root / "blobs")
     (again, _) = each_bench.resolve("alpha", "beta", pins=pins, known=known)
-    assert again.wheels[0].name == "alpha-1.0-cp311-none-any.whl"
+    # pip-tools measures what comes; with uv nothing has to come for what stays.
+    better = "alpha-1.0-cp311-none-any.whl"
+    stays = known[0].wheels[0].name if each_bench.resolver == "uv" else better
+    assert again.wheels[0].name == stays
