@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -51,8 +52,13 @@ def download(
             (folder / f"pins-{number}.txt").write_text(head + "".join(lines))
             again = one.download(folder, f"pins-{number}.txt", target, (*options, *AGAIN))
             if again.code != 0:
-                from mllock.lock.pip_words import explain
+                from mllock.lock.index_words import cut_short_at
+                from mllock.lock.pip_words import explain, no_space
 
+                size = cut_short_at(again.text)
+                # pip holds what comes twice, and says of a full disk that the answer broke off.
+                if size is not None and shutil.disk_usage(folder).free < 2 * size:
+                    raise no_space()
                 raise explain(again.text, target)
 
 

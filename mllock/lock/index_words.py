@@ -12,7 +12,16 @@ from urllib.parse import unquote, urlsplit
 
 from mllock.errors import InputError, IntegrityError, MllockError, OfflineError
 
-__all__ = ["broken", "file_of", "host", "misnamed", "no_list", "not_understood", "unreachable"]
+__all__ = [
+    "broken",
+    "cut_short_at",
+    "file_of",
+    "host",
+    "misnamed",
+    "no_list",
+    "not_understood",
+    "unreachable",
+]
 
 _UNREACHABLE = re.compile(
     r"(?:Could not fetch URL (?P<url>\S+): (?P<reason>.*) - skipping"
@@ -30,6 +39,7 @@ _SHORT = re.compile(
     r"not enough bytes were received \((?P<have>.*?)/(?P<all>.*?)\)\n.*?URL: (?P<url>\S+)",
     re.DOTALL,
 )
+_UNITS = {"bytes": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 _NO_WHEEL = re.compile(r"Wheel '(?P<name>.*?)' located at (?P<path>.*) is invalid\.$", re.MULTILINE)
 _OTHER_WHEEL = re.compile(r"^ERROR: (?P<name>\S+) has an invalid wheel, (?P<why>.*)$", re.MULTILINE)
 _NOT_SERVED = re.compile(
@@ -138,6 +148,13 @@ def _mismatch(text: str) -> MllockError | None:
         if promised
         else "find out why before you lock them anew: a released wheel never changes",
     )
+
+
+def cut_short_at(text: str) -> float | None:
+    """How many bytes a file would have had of which not all came, as pip rounds them."""
+    match = _SHORT.search(text)
+    number = None if match is None else re.fullmatch(r"([0-9.]+) (bytes|kB|MB|GB)", match["all"])
+    return None if number is None else float(number[1]) * _UNITS[number[2]]
 
 
 def _cut_short(text: str) -> MllockError | None:

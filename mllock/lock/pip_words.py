@@ -17,7 +17,7 @@ from mllock.lock.metadata_words import unreadable
 from mllock.lock.near_names import installed_as
 from mllock.lock.target import Target
 
-__all__ = ["PRIVATE", "RequirementError", "explain", "in_the_way"]
+__all__ = ["PRIVATE", "RequirementError", "explain", "in_the_way", "no_space"]
 
 PRIVATE = "a private index is set in pip's settings, e.g. PIP_EXTRA_INDEX_URL"
 
@@ -98,8 +98,11 @@ def in_the_way(text: str) -> frozenset[str]:
 
 
 def _no_space(text: str) -> MllockError | None:
-    if "No space left on device" not in text:
-        return None
+    return no_space() if "No space left on device" in text else None
+
+
+def no_space() -> MllockError:
+    """The disk that wheels are fetched to is full."""
     from mllock.errors import SurroundingsError
 
     return SurroundingsError(
