@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 from mllock.errors import DataError
 from mllock.gates.lines import check_magic
 from mllock.gates.one_form import halves
+from mllock.gates.parts import OneFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,13 +113,11 @@ class _Array:
         }
 
 
-class ArraysPart:
+class ArraysPart(OneFile):
     """One .npy or .npz file. Headers are read when it is made."""
 
     def __init__(self, path: Path, *, file: str, shown: str) -> None:
-        self._path = path
-        self._file = file
-        self._shown = shown
+        super().__init__(path, file=file, shown=shown)
         self._packed = path.suffix.lower() == ".npz"
         with self._opened() as streams:
             arrays = [array for array, _ in streams]
@@ -140,20 +139,8 @@ class ArraysPart:
         self._rows = arrays[0].rows
 
     @property
-    def file(self) -> str:
-        return self._file
-
-    @property
-    def shown(self) -> str:
-        return self._shown
-
-    @property
     def schema(self) -> Mapping[str, pl.DataType]:
         return self._schema
-
-    @property
-    def size(self) -> int:
-        return self._path.stat().st_size
 
     def frames(self, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
         import polars as pl

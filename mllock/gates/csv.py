@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from mllock.errors import DataError
 from mllock.gates import csv_marks
 from mllock.gates.lines import not_utf8, opened, pieces
+from mllock.gates.parts import OneFile
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,35 +43,21 @@ class _Piece:
     line: int
 
 
-class CsvPart:
+class CsvPart(OneFile):
     """One file. The header is read when it is made."""
 
     def __init__(self, path: Path, *, file: str, shown: str, separator: str, packed: bool) -> None:
-        self._path = path
-        self._file = file
-        self._shown = shown
+        super().__init__(path, file=file, shown=shown)
         self._separator = separator
         self._packed = packed
         self._header_lines = 0
         self._columns = self._read_header()
 
     @property
-    def file(self) -> str:
-        return self._file
-
-    @property
-    def shown(self) -> str:
-        return self._shown
-
-    @property
     def schema(self) -> Mapping[str, pl.DataType]:
         import polars as pl
 
         return dict.fromkeys(self._columns, pl.String())
-
-    @property
-    def size(self) -> int:
-        return self._path.stat().st_size
 
     def frames(self, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
         import polars as pl

@@ -19,6 +19,7 @@ import msgspec
 from mllock.errors import DataError
 from mllock.gates.lines import not_utf8, opened, pieces
 from mllock.gates.one_form import MAX_DEPTH, depth
+from mllock.gates.parts import OneFile
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,30 +27,16 @@ if TYPE_CHECKING:
 __all__ = ["JsonLinesPart"]
 
 
-class JsonLinesPart:
+class JsonLinesPart(OneFile):
     """One file. Its schema is read when it is made, from all of it."""
 
     def __init__(self, path: Path, *, file: str, shown: str) -> None:
-        self._path = path
-        self._file = file
-        self._shown = shown
+        super().__init__(path, file=file, shown=shown)
         self._schema = self._read_schema()
-
-    @property
-    def file(self) -> str:
-        return self._file
-
-    @property
-    def shown(self) -> str:
-        return self._shown
 
     @property
     def schema(self) -> Mapping[str, pl.DataType]:
         return self._schema
-
-    @property
-    def size(self) -> int:
-        return self._path.stat().st_size
 
     def frames(self, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
         import polars as pl

@@ -7,6 +7,7 @@ of one file; NaN is null; what is nested is JSON text. Raises DataError that nam
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mllock.errors import DataError
@@ -15,7 +16,7 @@ from mllock.gates.tables import ROWS, Batch, TableKind
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Part", "PartsTable"]
+__all__ = ["OneFile", "Part", "PartsTable"]
 
 
 class Part(Protocol):
@@ -39,6 +40,27 @@ class Part(Protocol):
 
     def frames(self, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
         """Its rows, in order, at most so many at a time, with these columns in this order."""
+
+
+class OneFile:
+    """What every Part of one file on disk says of itself."""
+
+    def __init__(self, path: Path, *, file: str, shown: str) -> None:
+        self._path = path
+        self._file = file
+        self._shown = shown
+
+    @property
+    def file(self) -> str:
+        return self._file
+
+    @property
+    def shown(self) -> str:
+        return self._shown
+
+    @property
+    def size(self) -> int:
+        return self._path.stat().st_size
 
 
 class PartsTable:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from mllock.errors import DataError
 from mllock.gates.by_name import named
 from mllock.gates.lines import check_magic
+from mllock.gates.parts import OneFile
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,33 +25,19 @@ Format = Literal["Parquet", "Arrow"]
 _MAGIC: Mapping[Format, bytes] = {"Parquet": b"PAR1", "Arrow": b"ARROW1"}
 
 
-class TypedPart:
+class TypedPart(OneFile):
     """One file. Its schema is read when it is made."""
 
     def __init__(self, path: Path, *, file: str, shown: str, kind: Format) -> None:
-        self._path = path
-        self._file = file
-        self._shown = shown
+        super().__init__(path, file=file, shown=shown)
         self._format: Format = kind
         _check(path, shown, kind)
         with polars_errors(shown, kind):
             self._columns = flat(self._scan().collect_schema(), shown)
 
     @property
-    def file(self) -> str:
-        return self._file
-
-    @property
-    def shown(self) -> str:
-        return self._shown
-
-    @property
     def schema(self) -> Mapping[str, pl.DataType]:
         return {name: dtype for name, (_, dtype) in self._columns.items()}
-
-    @property
-    def size(self) -> int:
-        return self._path.stat().st_size
 
     def frames(self, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
         import polars as pl
