@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from mllock.core.offline import is_offline, not_here
 from mllock.errors import IntegrityError, MllockError, OfflineError, ResolutionError
+from mllock.lock.download import AGAIN, why_not
 from mllock.lock.indexes import PackageIndex, credentials, with_user
 from mllock.lock.pip import Pip
 from mllock.lock.target import Target
@@ -134,7 +135,7 @@ def _download(pip: Pip, folder: Path, target: Target, name: str, reference: Refe
 def _failure(
     pip: Pip, folder: Path, target: Target, name: str, reference: Reference
 ) -> MllockError:
-    again = pip.download(folder, "direct.txt", target, ("--no-deps", "-vv", "--retries", "1"))
+    again = pip.download(folder, "direct.txt", target, ("--no-deps", *AGAIN))
     other = _OTHER.search(again.text)
     if other is not None:
         return IntegrityError(
@@ -143,9 +144,7 @@ def _failure(
             found=f"sha256:{other['found']}",
             hint="find out why before you lock them anew: a released wheel never changes",
         )
-    from mllock.lock.pip_words import explain
-
-    error = explain(again.text, target)
+    error = why_not(again.text, target, folder)
     if error.message.startswith("pip could not"):
         error.message = f"the wheel of {name} cannot be taken from its URL"
         error.hint = "check the URL, and that the wheel is for the Python and platform of the image"

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mllock.errors import MllockError
 from mllock.lock.indexes import PackageIndex, assigned, pip_variables, shared
 from mllock.lock.links import link_lines, link_variables
 from mllock.lock.pip import Pip
 from mllock.lock.target import Target
 from mllock.spec.meaning import package_name
 
-__all__ = ["AGAIN", "PINS", "asking", "by_index", "download"]
+__all__ = ["AGAIN", "PINS", "asking", "by_index", "download", "why_not"]
 
 PINS = "pins.txt"
 # PEP 508: what a requirement begins with.
@@ -52,14 +53,19 @@ def download(
             (folder / f"pins-{number}.txt").write_text(head + "".join(lines))
             again = one.download(folder, f"pins-{number}.txt", target, (*options, *AGAIN))
             if again.code != 0:
-                from mllock.lock.index_words import cut_short_at
-                from mllock.lock.pip_words import explain, no_space
+                raise why_not(again.text, target, folder)
 
-                size = cut_short_at(again.text)
-                # pip holds what comes twice, and says of a full disk that the answer broke off.
-                if size is not None and shutil.disk_usage(folder).free < 2 * size:
-                    raise no_space()
-                raise explain(again.text, target)
+
+def why_not(text: str, target: Target, folder: Path) -> MllockError:
+    """What kept pip from downloading into `folder`, of which it said `text`."""
+    from mllock.lock.index_words import cut_short_at
+    from mllock.lock.pip_words import explain, no_space
+
+    size = cut_short_at(text)
+    # pip holds what comes twice, and says of a full disk that the answer broke off.
+    if size is not None and shutil.disk_usage(folder).free < 2 * size:
+        return no_space()
+    return explain(text, target)
 
 
 def asking(

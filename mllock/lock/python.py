@@ -25,7 +25,7 @@ from mllock.lock.direct import (
     localised,
     references_for,
 )
-from mllock.lock.download import AGAIN, PINS, asking, by_index, download
+from mllock.lock.download import AGAIN, PINS, asking, by_index, download, why_not
 from mllock.lock.indexes import assigned
 from mllock.lock.least import PIN, choose, pins_in
 from mllock.lock.links import link_lines
@@ -194,12 +194,10 @@ class WheelResolver:
         chosen = choose(self._chooser, folder, question, free, self._reporter)
         if chosen.code != 0:
             # pip-tools shows a traceback; pip, asked the same, says what is wrong.
-            from mllock.lock.pip_words import explain
-
             if not assigned(request.indexes):
                 again = pip.download(folder, _REQUIREMENTS, target, (*options, *AGAIN))
                 if again.code:
-                    raise explain(again.text, target)
+                    raise why_not(again.text, target, folder)
             elif error := self._of_one_index(folder, asked, target, request):
                 raise error
             raise self._chooser.explain(chosen.text, target)
@@ -211,7 +209,7 @@ class WheelResolver:
     ) -> MllockError | None:
         """What pip has against a part of what is asked, each from where it has to come from, and
         without what it needs, which may have to come from elsewhere."""
-        from mllock.lock.pip_words import RequirementError, explain
+        from mllock.lock.pip_words import RequirementError
 
         options = ("--no-deps", *published_before(request.exclude_newer), *AGAIN)
         for index, texts in by_index(asked, request.indexes).items():
@@ -221,7 +219,7 @@ class WheelResolver:
             pip = asking(self._pip, index, request.indexes, folder, request.find_links)
             again = pip.download(folder, _REQUIREMENTS, target, options)
             if again.code:
-                error = explain(again.text, target)
+                error = why_not(again.text, target, folder)
                 if index is not None:
                     if isinstance(error, RequirementError):
                         error.unknown = None
