@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mllock.cli.app import App, json_option, printable
+from mllock.cli.options import policy_option
 
 if TYPE_CHECKING:
     from mllock.diff.types import Diff, Item, Section
@@ -34,12 +35,7 @@ _MARKS = {
 @click.argument("a", metavar="[A]", required=False)
 @click.argument("b", metavar="[B]", required=False)
 @click.option("--exit-code", is_flag=True, help="Exit code 1 if something differs, as of git diff.")
-@click.option(
-    "--policy",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Which keys to trust; default: your policy.toml, else this machine's own key.",
-)
+@policy_option
 @json_option
 @click.pass_obj
 def command(

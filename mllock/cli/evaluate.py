@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mllock.cli.app import App, json_option, pass_on, printable
+from mllock.cli.options import runtime_option
 
 if TYPE_CHECKING:  # the workflow imports cryptography; --help does not need it
     from mllock.gates.types import Judgement
@@ -27,13 +28,7 @@ Examples:
     "evaluate", epilog=EPILOG, short_help="Judge a run's model by every test source and gate."
 )
 @click.argument("run", required=False)
-@click.option(
-    "--runtime",
-    metavar="RUNTIME",
-    type=click.Choice(["docker", "host"]),
-    help="Where the program runs; docker: in a container of the train image (default where an "
-    "engine answers); host: this machine's Python with the locked packages.",
-)
+@runtime_option
 @json_option
 @click.pass_obj
 def command(app: App, run: str | None, runtime: RuntimeName | None, as_json: bool) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mllock.cli.app import App
+from mllock.cli.options import policy_option
 from mllock.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,12 +47,7 @@ __all__ = ["command"]
 @click.option(
     "--task", metavar="ID", help='Of a card: the hub\'s name of the task; default "other".'
 )
-@click.option(
-    "--policy",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Which keys to trust; default: your policy.toml, else this machine's own key.",
-)
+@policy_option
 @click.pass_obj
 def command(
     app: App,

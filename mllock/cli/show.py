@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mllock.cli.app import App, json_option, printable
+from mllock.cli.options import policy_option
 
 if TYPE_CHECKING:
     from mllock.train.record import Record
@@ -24,12 +25,7 @@ __all__ = ["command"]
     short_help="Show one run: inputs, outputs, metrics, signature.",
 )
 @click.argument("run", metavar="[RUN]", required=False)
-@click.option(
-    "--policy",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Which keys to trust; default: your policy.toml, else this machine's own key.",
-)
+@policy_option
 @json_option
 @click.pass_obj
 def command(app: App, run: str | None, policy: Path | None, as_json: bool) -> int:

@@ -10,6 +10,7 @@ import click
 
 from mllock.cli.app import App, json_option, pass_on, printable
 from mllock.cli.evaluate import gates_json, print_gates
+from mllock.cli.options import runtime_option
 
 if TYPE_CHECKING:  # the workflow imports cryptography; --help does not need it
     from mllock.workflows.runtimes import RuntimeName
@@ -22,13 +23,7 @@ __all__ = ["command"]
     epilog="Example: mllock train --set alpha=0.7",
     short_help="Train from the lock and sign what went in and came out.",
 )
-@click.option(
-    "--runtime",
-    metavar="RUNTIME",
-    type=click.Choice(["docker", "host"]),
-    help="Where the program runs; docker: in a container of the train image (default where an "
-    "engine answers); host: this machine's Python with the locked packages.",
-)
+@runtime_option
 @click.option(
     "--set",
     "overrides",

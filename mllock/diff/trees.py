@@ -7,7 +7,7 @@ size and its sha256. What cannot be read as its name says is told by digest, wit
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -199,12 +199,4 @@ def _with_arrays(item: Item, places: tuple[Path, Path]) -> Item:
 
 
 def _with(item: Item, lines: tuple[str, ...], facts: dict[str, Any] | None = None) -> Item:
-    return Item(
-        name=item.name,
-        change=item.change,
-        old=item.old,
-        new=item.new,
-        remark=item.remark,
-        lines=lines,
-        facts={**item.facts, **(facts or {})},
-    )
+    return replace(item, lines=lines, facts={**item.facts, **(facts or {})})

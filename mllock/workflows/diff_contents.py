@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from mllock.core.digest import sha256_of
@@ -17,7 +18,7 @@ from mllock.data.git import Repository
 from mllock.data.scan import scan
 from mllock.diff.rows import MAX_TABLE, rows_between
 from mllock.diff.trees import compare_files
-from mllock.diff.types import Item, Section
+from mllock.diff.types import Section
 from mllock.errors import DataError, InputError
 from mllock.lock.types import DataPin
 from mllock.store.regular import open_regular
@@ -66,17 +67,7 @@ def with_contents(ctx: Context, a: Side, b: Side, section: Section) -> Section:
         lines: tuple[str, ...] = ()
         if old is not None and new is not None and old.tree != new.tree:
             lines, facts = _source(ctx, a, b, old, new)
-        items.append(
-            Item(
-                name=item.name,
-                change=item.change,
-                old=item.old,
-                new=item.new,
-                remark=item.remark,
-                lines=lines,
-                facts=facts,
-            )
-        )
+        items.append(replace(item, lines=lines, facts=facts))
     return Section(name="data", items=tuple(items))
 
 
