@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from support.layers import HandMade, tar
 from support.reporter import Recorder
+from support.small_image import image
 
 from mllock.core.digest import Digest, hex_of, sha256_of
 from mllock.errors import ArchiveError, InputError, IntegrityError, SurroundingsError
-from mllock.image.config import assemble
-from mllock.image.types import Image, ImageConfig, ImagePlan, Layer
+from mllock.image.types import Image
 from mllock.store import atomic
 from mllock.store.cache import Cache
 from mllock.store.layout import write_layout
@@ -26,31 +26,6 @@ from mllock.store.oci_json import MEDIA_BUNDLE
 @pytest.fixture
 def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache", Recorder())
-
-
-def image(cache: Cache, kind: str, text: str = "") -> Image:
-    layers = []
-    for number in ("base", text or kind):
-        digest = cache.put_bytes(f"layer {number}".encode())
-        size = len(f"layer {number}")
-        layers.append(
-            Layer(
-                kind="base" if number == "base" else "code",
-                title=number,
-                digest=digest,
-                diff_id=sha256_of(f"tar {number}".encode()),
-                size=size,
-                unpacked=9,
-            )
-        )
-    return assemble(
-        ImagePlan(
-            kind=kind,
-            platform="linux/amd64",
-            layers=tuple(layers),
-            config=ImageConfig(command=(kind, text), variables={"PATH": "/bin"}),
-        )
-    )
 
 
 def files(folder: Path) -> list[str]:

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 from support.reporter import Recorder
+from support.small_image import image
 
-from mllock.core.digest import sha256_of
 from mllock.errors import InputError, SurroundingsError
-from mllock.image.config import assemble
-from mllock.image.types import Image, ImageConfig, ImagePlan, Layer
 from mllock.store.cache import Cache
 from mllock.store.layout import refuse_other_folders, write_layout
 from mllock.store.layout_place import remove_blobs
@@ -20,31 +18,6 @@ from mllock.store.layout_reader import open_layout
 @pytest.fixture
 def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache", Recorder())
-
-
-def image(cache: Cache, kind: str, text: str = "") -> Image:
-    layers = []
-    for number in ("base", text or kind):
-        digest = cache.put_bytes(f"layer {number}".encode())
-        size = len(f"layer {number}")
-        layers.append(
-            Layer(
-                kind="base" if number == "base" else "code",
-                title=number,
-                digest=digest,
-                diff_id=sha256_of(f"tar {number}".encode()),
-                size=size,
-                unpacked=9,
-            )
-        )
-    return assemble(
-        ImagePlan(
-            kind=kind,
-            platform="linux/amd64",
-            layers=tuple(layers),
-            config=ImageConfig(command=(kind, text), variables={"PATH": "/bin"}),
-        )
-    )
 
 
 def content(folder: Path) -> dict[str, bytes]:
