@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -37,6 +38,14 @@ class LoadedSpec:
     ) -> SpecError:
         """An error at a key, or at the nearest table around it that is written."""
         return self.error_of(SpecError, message, *parts, expected=expected, found=found, hint=hint)
+
+    def refuse_twice(self, values: Iterable[str], *parts: Part) -> None:
+        """Raises SpecError if the array at `parts` lists a value twice."""
+        seen: set[str] = set()
+        for index, value in enumerate(values):
+            if value in seen:
+                raise self.error("listed twice", *parts, index, found=f'"{value}"')
+            seen.add(value)
 
     def error_of(
         self,

@@ -94,7 +94,7 @@ def _environment(loaded: LoadedSpec) -> None:
         for url in environment.debian_mirror.split() or [environment.debian_mirror]:
             _mirror(loaded, url, "environment", "debian-mirror")
     for key in ("system-packages", "platforms"):
-        _unique(loaded, getattr(environment, key.replace("-", "_")), "environment", key)
+        loaded.refuse_twice(getattr(environment, key.replace("-", "_")), "environment", key)
     _timestamp(loaded)
     for position, index in enumerate(environment.indexes):
         _mirror(loaded, index.url, "environment", "indexes", position, "url")
@@ -115,12 +115,6 @@ def _mirror(loaded: LoadedSpec, url: str, *parts: Part) -> None:
             *parts,
             hint="put them in netrc, or write ${NAME} to take them from the environment",
         )
-
-
-def _unique(loaded: LoadedSpec, values: tuple[str, ...], *parts: Part) -> None:
-    for index, value in enumerate(values):
-        if value in values[:index]:
-            raise loaded.error("listed twice", *parts, index, found=f'"{value}"')
 
 
 def _timestamp(loaded: LoadedSpec) -> None:

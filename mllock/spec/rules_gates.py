@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from mllock.spec import hints
 from mllock.spec.gates import (
@@ -77,7 +77,7 @@ def _no_worse(loaded: LoadedSpec) -> None:
     named = () if isinstance(gate, str) else gate.metrics
     if not isinstance(gate, str):
         _finite(loaded, gate.tolerance, *place, "tolerance")
-        _unique(loaded, named, *place, "metrics")
+        loaded.refuse_twice(named, *place, "metrics")
     if not named and not gates.metrics:
         raise loaded.error(
             "no metric is named",
@@ -96,15 +96,8 @@ def _accept(loaded: LoadedSpec) -> None:
     assert gates is not None
     known = sorted({*GATES, *(name.partition(".")[0] for name in GATES)})
     for index, accepted in enumerate(gates.accept):
-        if accepted.gate not in known:
-            near = hints.near(accepted.gate, known)
-            raise loaded.error(
-                "no such gate",
-                *("gates", "accept", index, "gate"),
-                expected=", ".join(known),
-                found=f'"{accepted.gate}"',
-                hint=f'did you mean "{near}"?' if near else None,
-            )
+        place: tuple[Part, ...] = ("gates", "accept", index, "gate")
+        _known(loaded, "no such gate", accepted.gate, known, *place, expected=", ".join(known))
 
 
 def _leakage(loaded: LoadedSpec) -> None:
@@ -115,7 +108,7 @@ def _leakage(loaded: LoadedSpec) -> None:
         return
     for index, name in enumerate(gate.between):
         _source(loaded, name, list(spec.data), "gates", "leakage", "between", index)
-    _unique(loaded, gate.between, "gates", "leakage", "between")
+    loaded.refuse_twice(gate.between, "gates", "leakage", "between")
     if len(gate.between) == 1 or len(splits_of(spec)) < 2:
         place: tuple[Part, ...] = ("gates", "leakage")
         raise loaded.error(
@@ -125,7 +118,7 @@ def _leakage(loaded: LoadedSpec) -> None:
             found=", ".join(f'"{name}"' for name in splits_of(spec)) or "none",
             hint='give the data sources their roles, e.g. role = "test"',
         )
-    _unique(loaded, gate.ignore, "gates", "leakage", "ignore")
+    loaded.refuse_twice(gate.ignore, "gates", "leakage", "ignore")
 
 
 def _drift(loaded: LoadedSpec) -> None:
@@ -134,7 +127,7 @@ def _drift(loaded: LoadedSpec) -> None:
     if gates.drift is None:
         return
     _finite(loaded, gates.drift.max_psi, "gates", "drift", "max-psi")
-    _unique(loaded, gates.drift.columns, "gates", "drift", "columns")
+    loaded.refuse_twice(gates.drift.columns, "gates", "drift", "columns")
     if len(loaded.spec.data) < 2:
         raise loaded.error(
             "there are no two data sources to compare",
@@ -152,17 +145,12 @@ def _slices(loaded: LoadedSpec) -> Iterator[tuple[tuple[Part, ...], SlicesGate]]
 
 
 def _slice(loaded: LoadedSpec, gate: SlicesGate, *place: Part) -> None:
-    _unique(loaded, gate.by, *place, "by")
+    loaded.refuse_twice(gate.by, *place, "by")
     known = (*SLICE_METRICS, *DISPARITIES)
-    if gate.metric not in known:
-        near = hints.near(gate.metric, known)
-        raise loaded.error(
-            "no such metric of slices",
-            *(*place, "metric"),
-            expected=", ".join(known),
-            found=f'"{gate.metric}"',
-            hint=f'did you mean "{near}"?' if near else None,
-        )
+    listed = ", ".join(known)
+    _known(
+        loaded, "no such metric of slices", gate.metric, known, *place, "metric", expected=listed
+    )
     if gate.max_difference is None and gate.min_ratio is None:
         raise loaded.error(
             "no limit is set",
@@ -182,25 +170,29 @@ def _slice(loaded: LoadedSpec, gate: SlicesGate, *place: Part) -> None:
 
 
 def _source(loaded: LoadedSpec, name: str, known: list[str], *place: Part) -> None:
+    message = "no such test source" if place[1] == "metrics" else "no such data source"
+    listed = ", ".join(f'"{source}"' for source in known) or "none is declared"
+    _known(loaded, message, name, known, *place, expected=listed)
+
+
+def _known(
+    loaded: LoadedSpec,
+    message: str,
+    name: str,
+    known: Sequence[str],
+    *place: Part,
+    expected: str,
+) -> None:
     if name in known:
         return
     near = hints.near(name, known)
-    test = place[1] == "metrics"
     raise loaded.error(
-        "no such test source" if test else "no such data source",
+        message,
         *place,
-        expected=", ".join(f'"{source}"' for source in known) or "none is declared",
+        expected=expected,
         found=f'"{name}"',
         hint=f'did you mean "{near}"?' if near else None,
     )
-
-
-def _unique(loaded: LoadedSpec, values: Iterable[str], *place: Part) -> None:
-    seen: set[str] = set()
-    for index, value in enumerate(values):
-        if value in seen:
-            raise loaded.error("listed twice", *place, index, found=f'"{value}"')
-        seen.add(value)
 
 
 def _finite(loaded: LoadedSpec, value: float, *place: Part) -> None:
