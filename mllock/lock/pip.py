@@ -13,8 +13,8 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,7 @@ __all__ = [
     "Output",
     "Pip",
     "clean_environ",
+    "download_command",
     "in_time",
     "published_before",
 ]
@@ -110,7 +111,7 @@ class Pip:
         self, folder: Path, source: str, target: Target, options: Sequence[str] = ()
     ) -> Output:
         """The wheels of the requirements file `source` for `target`, into `folder`/wheels."""
-        return self._run(folder, *_download(source, target, options))
+        return self._run(folder, *download_command(source, target, options))
 
     def download_together(
         self, folder: Path, sources: Sequence[str], target: Target, options: Sequence[str]
@@ -119,7 +120,10 @@ class Pip:
         index is most of its work, and one process uses one core. Whether all went well."""
         with in_time("pip download"):
             done = processes.run_together(
-                [[sys.executable, "-m", *_download(source, target, options)] for source in sources],
+                [
+                    [sys.executable, "-m", *download_command(source, target, options)]
+                    for source in sources
+                ],
                 folder=folder,
                 variables=self.variables(folder),
                 logs=[folder / f"{source}.log" for source in sources],
@@ -128,36 +132,6 @@ class Pip:
         for one in done:
             self._tell("pip", self._hidden(one.output, folder))
         return all(one.code == 0 for one in done)
-
-    @contextmanager
-    def fetching(
-        self, folder: Path, source: str, target: Target, options: Sequence[str] = ()
-    ) -> Iterator[Callable[[], None]]:
-        """`download`, begun now, beside what the block does, which calls what it is given to have
-        the wheels in `folder`/wheels. They are not there if that failed or took too long, or if the
-        block did not ask for them."""
-        aside = folder / "aside"
-        command = [sys.executable, "-m", *_download(source, target, options, aside.name)]
-        with (
-            open(folder / f"{source}.log", "wb") as log,
-            processes.started(
-                command,
-                cwd=folder,
-                env=self.variables(folder),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            ) as process,
-        ):
-
-            def finish() -> None:
-                with suppress(subprocess.TimeoutExpired):
-                    if process.wait(self.patience) == 0:
-                        (folder / "wheels").mkdir(exist_ok=True)
-                        for path in aside.glob("*.whl"):
-                            path.rename(folder / "wheels" / path.name)
-
-            yield finish
 
     def settings(self, folder: Path) -> dict[str, str]:
         """What holds for its downloads in `folder`, relative places taken from where the caller is.
@@ -199,7 +173,7 @@ class Pip:
             self.reporter.detail(f"{module}: {line}")
 
 
-def _download(
+def download_command(
     source: str, target: Target, options: Sequence[str], place: str = "wheels"
 ) -> tuple[str, ...]:
     platforms = (item for tag in target.platform_tags for item in ("--platform", tag))

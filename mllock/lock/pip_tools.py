@@ -1,19 +1,21 @@
 """The chooser "pip-tools": pip-compile, with the interpreter and on the machine that run mllock.
 
 Not for wheels (`mllock.lock.python` downloads them), but for those of a few new requirements, which
-are fetched meanwhile. A foreign target is refused before anything is
-asked: pip-compile evaluates markers with its own interpreter.
+are fetched meanwhile (`mllock.lock.ahead`). A foreign target is refused before anything is asked:
+pip-compile evaluates markers with its own interpreter.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from mllock.core.platform import host_platform
 from mllock.core.ports import Reporter
 from mllock.errors import MllockError, ResolutionError
+from mllock.lock.ahead import fetching_ahead
 from mllock.lock.chooser import Question
 from mllock.lock.indexes import pip_variables
 from mllock.lock.least import pins_in
@@ -24,7 +26,8 @@ from mllock.lock.target import Target
 
 __all__ = ["PipToolsChooser", "foreign"]
 
-_NEW = "new.txt"
+# Whether that was done for this resolution.
+_ONCE = "fetched-ahead"
 # More than this are not fetched before it is known that they are needed.
 _FEW = 4
 
@@ -56,12 +59,15 @@ class PipToolsChooser:
         variables |= link_variables(question.links, self._pip.environ)
         pip = replace(self._pip, environ={**self._pip.environ, **variables})
         before = published_before(question.before)
-        new = _new(question, (folder / question.pins).read_text())
-        if not new or (folder / _NEW).exists():
+        known = pins_in((folder / question.pins).read_text())
+        new = _new(question, known)
+        if not new or (folder / _ONCE).exists():
             return pip.compile(folder, question.source, question.pins, before)
-        lines = [*link_lines(question.links), *new, f"-c {question.constraints}"]
-        (folder / _NEW).write_text("".join(f"{line}\n" for line in lines))
-        with pip.fetching(folder, _NEW, question.target, ("--no-deps", *before)) as finish:
+        (folder / _ONCE).touch()
+        head = (*link_lines(question.links), f"-c {question.constraints}")
+        with fetching_ahead(
+            pip, folder, new, known, question.target, head=head, options=before
+        ) as finish:
             done = pip.compile(folder, question.source, question.pins, before)
             if done.code == 0:
                 finish()
@@ -74,15 +80,15 @@ class PipToolsChooser:
         return explain(text, target)
 
 
-def _new(question: Question, pins: str) -> tuple[str, ...]:
+def _new(question: Question, known: Mapping[str, str]) -> tuple[str, ...]:
     """A few requirements beyond the pins: which version they get is nearly always the newest, and
     pip-compile takes long enough to have that here by then."""
-    if not pins.strip():
+    if not known:
         return ()
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    known, found = pins_in(pins), []
+    found = []
     for text in question.asked:
         asked = Requirement(text)
         holds = not asked.marker or asked.marker.evaluate(dict(question.target.markers()))
