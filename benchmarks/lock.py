@@ -5,17 +5,20 @@
 
 Three requirement sets: scikit-learn + pandas + fastapi; a torch stack for the CPU; about 150
 packages. Each is locked with either resolver, four times over: cold (no cache at all), warm (full
-caches, no lock), change (full caches, a lock, one dependency more), nothing (a lock that is
-current; the peers have no such case and resolve again with their previous output). The peers write
-hashes (`--generate-hashes`) for the same Python and platform, from the same indexes, which are
-those that pip is set to on this machine (the torch set needs one that has CPU builds). With
-pip-tools mllock does more than its peer: it fetches the wheels and pins the bytes that came.
+caches, no package locked), change (full caches, a lock, one dependency more), nothing (a lock that
+is current; the peers have no such case and resolve again with their previous output). The peers
+write hashes (`--generate-hashes`) for the same Python and platform, from the same indexes, which
+are those that pip is set to on this machine (the torch set needs one that has CPU builds). With
+pip-tools mllock does more than its peer: it fetches the wheels and pins the bytes that came. uv
+alone takes a page of an index that it has for as long as the index says that it lasts; mllock has
+every page asked for anew (ADR 0140), so that uv with `--refresh` is timed as well: the same work.
 
 What is timed of mllock is the command `mllock lock`, start of Python included; the Debian part,
-which the peers do not have, is there already. Bytecode of mllock is written by the first run, as an
-installation does, and what uv keeps of the interpreter it has seen before. Runs alternate; medians
-are compared, and what mllock takes beyond its peer is told in ms: by the clock, and of processors,
-which is what counts on a machine that others use as well.
+which the peers do not have, is there already: cold and warm begin with a lock of the base alone.
+Bytecode of mllock is written by the first run, as an installation does, and what uv keeps of the
+interpreter it has seen before. Runs alternate; medians are compared, and what mllock takes beyond
+its peer is told in ms: by the clock, and of processors, which is what counts on a machine that
+others use as well.
 """
 
 from __future__ import annotations
@@ -63,8 +66,8 @@ platforms = ["{platform}"]
 resolver = "{resolver}"
 dependencies = [{dependencies}]
 """
-# The command, with a base that is there already: the peers have none.
-LOCK = """\
+# A lock of the base alone, with a base that is there already: the peers have none.
+BASE = """\
 import os, sys
 from mllock.lock.ports import SystemResolution
 from mllock.lock.types import Base, DebianPackage, ReleaseIndex
@@ -93,9 +96,8 @@ def there(*_):
     return SystemResolution(base=base, packages=(libc,))
 
 resolving.resolve_system = there
-from mllock.__main__ import main
-sys.argv = ["mllock", "--quiet", "lock"]
-main()
+from mllock.cli.main import main
+main(["--quiet", "lock"])
 """
 
 
@@ -123,19 +125,24 @@ def _compare(
     name: str, resolver: str, folder: Path, runs: int, cases: Sequence[str]
 ) -> list[dict[str, object]]:
     ours, peer = _Ours(folder / "ours", resolver), _Peer(folder / "peer", resolver)
+    contestants: dict[str, _Contestant] = {"peer": peer, "mllock": ours}
+    if resolver == "uv":
+        contestants["refresh"] = _Peer(folder / "refresh", resolver, "--refresh")
     wanted, more = SETS[name]
     rows: list[dict[str, object]] = []
     for case in cases:
-        times: dict[str, list[float]] = {"ours": [], "peer": []}
-        busy: dict[str, list[float]] = {"ours": [], "peer": []}
+        times: dict[str, list[float]] = {who: [] for who in contestants}
+        busy: dict[str, list[float]] = {who: [] for who in contestants}
+        asked = (*wanted, more) if case == "change" else wanted
         for _ in range(runs):
-            for who, contestant in (("peer", peer), ("ours", ours)):
+            for who, contestant in contestants.items():
                 contestant.prepare(case, wanted)
-                asked = (*wanted, more) if case == "change" else wanted
                 elapsed, used = _timed(lambda c=contestant, a=asked: c.lock(a))
                 times[who].append(elapsed)
                 busy[who].append(used)
-        mine, theirs = (statistics.median(times[who]) for who in ("ours", "peer"))
+        seconds = {who: statistics.median(values) for who, values in times.items()}
+        mine, anew = seconds["mllock"], seconds.get("refresh")
+        used = statistics.median(busy["mllock"]) - statistics.median(busy["peer"])
         rows.append(
             {
                 "set": name,
@@ -143,15 +150,16 @@ def _compare(
                 "resolver": resolver,
                 "case": case,
                 "mllock s": mine,
-                "peer s": theirs,
-                "ratio": mine / theirs,
-                "ms more": round((mine - theirs) * 1000),
-                "of CPU": round(
-                    (statistics.median(busy["ours"]) - statistics.median(busy["peer"])) * 1000
-                ),
+                "peer s": seconds["peer"],
+                "ratio": mine / seconds["peer"],
+                "ms more": round((mine - seconds["peer"]) * 1000),
+                "of CPU": round(used * 1000),
+                "--refresh s": anew,
+                "its ratio": None if anew is None else mine / anew,
             }
         )
-        print(f"{name}, {resolver}, {case}: {mine:.2f} s, {theirs:.2f} s", file=sys.stderr)
+        shown = ", ".join(f"{who} {value:.2f} s" for who, value in seconds.items())
+        print(f"{name}, {resolver}, {case}: {shown}", file=sys.stderr)
     return rows
 
 
@@ -184,9 +192,13 @@ class _Contestant:
         if case == "cold":
             shutil.rmtree(self.cache, ignore_errors=True)
         if case in ("cold", "warm"):
-            self.output.unlink(missing_ok=True)
+            self.begin()
         else:
             self.lock(wanted)
+
+    def begin(self) -> None:
+        """No package is locked."""
+        self.output.unlink(missing_ok=True)
 
     def lock(self, wanted: Sequence[str]) -> None:
         raise SystemExit("a contestant locks")
@@ -203,9 +215,19 @@ class _Ours(_Contestant):
     def __init__(self, folder: Path, resolver: str) -> None:
         super().__init__(folder, resolver)
         self.output = self.project / "mlproject.lock"
-        self.current = ""
+        self._write_spec(())
+        self.run([sys.executable, "-c", BASE], self.environ)
+        self.base = self.output.read_bytes()
+        shutil.rmtree(self.cache, ignore_errors=True)
+
+    def begin(self) -> None:
+        self.output.write_bytes(self.base)
 
     def lock(self, wanted: Sequence[str]) -> None:
+        self._write_spec(wanted)
+        self.run([sys.executable, "-m", "mllock", "--quiet", "lock"], self.environ)
+
+    def _write_spec(self, wanted: Sequence[str]) -> None:
         from mllock.core.platform import host_platform
 
         text = SPEC.format(
@@ -215,11 +237,6 @@ class _Ours(_Contestant):
             dependencies=", ".join(f'"{item}"' for item in wanted),
         )
         (self.project / "mlproject.toml").write_text(text)
-        # Nothing to do is the bare command: whoever has a lock has a base.
-        bare = self.output.exists() and self.current == text
-        self.current = text
-        command = ["-m", "mllock", "--quiet", "lock"] if bare else ["-c", LOCK]
-        self.run([sys.executable, *command], self.environ)
 
     def packages(self) -> int:
         from mllock.lock.format import read_lock
@@ -228,9 +245,14 @@ class _Ours(_Contestant):
 
 
 class _Peer(_Contestant):
+    def __init__(self, folder: Path, resolver: str, *options: str) -> None:
+        super().__init__(folder, resolver)
+        self.options = options
+
     def lock(self, wanted: Sequence[str]) -> None:
         (self.project / "requirements.in").write_text("".join(f"{item}\n" for item in wanted))
-        same = ("--generate-hashes", "--output-file", self.output.name, "requirements.in")
+        same = (*self.options, "--generate-hashes")
+        same += ("--output-file", self.output.name, "requirements.in")
         if self.resolver == "uv":
             import uv
 

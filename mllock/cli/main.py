@@ -215,6 +215,10 @@ def run(argv: list[str]) -> int:
         translated = _no_folder() or surroundings(error)
         if translated is None:
             raise
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _to_nowhere()  # it has been told, and the interpreter would tell it again
         return _fail(translated, argv)
     return code if isinstance(code, int) else 0
 
@@ -307,7 +311,7 @@ def _fail_in_json(error: MllockError, argv: Sequence[str]) -> None:
     }
     try:
         App.print_json({"error": place | {"line": error.line}, "exit-code": error.exit_code})
-    except BrokenPipeError:
+    except OSError:  # nobody reads it, or it goes to a full disk
         _to_nowhere()
 
 
