@@ -87,6 +87,15 @@ def test_commands_between_separators_outside_of_quotes():
         ("API_KEY=abc x", "API_KEY=*** x"),
         ('password: "a b" c', "password: *** c"),
         ("x hf_01234567890123456789 y", "x *** y"),
+        ("https://conda.example.org/t/tk-12-ab/channel", "https://conda.example.org/t/***/channel"),
+        ('-H "Authorization: Bearer abc" h', '-H "Authorization: Bearer ***" h'),
+        ("authorization: abc", "authorization: ***"),
+        ("curl -u me:abc h", "curl -u *** h"),
+        ("curl --user='me:abc' h", "curl --user='***' h"),
+        ("machine h login me password abc >> .netrc", "machine h login me password *** >> .netrc"),
+        ("aws configure set aws_secret_access_key abc", "aws configure set aws_secret_access_key ***"),
+        ("//h/:_authToken=abc", "//h/:_authToken=***"),
+        ("x eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSMeK y", "x *** y"),
     ],
 )
 def test_credentials_are_taken_out(text, expected):
@@ -106,6 +115,11 @@ def test_credentials_are_taken_out(text, expected):
         "uvicorn app:app --port 8080",
         "https://example.org/a/b",
         "libpq5=15.6-0+deb12u1",
+        "docker run -u 1000:1000 x",
+        "pip install -U --user torch",
+        "the bearer of it",
+        "https://example.org/t/",
+        "Authorization: Bearer $MINE",
     ],
 )
 def test_harmless_words_stay(text):
