@@ -55,6 +55,7 @@ class Document:
         self._find = lines
         self._lines: dict[str, int] | None = None
         self._texts = texts
+        self._asked: set[tuple[Part, ...]] = set()
 
     def place(self, *parts: Part) -> Place:
         if self._lines is None:
@@ -63,6 +64,8 @@ class Document:
 
     def get(self, *parts: Part) -> Any:
         """The value, or None where it, or a table above it, is missing."""
+        if parts not in self._asked and not any(isinstance(part, int) for part in parts):
+            self._asked.update(parts[:number] for number in range(1, len(parts) + 1))
         value = self.value
         for index, part in enumerate(parts):
             if isinstance(part, int):
@@ -98,6 +101,14 @@ class Document:
             if text is not None:
                 found.append((text, self.place(*parts, index)))
         return found
+
+    def unread(self, *parts: str) -> list[tuple[str, Any]]:
+        """Keys of the table `parts` that nobody asked for, with their values, less empty ones."""
+        table = self.value
+        for part in parts:
+            table = table.get(part) if isinstance(table, dict) else None
+        items = table.items() if isinstance(table, dict) else ()
+        return [(key, value) for key, value in items if value and (*parts, key) not in self._asked]
 
     def wrong(self, parts: tuple[Part, ...], expected: str) -> InputError:
         value = self.get(*parts) if parts else self.value

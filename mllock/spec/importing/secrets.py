@@ -66,7 +66,9 @@ def without_credentials(text: str) -> str:
 
 def reveals(text: str) -> bool:
     """Whether `text` holds what looks like a credential."""
-    return any(pattern.search(text) for pattern in (_USER, _BARE, _QUERY, _KNOWN, _ASSIGNED, *_SAID))
+    return any(
+        pattern.search(text) for pattern in (_USER, _BARE, _QUERY, _KNOWN, _ASSIGNED, *_SAID)
+    )
 
 
 def one_line(text: str) -> str:
