@@ -30,8 +30,8 @@ __all__ = ["command"]
     metavar="PATH",
     type=click.Path(path_type=Path),
     help="Write mlproject.toml from the files of another tool instead: requirements.txt or .in, "
-    "pyproject.toml, pylock.toml, uv.lock, poetry.lock, environment.yml, cog.yaml, MLproject, "
-    "dvc.yaml, bentofile.yaml, Dockerfile, or a folder of them.",
+    "pyproject.toml, pylock.toml, uv.lock, poetry.lock, pdm.lock, environment.yml, cog.yaml, "
+    "MLproject, dvc.yaml, bentofile.yaml, Dockerfile, or a folder of them.",
 )
 @click.pass_context
 def command(

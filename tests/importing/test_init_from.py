@@ -113,7 +113,7 @@ def refusal(capsys, *words: str) -> str:
 
 KINDS = (
     "requirements.txt, requirements.in, pyproject.toml, pylock.toml, uv.lock, poetry.lock, "
-    "environment.yml, cog.yaml, MLproject, dvc.yaml, NAME.dvc, bentofile.yaml, Dockerfile"
+    "pdm.lock, environment.yml, cog.yaml, MLproject, dvc.yaml, NAME.dvc, bentofile.yaml, Dockerfile"
 )
 
 
@@ -138,6 +138,15 @@ def test_nothing_to_import(tmp_path, capsys):
     write(tmp_path, {"notes.md": b""})
     assert refusal(capsys, target, "--from", str(tmp_path / "notes.md")) == (
         f"error: notes.md: not a file that can be imported\nexpected: {KINDS}\n"
+    )
+    write(tmp_path, {"Pipfile": b"", "conda-lock.yml": b"version: 1\n"})
+    assert refusal(capsys, target, "--from", str(tmp_path / "Pipfile")) == (
+        f"error: Pipfile: not a file that can be imported\nexpected: {KINDS}\n"
+        "hint: pipenv requirements > requirements.txt\n"
+    )
+    assert refusal(capsys, target, "--from", str(tmp_path / "conda-lock.yml")) == (
+        f"error: conda-lock.yml: not a file that can be imported\nexpected: {KINDS}\n"
+        "hint: import the environment.yml that it was made from\n"
     )
     assert not (tmp_path / "new").exists()
 
@@ -200,6 +209,28 @@ def test_template_and_from_do_not_go_together(tmp_path, capsys):
             "pylock.toml",
             b'lock-version = "2.0"\n',
             "pylock.toml:1: not a PEP 751 lock of version 1\nfound: 2.0\n",
+        ),
+        (
+            "pylock.toml",
+            b'lock-version = "1.x"\n',
+            "pylock.toml:1: not a PEP 751 lock of version 1\nfound: 1.x\n",
+        ),
+        (
+            "pylock.toml",
+            b'lock-version = "1.0"\npackages = []\n',
+            "pylock.toml:1: created-by: not a PEP 751 lock: missing required value\n",
+        ),
+        (
+            "pylock.toml",
+            b'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "a"\nversion = "1"\n',
+            "pylock.toml:3: packages[0]: not a PEP 751 lock: exactly one of vcs, directory, archive "
+            "must be set if sdist and wheels are not set\n",
+        ),
+        (
+            "pylock.toml",
+            b'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "a"\nmarker = "("\n',
+            "pylock.toml:5: packages[0].marker: not a PEP 751 lock: expected a marker variable or "
+            "quoted string\n",
         ),
     ],
 )

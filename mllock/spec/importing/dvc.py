@@ -14,6 +14,7 @@ from typing import Any
 from mllock.spec.importing.documents import Document, Files, read_yaml
 from mllock.spec.importing.dvc_files import read_dvc_files, role_of
 from mllock.spec.importing.found import Collector, Place, Program
+from mllock.spec.importing.unread import leave_unread
 from mllock.spec.places import Part
 from mllock.spec.types import Scalar
 
@@ -33,6 +34,8 @@ _CODE = (
     ".txt",
     ".lock",
 )
+# Of a stage: what people read, and when DVC runs it.
+_QUIET = {"desc", "meta", "frozen", "always_changed", "vars"}
 _VALUE = re.compile(r"\$\{([^{}]*)\}")
 _TRAINS = ("train", "training", "fit", "train_model", "train-model")
 
@@ -54,10 +57,12 @@ def read_dvc(out: Collector, files: Files, doc: Document) -> None:
             out.left(doc.place(*at), f"stage {name}", why, "write one command into [train]")
         else:
             _stage(out, files, doc, name, outputs)
+            leave_unread(out, doc, *at, quiet=_QUIET)
     for key in ("plots", "metrics", "params", "artifacts", "datasets"):
         if doc.get(key):
             why = "is about what DVC shows, and not about how a model is made"
             out.left(doc.place(key), key, why)
+    leave_unread(out, doc, quiet={"vars"})
 
 
 def _stage(out: Collector, files: Files, doc: Document, name: str, outputs: dict[str, str]) -> None:

@@ -3,12 +3,12 @@
 Packages come from the first of these that is there, with the lock beside it as pins; the others
 of them are named as not read:
 
-1. pyproject.toml (if it names packages) with uv.lock, poetry.lock or pylock.toml, else with a
-   requirements.txt that pip-compile or uv made of it
+1. pyproject.toml (if it names packages) with uv.lock, poetry.lock, pdm.lock or pylock.toml, else
+   with a requirements.txt that pip-compile or uv made of it
 2. requirements.in with requirements.txt
 3. requirements.txt
 4. environment.yml or environment.yaml
-5. uv.lock, pylock.toml, poetry.lock without a pyproject.toml
+5. uv.lock, poetry.lock, pdm.lock, pylock.toml without a pyproject.toml
 
 After that MLproject, dvc.yaml with all .dvc files, cog.yaml, bentofile.yaml and Dockerfile are
 read, in this order, each for all that it says. Of two answers to one question the first counts. A
@@ -37,9 +37,9 @@ __all__ = ["KINDS", "read_file", "read_folder"]
 
 KINDS = (
     "requirements.txt, requirements.in, pyproject.toml, pylock.toml, uv.lock, poetry.lock, "
-    "environment.yml, cog.yaml, MLproject, dvc.yaml, NAME.dvc, bentofile.yaml, Dockerfile"
+    "pdm.lock, environment.yml, cog.yaml, MLproject, dvc.yaml, NAME.dvc, bentofile.yaml, Dockerfile"
 )
-_LOCKS = ("uv.lock", "poetry.lock", "pylock.toml")
+_LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "pylock.toml")
 _CONDA = ("environment.yml", "environment.yaml")
 _YAML = {
     "cog.yaml": read_cog,
@@ -51,7 +51,6 @@ _YAML = {
 _OTHERS = {
     "Pipfile": "pipenv requirements > requirements.txt",
     "conda-lock.yml": "import the environment.yml that it was made from",
-    "pdm.lock": "pdm export -f pylock -o pylock.toml",
     "pixi.toml": "pixi workspace export conda-environment environment.yml",
     "setup.cfg": "write its install_requires into a requirements.in",
     "setup.py": "write its install_requires into a requirements.in",
@@ -67,7 +66,7 @@ def read_file(files: Files, name: str, project: str) -> Found:
     _python_version(out, files)
     kind = _kind(name)
     if kind is None:
-        raise InputError("not a file that can be imported", file=name, expected=KINDS)
+        raise _unknown(name)
     if kind == "pyproject.toml":
         _pyproject(out, files, name)
     elif kind in _LOCKS and files.read("pyproject.toml") is not None:
@@ -110,6 +109,11 @@ def read_folder(files: Files, project: str) -> Found:
     return out.found(project)
 
 
+def _unknown(name: str) -> InputError:
+    hint = _OTHERS.get(name.rpartition("/")[2])
+    return InputError("not a file that can be imported", file=name, expected=KINDS, hint=hint)
+
+
 def _kind(name: str) -> str | None:
     base = name.rpartition("/")[2]
     if base.endswith(SUFFIX):
@@ -146,7 +150,7 @@ def _one(out: Collector, files: Files, name: str, kind: str) -> None:
     elif kind == "environment.yml":
         document = read_yaml(data, name)
         if not {"dependencies", "channels"} & set(document.table()):
-            raise InputError("not a file that can be imported", file=name, expected=KINDS)
+            raise _unknown(name)
         read_conda(out, files, document)
     elif kind == "Dockerfile":
         read_dockerfile(out, files, decode(data, name), name)

@@ -238,8 +238,9 @@ class Collector:
             self.left(place, name, why, "set it at deployment: [serve] runtime-variables")
         elif not _VARIABLE.fullmatch(name) or _CONTROL.search(value):
             self.left(place, name, "not a variable that can be set")
-        elif (reason := hook_reason(name)) is not None:
-            self.left(place, name, f"cannot be set: {reason}")
+        elif (reason := hook_reason(name, value)) is not None:
+            hint = 'variables = { PYTHONPATH = "src" }' if name == "PYTHONPATH" else None
+            self.left(place, name, f"cannot be set: {reason}", hint)
         elif self.variables.setdefault(name, value) != value:
             self.left(place, name, "is set to another value already")
 

@@ -17,6 +17,8 @@ from mllock.spec.importing.pythons import marker_holds
 from mllock.spec.requirements import logical_lines
 
 __all__ = [
+    "OWN",
+    "OWN_HINT",
     "Kind",
     "install_arguments",
     "is_local",
@@ -39,8 +41,8 @@ _EGG = re.compile(
 )
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2")
 
-_OWN = "the project's own code is not installed: it is copied into the images as it is"
-_OWN_HINT = (
+OWN = "the project's own code is not installed: it is copied into the images as it is"
+OWN_HINT = (
     "list its files in [train] code, and run it from the folder of the project; if its packages "
     'are in src: variables = { PYTHONPATH = "src" }'
 )
@@ -83,12 +85,21 @@ _OPTIONS: dict[str, tuple[str, str | None] | None] = {
     "--progress-bar": None,
     "--prefix": None,
     "--root": None,
+    "-w": None,
+    "--wheel-dir": None,
+    "-d": None,
+    "--dest": None,
+    "--no-deps": ("what a package needs is locked with it", None),
+    "--no-build-isolation": None,
+    "--force-reinstall": None,
+    "-I": None,
     "-v": None,
 }
 _WITH_VALUE = {
     "-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--trusted-host", "--no-binary",
     "--only-binary", "--root-user-action", "--default-timeout", "--timeout", "--retries",
-    "--progress-bar", "--prefix", "--root", "-t", "--target", "-r", "--requirement", "-c",
+    "--progress-bar", "--prefix", "--root", "-t", "--target", "-w", "--wheel-dir", "-d",
+    "--dest", "-r", "--requirement", "-c",
     "--constraint", "-e", "--editable", "--python", "--platform", "--index-strategy", "--index",
 }  # fmt: skip
 
@@ -131,7 +142,7 @@ def requirement_line(
     if kind != "requirements":
         _pin(out, line, place, kind)
     elif re.fullmatch(r"\./?(\[[^\]]*\])?", line):
-        out.left(place, line, _OWN, _OWN_HINT)
+        out.left(place, line, OWN, OWN_HINT)
     elif (named := _repository(line)) is not None:
         out.requirement(named, place)
     elif is_local(line):
@@ -198,7 +209,7 @@ def _option(out: Collector, files: Files, name: str, value: str, place: Place, k
     elif name in ("-e", "--editable"):
         what = f"{name} {value}"
         if value.partition("[")[0].rstrip("/") in (".", ""):
-            out.left(place, what, _OWN, _OWN_HINT)
+            out.left(place, what, OWN, OWN_HINT)
         elif (named := _repository(value)) is not None:
             out.requirement(named, place)
         else:

@@ -24,13 +24,11 @@ from mllock.spec.importing.pyproject_indexes import (
     uv_sources,
 )
 from mllock.spec.importing.pythons import marker_holds
-from mllock.spec.importing.unread import leave_unread
+from mllock.spec.importing.unread import GROUP, GROUP_HINT, leave_unread
 
 __all__ = ["read_pyproject"]
 
 _COMPARED = re.compile(r"^(===|==|~=|!=|<=|>=|<|>)(.*)$")
-_GROUP = "a group of packages beside the dependencies is not part of the images"
-_GROUP_HINT = "add to dependencies those that training or serving imports"
 _SCRIPTS = "the project's own code is not installed, so that it has no scripts"
 _SCRIPTS_HINT = 'write commands as ["python", "-m", "MODULE"]'
 # Keys that say nothing about an image: who wrote it, how it is published, how the tool works.
@@ -91,7 +89,7 @@ def _project(out: Collector, files: Files, doc: Document) -> None:
     for extra in doc.table("project", "optional-dependencies"):
         where = ("project", "optional-dependencies", extra)
         names = ", ".join(text for text, _ in doc.texts(*where))
-        out.left(doc.place(*where), f"extra {extra} ({names})", _GROUP, _GROUP_HINT)
+        out.left(doc.place(*where), f"extra {extra} ({names})", GROUP, GROUP_HINT)
     for table in ("scripts", "gui-scripts", "entry-points"):
         if doc.table("project", table):
             out.left(doc.place("project", table), f"[project.{table}]", _SCRIPTS, _SCRIPTS_HINT)
@@ -128,7 +126,7 @@ def _groups(out: Collector, doc: Document, *table: str) -> None:
             else:
                 names.append(doc.text(*where, index) or "")
         what = f"group {group} ({', '.join(names)})"
-        out.left(doc.place(*where), what, _GROUP, _GROUP_HINT)
+        out.left(doc.place(*where), what, GROUP, GROUP_HINT)
 
 
 def _uv(out: Collector, doc: Document) -> None:
@@ -136,7 +134,7 @@ def _uv(out: Collector, doc: Document) -> None:
         where = ("tool", "uv", key)
         for text, place in doc.texts(*where):
             if key == "dev-dependencies":
-                out.left(place, f"dev dependency {text}", _GROUP, _GROUP_HINT)
+                out.left(place, f"dev dependency {text}", GROUP, GROUP_HINT)
             else:
                 why = f"uv's {key} have no key here"
                 out.left(place, text, why, 'put it into a file, and write constraints = ["FILE"]')
@@ -174,11 +172,11 @@ def _poetry(out: Collector, doc: Document) -> None:
     if doc.table(*at, "dev-dependencies"):
         names = ", ".join(doc.table(*at, "dev-dependencies"))
         place = doc.place(*at, "dev-dependencies")
-        out.left(place, f"dev-dependencies ({names})", _GROUP, _GROUP_HINT)
+        out.left(place, f"dev-dependencies ({names})", GROUP, GROUP_HINT)
     for group in doc.table(*at, "group"):
         names = ", ".join(doc.table(*at, "group", group, "dependencies"))
         what = f"group {group} ({names})"
-        out.left(doc.place(*at, "group", group), what, _GROUP, _GROUP_HINT)
+        out.left(doc.place(*at, "group", group), what, GROUP, GROUP_HINT)
     read_indexes(out, doc, (*at, "source"), chosen)
     if doc.table(*at, "scripts"):
         place = doc.place(*at, "scripts")
@@ -195,7 +193,7 @@ def _poetry_dependency(out: Collector, name: str, table: dict[str, Any], place: 
         out.left(place, f"allow-prereleases of {name}", why, f'write e.g. "{name}>=2.0rc1"')
     if table.get("optional") is True:
         what = f"{name} {version}"
-        out.left(place, what, "an optional dependency belongs to an extra", _GROUP_HINT)
+        out.left(place, what, "an optional dependency belongs to an extra", GROUP_HINT)
         return
     extras = table.get("extras", [])
     ranges = specifier(version) if isinstance(version, str) else None

@@ -49,8 +49,10 @@ def elsewhere(out: Collector, name: str, place: Place) -> None:
     """Note that `name` is no package of an index, and say so."""
     from packaging.utils import canonicalize_name
 
-    out.elsewhere.add(str(canonicalize_name(name)))
-    out.left(place, name, SOURCE, PUBLISH)
+    plain = str(canonicalize_name(name))
+    if plain not in out.elsewhere:
+        out.elsewhere.add(plain)
+        out.left(place, name, SOURCE, PUBLISH)
 
 
 def uv_sources(out: Collector, doc: Document) -> Chosen:
