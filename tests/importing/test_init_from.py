@@ -104,6 +104,24 @@ def test_windows_lines(tmp_path):
     assert loaded.spec.environment.dependencies == ("numpy<2,>=1", "pandas")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        # What "pip freeze > requirements.txt" writes in PowerShell.
+        "numpy>=1  # größer\r\npandas\r\n".encode("utf-16"),
+        b"\xfe\xff" + "numpy>=1\npandas\n".encode("utf-16-be"),
+        "numpy>=1\npandas\n".encode("utf-32"),
+        b"# -*- coding: latin-1 -*-\nnumpy>=1  # gr\xf6\xdfer\npandas\n",
+        b"#!/x\n# coding=cp1252\nnumpy>=1  # \x80\npandas\n",
+    ],
+)
+def test_requirements_are_decoded_as_pip_does(tmp_path, content):
+    write(tmp_path, {"requirements.txt": content})
+    assert run(["-q", "init", str(tmp_path), "--from", str(tmp_path)]) == 0
+    loaded = load_spec(tmp_path / "mlproject.toml")
+    assert loaded.spec.environment.dependencies == ("numpy>=1", "pandas")
+
+
 def refusal(capsys, *words: str) -> str:
     assert run(["init", *words]) == 2
     out, err = capsys.readouterr()
@@ -198,6 +216,26 @@ def test_template_and_from_do_not_go_together(tmp_path, capsys):
             ),
             "bentofile.yaml:1: more values, or deeper, than such a file has\n",
         ),
+        (
+            "requirements.txt",
+            b"a\nb\n\xff",
+            "requirements.txt:3: not UTF-8\nhint: save it as UTF-8\n",
+        ),
+        (
+            "requirements.txt",
+            b"\xff\xfea\x00\n",
+            "requirements.txt:1: not utf-16\nhint: save it as UTF-8\n",
+        ),
+        (
+            "requirements.txt",
+            b"# coding: punycode\na\n",
+            "requirements.txt:1: not punycode\nhint: save it as UTF-8\n",
+        ),
+        (
+            "requirements.txt",
+            b"# coding: klingon\na\n",
+            "requirements.txt:1: not klingon\nhint: save it as UTF-8\n",
+        ),
         ("Dockerfile", b"# nothing\n", "Dockerfile:1: no FROM: this is not a Dockerfile\n"),
         ("Dockerfile", b"FROM a:1\nRUN <<EOT\nx\n", "Dockerfile:2: the heredoc EOT has no end\n"),
         (
@@ -223,8 +261,8 @@ def test_template_and_from_do_not_go_together(tmp_path, capsys):
         (
             "pylock.toml",
             b'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "a"\nversion = "1"\n',
-            "pylock.toml:3: packages[0]: not a PEP 751 lock: exactly one of vcs, directory, archive "
-            "must be set if sdist and wheels are not set\n",
+            "pylock.toml:3: packages[0]: not a PEP 751 lock: exactly one of vcs, directory, "
+            "archive must be set if sdist and wheels are not set\n",
         ),
         (
             "pylock.toml",

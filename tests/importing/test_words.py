@@ -93,7 +93,10 @@ def test_commands_between_separators_outside_of_quotes():
         ("curl -u me:abc h", "curl -u *** h"),
         ("curl --user='me:abc' h", "curl --user='***' h"),
         ("machine h login me password abc >> .netrc", "machine h login me password *** >> .netrc"),
-        ("aws configure set aws_secret_access_key abc", "aws configure set aws_secret_access_key ***"),
+        (
+            "aws configure set aws_secret_access_key abc",
+            "aws configure set aws_secret_access_key ***",
+        ),
         ("//h/:_authToken=abc", "//h/:_authToken=***"),
         ("x eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSMeK y", "x *** y"),
     ],

@@ -168,6 +168,9 @@ class Collector:
             else:
                 self.left(place, text, f"not a requirement: {error}", _meant(text))
             return
+        if re.search(r"\bextra\b", marker):
+            self.left(place, text, "is of an extra, which is a choice that the file does not make")
+            return
         if name in self.elsewhere:
             return  # the leftover that says where it comes from is there
         if (named := reference_in(plain)) is not None:

@@ -92,9 +92,9 @@ def _uv_root(out: Collector, doc: Document, index: int, source: dict[str, object
         return
     out.project(doc.text(*at, "name"), doc.text(*at, "version"), None)
     for group in doc.table(*at, "metadata", "requires-dev"):
-        where = (*at, "metadata", "requires-dev", group)
-        names = [doc.text(*where, index, "name") or "" for index in range(len(doc.array(*where)))]
-        leave_group(out, doc.place(*where), f"group {group}", names)
+        of = (*at, "metadata", "requires-dev", group)
+        names = [doc.text(*of, number, "name") or "" for number in range(len(doc.array(*of)))]
+        leave_group(out, doc.place(*of), f"group {group}", names)
     for number in range(len(doc.array(*at, "metadata", "requires-dist"))):
         where = (*at, "metadata", "requires-dist", number)
         name = doc.text(*where, "name") or ""

@@ -11,7 +11,7 @@ import posixpath
 import re
 from typing import Literal
 
-from mllock.spec.importing.documents import Files, decode
+from mllock.spec.importing.documents import Files, decode_as_pip
 from mllock.spec.importing.found import PUBLISH, Collector, Place
 from mllock.spec.importing.pythons import marker_holds
 from mllock.spec.requirements import logical_lines
@@ -114,7 +114,7 @@ def read_requirements(
     if not out.read(name):
         return True
     hashed: Place | None = None
-    for number, line in logical_lines(decode(data, name)):
+    for number, line in logical_lines(decode_as_pip(data, name)):
         place = Place(file=name, line=number)
         if " --hash" in line and hashed is None:
             hashed = place

@@ -89,9 +89,9 @@ def uv_settings(out: Collector, doc: Document) -> None:
     at = ("tool", "uv")
     for url, place in doc.texts(*at, "extra-index-url"):
         out.places.index(url, place)
-    if doc.text(*at, "index-url"):
-        url = doc.text(*at, "index-url")
-        out.left(doc.place(*at, "index-url"), f"index {url}", _INDEX, _INDEX_HINT)
+    default = doc.text(*at, "index-url")
+    if default:
+        out.left(doc.place(*at, "index-url"), f"index {default}", _INDEX, _INDEX_HINT)
     for link, place in doc.texts(*at, "find-links"):
         out.places.link(link, place)
 
