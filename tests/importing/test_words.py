@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from mllock.spec.importing.bases import base_of
+from mllock.spec.importing.commands import words_of
 from mllock.spec.importing.docker_syntax import expand, instructions
+from mllock.spec.importing.found import Collector, Place
+from mllock.spec.importing.joining import joined
 from mllock.spec.importing.poetry_ranges import specifier
 from mllock.spec.importing.pythons import minor_of
 from mllock.spec.importing.secrets import is_secret_name, one_line, reveals, without_credentials
@@ -128,6 +132,62 @@ def test_credentials_are_taken_out(text, expected):
 def test_harmless_words_stay(text):
     assert not reveals(text)
     assert one_line(text) == text
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ("a==1", "a==1", "a==1"),
+        ("a", "a>=1", "a>=1"),
+        ("a[y]==1", "a[x]==1", "a[x,y]==1"),
+        ("a==1.5; os_name == 'x'", "a[x]>=1; os_name == 'x'", 'a[x]==1.5; os_name == "x"'),
+        ("a[x]", "a @ https://h.example.org/a.whl", "a[x] @ https://h.example.org/a.whl"),
+        ("a==1", "a==2", None),
+        ("a==1", "a>=2", None),
+        ("a<2", "a>=1", None),
+        ("a==1.*", "a>=1", None),
+        ("a==1", "a @ https://h.example.org/a.whl", None),
+    ],
+)
+def test_two_requirements_of_one_package(one, other, both):
+    assert joined(one, other) == joined(other, one) == both
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("python train.py", ["python", "train.py"]),
+        ("python t.py {alpha} && x", ["sh", "-c", "python t.py {alpha} && x"]),
+        ("uv run train.py --x", ["python", "train.py", "--x"]),
+        ("uv run --frozen -- python train.py", ["python", "train.py"]),
+        ("poetry run python -m train", ["python", "-m", "train"]),
+        ("conda run -n env --no-capture-output python t.py", ["python", "t.py"]),
+        ("pdm run a.py && uv run b $X", ["sh", "-c", "python a.py && b $X"]),
+        (["uv", "run", "uvicorn", "a:b", "a b"], ["uvicorn", "a:b", "a b"]),
+        (["uv", "run", "--with", "x", "y"], ["uv", "run", "--with", "x", "y"]),
+        (["sh", "-c", "uv run x"], ["sh", "-c", "uv run x"]),
+        ([], []),
+    ],
+)
+def test_words_of_a_command(text, expected):
+    assert words_of(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "python"),
+    [
+        ("ghcr.io/astral-sh/uv:python3.12-bookworm-slim", "3.12"),
+        ("rayproject/ray:2.9.0-py310", "3.10"),
+        ("rayproject/ray:2.9.0-py39-cpu", "3.9"),
+        ("quay.io/jupyter/scipy-notebook:python-3.11.6", "3.11"),
+        ("pytorch/pytorch:2.1.0-cuda12.1-cudnn8-runtime", None),
+        ("python:3.11.4-slim-bookworm", "3.11"),
+    ],
+)
+def test_the_python_that_a_tag_names(image, python):
+    out = Collector()
+    base_of(out, image, Place(file="Dockerfile"))
+    assert out.python == python
 
 
 @pytest.mark.parametrize(

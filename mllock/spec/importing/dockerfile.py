@@ -243,18 +243,26 @@ def _start(out: Collector, file: str, chain: list[_Stage]) -> None:
     if not last:
         return
     words: list[str] | str = []
+    at = 0
     for word in ("ENTRYPOINT", "CMD"):
         if word not in last:
             continue
         item, variables = last[word]
+        if re.fullmatch(r"\[\s*\]", item.text):
+            continue  # resets what the image below has
         given = json_words(item.text)
+        if isinstance(words, str):  # CMD is not for an ENTRYPOINT of a shell
+            out.left(Place(file=file, line=item.line), f"CMD {item.text}", "ENTRYPOINT ignores it")
+            continue
+        at = at or item.line
         if given is None:
             text = expand(item.text, variables)
-            words = text if not words or isinstance(words, str) else [*words, "sh", "-c", text]
-        elif not isinstance(words, str):
+            words = [*words, "sh", "-c", text] if words else text
+        else:
             words = [*words, *given]
-    item = next(iter(last.values()))[0]
-    place = Place(file=file, line=item.line)
+    if not words:
+        return
+    place = Place(file=file, line=at)
     command = out.command(words, place)
     if command is None:
         return

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from mllock.core import safepath
 from mllock.spec.direct import reference_in
 from mllock.spec.hints import normalised_name
+from mllock.spec.importing.commands import RUNNERS, words_of
 from mllock.spec.importing.indexes import Index, Place, Places
+from mllock.spec.importing.joining import joined
 from mllock.spec.importing.secrets import is_secret_name, one_line, reveals
 from mllock.spec.requirements import canonical, parts_of
 from mllock.spec.rules_paths import RESERVED
@@ -36,8 +38,6 @@ MAX_DATA = 500
 _DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VERSION = re.compile(r"[A-Za-z0-9.!+_-]+")
-# What only a shell understands.
-_SHELL = re.compile(r"[|&;<>$`*?~\n(){}\[\]]")
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -189,7 +189,9 @@ class Collector:
             self.left(place, text, why, hint)
             return
         first = self.requirements.setdefault((name, marker), Requirement(text=plain, place=place))
-        if first.text != plain:
+        if (both := joined(first.text, plain)) is not None:
+            self.requirements[name, marker] = Requirement(text=both, place=first.place)
+        else:
             why = f"{name} is asked for already, as {first.text} in {first.place}"
             self.left(place, plain, why, "join both in dependencies if both are meant")
 
@@ -302,15 +304,14 @@ class Collector:
         if "\0" in whole or any("\ud800" <= char <= "\udfff" for char in whole):
             self.left(place, whole, "holds a character that no command can hold")
             return None
-        if isinstance(text, list):
-            return tuple(text) if text and all(text) else None
-        if _SHELL.search(re.sub(r"\{[A-Za-z_][\w.-]*\}", "", text)):
-            return ("sh", "-c", text.strip())
         try:
-            words = shlex.split(text)
+            words = words_of(text)
         except ValueError as error:
-            self.left(place, text, f"not a command: {str(error).lower()}")
+            self.left(place, whole, f"not a command: {str(error).lower()}")
             return None
+        if words and words[0] in RUNNERS:
+            why = f"{words[0]} is not in the images"
+            self.left(place, whole, why, "write the command that it runs")
         return tuple(words) if words and all(words) else None
 
     def train_with(self, program: Program) -> None:

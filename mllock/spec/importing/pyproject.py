@@ -43,7 +43,8 @@ _QUIET_POETRY = {
 }  # fmt: skip
 _QUIET_UV = {
     "package", "managed", "cache-keys", "cache-dir", "build-backend", "default-groups", "preview",
-    "required-version", "link-mode", "compile-bytecode", "publish-url", "trusted-publishing",
+    "required-version", "link-mode", "python-preference", "python-downloads", "native-tls",
+    "compile-bytecode", "publish-url", "trusted-publishing",
 }  # fmt: skip
 _QUIET_PDM = {"distribution", "version", "build", "publish", "scripts"}
 _UV_HINTS = {

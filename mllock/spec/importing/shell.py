@@ -22,7 +22,7 @@ _RUN = "only pip install and apt-get install are read: nothing else is run to ma
 _RUN_HINT = "look for a Debian package or wheel of it, or use a base that has it"
 _APT_VALUE = ("-o", "--option", "-t", "--target-release", "-c", "--config-file")
 _TIDY = re.compile(
-    r"(?:apt-get|apt)(?:\s+-\S+)*\s+(?:update|clean|autoclean|autoremove)\b.*"
+    r"(?:apt-get|apt)(?:\s+-\S+)*\s+(?:update|clean|autoclean|autoremove|purge|remove)\b.*"
     r"|rm\s+-[rRf]+\s+[^|]*|set\s+[-+].*|true|:|pip3?\s+cache\s+purge|conda\s+clean\b.*"
     r"|(?:\.|source)\s+\S*/activate|python[0-9.]*\s+-m\s+venv\s+.*|cd\s+.*|export\s+DEBIAN_FRONTEND=.*",
     re.DOTALL,
