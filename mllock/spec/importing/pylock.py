@@ -8,7 +8,7 @@ package for another system is nothing that an image misses.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mllock.errors import InputError
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["read_pylock"]
 
-_MACHINES = ("x86_64", "aarch64")
+_MACHINES = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
 _CHOICE = "is for an extra or a group, which is a choice that the file does not make"
 _MINOR = "what a later minor version adds is passed over, as PEP 751 says"
 _SYSTEM = "this lock is for other systems: its versions may have no wheels for Linux"
+_PLATFORMS = "platforms is written for images that this machine can run"
 _PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 _CHOOSES = re.compile(r"\b(?:extras|dependency_groups)\b")
 
@@ -42,9 +43,8 @@ def read_pylock(out: Collector, doc: Document, *, alone: bool) -> None:
         out.left(doc.place("lock-version"), f"lock-version {lock.lock_version}", _MINOR)
     if lock.requires_python is not None:
         out.python_is(str(lock.requires_python), doc.place("requires-python"))
-    if lock.environments and not _machines(lock.environments, out.python):
-        what = f"environments: {', '.join(map(str, lock.environments))}"
-        out.left(doc.place("environments"), what, _SYSTEM, "mllock lock chooses others then")
+    if lock.environments:
+        _environments(out, lock.environments, doc.place("environments"))
     registries = Registries()
     for index, package in enumerate(lock.packages):
         at = ("packages", index)
@@ -58,6 +58,16 @@ def read_pylock(out: Collector, doc: Document, *, alone: bool) -> None:
                 registries.add(package.index, package.name, doc.place(*at, "index"))
     if alone:
         registries.carry(out)
+
+
+def _environments(out: Collector, markers: Sequence[Marker], place: Place) -> None:
+    what = f"environments: {', '.join(map(str, markers))}"
+    machines = _machines(markers, out.python)
+    if not machines:
+        out.left(place, what, _SYSTEM, "mllock lock chooses others then")
+    elif "platform_machine" in what:
+        platforms = ", ".join(f'"{_MACHINES[machine]}"' for machine in machines)
+        out.left(place, what, _PLATFORMS, f"check that it says platforms = [{platforms}]")
 
 
 def _package(
