@@ -94,6 +94,7 @@ def test_commands_between_separators_outside_of_quotes():
         ("https://conda.example.org/t/tk-12-ab/channel", "https://conda.example.org/t/***/channel"),
         ('-H "Authorization: Bearer abc" h', '-H "Authorization: Bearer ***" h'),
         ("authorization: abc", "authorization: ***"),
+        ("docker login -u me -p abc h", "docker login -u me -p *** h"),
         ("curl -u me:abc h", "curl -u *** h"),
         ("curl --user='me:abc' h", "curl --user='***' h"),
         ("machine h login me password abc >> .netrc", "machine h login me password *** >> .netrc"),

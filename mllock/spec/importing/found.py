@@ -33,6 +33,10 @@ PUBLISH = (
     'write it as "NAME @ URL" into dependencies, and into builds if it has to be built; or put a '
     "wheel of it into a folder that find-links names"
 )
+# What "pip freeze" says of a package that conda installed.
+_CONDAS = (
+    'write its name with the version that "pip list" shows there; or, if it is yours, ' + PUBLISH
+)
 MAX_REQUIREMENT = 4096
 MAX_DATA = 500
 _DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
@@ -164,7 +168,8 @@ class Collector:
             plain = canonical(text)
         except ValueError as error:
             if "://" in text or "@" in text:
-                self.left(place, text, "not a URL that can be locked", PUBLISH)
+                hint = _CONDAS if " @ file:" in text else PUBLISH
+                self.left(place, text, "not a URL that can be locked", hint)
             else:
                 self.left(place, text, f"not a requirement: {error}", _meant(text))
             return

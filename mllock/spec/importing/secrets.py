@@ -43,6 +43,8 @@ _SAID = tuple(
         # curl -u NAME:PASSWORD; not docker's -u UID:GID.
         r"(?i)((?<![\w-])(?:-u|--(?:proxy-|http-)?user)[\s=]\s*[\"']?)(?!\d+:\d+\b)[^\s:\"'$=]+:[^\s\"']+",
         r"(?i)(\blogin\s+\S{1,200}\s+password\s+)(?!\*\*\*|\$)[^\s\"']+",
+        # docker login -p PASSWORD, sshpass -p PASSWORD.
+        r"(?i)(\b(?:login|sshpass)\b[^\n]{0,200}?\s-p[\s=]\s*[\"']?)(?!\*\*\*|\$)[^\s\"']+",
         r"(?i)(\b\w{0,50}(?:secret_access_key|auth_?token)[\s=]\s*)(?!\*\*\*|[$=])[^\s\"']+",
     )
 )
