@@ -34,9 +34,7 @@ PUBLISH = (
     "wheel of it into a folder that find-links names"
 )
 # What "pip freeze" says of a package that conda installed.
-_CONDAS = (
-    'write its name with the version that "pip list" shows there; or, if it is yours, ' + PUBLISH
-)
+_CONDAS = 'write it with the version that "pip list" shows, or add a wheel of it to find-links'
 MAX_REQUIREMENT = 4096
 MAX_DATA = 500
 _DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
