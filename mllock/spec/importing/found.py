@@ -1,4 +1,4 @@
-"""What was found in the files of other tools: the common value, and who gathers it.
+"""Who gathers what the files of other tools say (`results`).
 
 Every reader puts what it finds into a `Collector`, which keeps the rules of mlproject.toml: what
 the spec would refuse becomes a `Leftover` (file, line, what, why, what to do), never a silent
@@ -11,15 +11,14 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from mllock.core import safepath
 from mllock.spec.direct import reference_in
 from mllock.spec.hints import normalised_name
 from mllock.spec.importing.commands import RUNNERS, words_of
-from mllock.spec.importing.indexes import Index, Place, Places
+from mllock.spec.importing.indexes import Place, Places
 from mllock.spec.importing.joining import joined
+from mllock.spec.importing.results import Data, Found, Leftover, Program, Requirement
 from mllock.spec.importing.secrets import is_secret_name, one_line, reveals
 from mllock.spec.requirements import canonical, parts_of
 from mllock.spec.rules_paths import RESERVED
@@ -41,71 +40,6 @@ _DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VERSION = re.compile(r"[A-Za-z0-9.!+_-]+")
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Leftover:
-    """Something that could not be carried over. `what` is one line without credentials."""
-
-    place: Place
-    what: str
-    why: str
-    hint: str | None = None
-
-    def __str__(self) -> str:
-        text = f"{self.place}: {self.what}: {self.why}"
-        return f"{text}\n  hint: {self.hint}" if self.hint else text
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Requirement:
-    text: str
-    place: Place
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Program:
-    """A command for [train] or [serve]; what only one of them has is None or empty elsewhere."""
-
-    command: tuple[str, ...]
-    place: Place
-    model: str | None = None
-    metrics: str | None = None
-    params: Mapping[str, Scalar] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Data:
-    name: str
-    source: str
-    role: str
-    place: Place
-    # Where the program finds what comes from a URL.
-    path: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
-    """All that the files say. `pins` are versions to begin with, not requirements."""
-
-    files: tuple[str, ...]
-    name: str
-    version: str | None
-    description: str | None
-    python: str | None
-    base: str | None
-    requirements: tuple[Requirement, ...]
-    pins: Mapping[str, str]
-    system: tuple[str, ...]
-    variables: Mapping[str, str]
-    data: tuple[Data, ...]
-    train: Program | None
-    serve: Program | None
-    port: int | None
-    health: str | None
-    leftovers: tuple[Leftover, ...]
-    indexes: tuple[Index, ...] = ()
-    links: tuple[str, ...] = ()
 
 
 class Collector:
