@@ -152,6 +152,14 @@ def test_nothing_to_import(tmp_path, capsys):
     assert refusal(capsys, target, "--from", str(tmp_path / "none.txt")) == (
         "error: none.txt: no such file\n"
     )
+    write(tmp_path, {"requirements.txt": b""})
+    assert refusal(capsys, target, "--from", str(tmp_path / "requirement.txt")) == (
+        "error: requirement.txt: no such file\nhint: did you mean requirements.txt?\n"
+    )
+    assert refusal(capsys, target, "--from", "https://example.org/requirements.txt") == (
+        "error: requirements.txt: no such file\n"
+        "hint: a URL is not fetched: fetch the file, and name it\n"
+    )
     write(tmp_path, {"notes.md": b""})
     assert refusal(capsys, target, "--from", str(tmp_path / "notes.md")) == (
         f"error: notes.md: not a file that can be imported\nexpected: {KINDS}\n"
@@ -166,6 +174,38 @@ def test_nothing_to_import(tmp_path, capsys):
         "hint: import the environment.yml that it was made from\n"
     )
     assert not (tmp_path / "new").exists()
+
+
+def test_from_once(tmp_path, capsys):
+    write(tmp_path, {"requirements.txt": b"a", "Dockerfile": b"FROM python:3.11"})
+    both = [word for name in ("requirements.txt", "Dockerfile") for word in ("--from", name)]
+    assert refusal(capsys, str(tmp_path / "new"), *both) == (
+        "error: --from is given twice: name the folder that has both\n"
+        'hint: see "mllock init --help"\n'
+    )
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("Requirements.TXT", b"numpy"),
+        ("requirements.pip", b"numpy"),
+        ("REQUIREMENTS.IN", b"numpy"),
+        ("dockerfile", b"FROM python:3.11\nRUN pip install numpy"),
+        ("train.dockerfile", b"FROM python:3.11\nRUN pip install numpy"),
+        ("cog.yml", b"build: {python_packages: [numpy]}"),
+        ("Bentofile.yml", b"python: {packages: [numpy]}"),
+        ("PyProject.toml", b"[project]\ndependencies = ['numpy']"),
+        ("Environment.YML", b"dependencies: [numpy]"),
+        ("mlproject", b"python_env: env.yaml"),
+    ],
+)
+def test_names_as_people_spell_them(tmp_path, name, content):
+    write(tmp_path, {name: content, "env.yaml": b"dependencies: [numpy]"})
+    assert run(["-q", "init", str(tmp_path / "new"), "--from", str(tmp_path / name)]) == 0
+    loaded = load_spec(tmp_path / "new/mlproject.toml")
+    assert loaded.spec.environment.dependencies == ("numpy",)
 
 
 def test_template_and_from_do_not_go_together(tmp_path, capsys):

@@ -148,5 +148,7 @@ def test_a_pipe_a_link_outside_and_a_giant_are_not_read(tmp_path, capsys):
     assert run(["init", new, "--from", str(source / "a.txt")]) == 0
     assert capsys.readouterr().out == (
         "a.txt:1: -r ../secret.txt: not a file of this folder\n"
+        "  hint: copy it into this folder, and name it there\n"
         "a.txt:2: -r /etc/passwd: not a file of this folder\n"
+        "  hint: copy it into this folder, and name it there\n"
     )

@@ -50,10 +50,16 @@ _YAML = {
 # Files of the same purpose that are not read, and the way from them to one that is.
 _OTHERS = {
     "Pipfile": "pipenv requirements > requirements.txt",
+    "Pipfile.lock": "pipenv requirements > requirements.txt",
     "conda-lock.yml": "import the environment.yml that it was made from",
     "pixi.toml": "pixi workspace export conda-environment environment.yml",
+    "pixi.lock": "pixi workspace export conda-environment environment.yml",
     "setup.cfg": "write its install_requires into a requirements.in",
     "setup.py": "write its install_requires into a requirements.in",
+}
+# As people spell them, too: other cases and endings mean the same file.
+_SPELLED = {name.lower(): name for name in (*_YAML, *_LOCKS, "pyproject.toml")} | {
+    f"{tool}.yml": f"{tool}.yaml" for tool in ("cog", "dvc", "bentofile")
 }
 _MORE = ("MLproject", "dvc.yaml", "cog.yaml", "bentofile.yaml", "Dockerfile")
 
@@ -116,19 +122,23 @@ def _unknown(name: str) -> InputError:
 
 def _kind(name: str) -> str | None:
     base = name.rpartition("/")[2]
+    base = _SPELLED.get(base.lower(), base)
     if base.endswith(SUFFIX):
         return SUFFIX
     if base in _YAML or base in _LOCKS or base == "pyproject.toml":
         return base
     if re.fullmatch(r"pylock\.[^.]+\.toml", base):
         return "pylock.toml"
-    if re.fullmatch(r"(.*[.-])?(Dockerfile|Containerfile)([.-].*)?", base):
+    if re.fullmatch(r"(?i)(.*[.-])?(Dockerfile|Containerfile)([.-].*)?", base):
         return "Dockerfile"
-    if base.endswith((".yml", ".yaml")):
+    lower = base.lower()
+    if lower in _OTHERS:
+        return None
+    if lower.endswith((".yml", ".yaml")):
         return "environment.yml"
-    if base.endswith(".in"):
+    if lower.endswith(".in"):
         return "requirements.in"
-    return "requirements.txt" if base.endswith((".txt", ".pip")) else None
+    return "requirements.txt" if lower.endswith((".txt", ".pip")) else None
 
 
 def _packages(out: Collector, files: Files, name: str) -> None:

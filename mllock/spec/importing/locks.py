@@ -34,7 +34,7 @@ _ALL_HINT = (
 def read_lock_file(out: Collector, doc: Document, *, alone: bool) -> None:
     """Read a lock by the name of its file. `alone`: there is no file of requirements."""
     out.read(doc.file)
-    base = doc.file.rpartition("/")[2]
+    base = doc.file.rpartition("/")[2].lower()
     key = "package" if base in _READERS else "packages"
     if len(doc.array(key)) > MAX_PACKAGES:
         raise InputError(f"more than {MAX_PACKAGES} packages", file=doc.file, line=1)
