@@ -46,6 +46,7 @@ class _Stage:
         self.name = name
         self.body: list[tuple[Instruction, dict[str, str]]] = []
         self.copied: list[str] = []
+        self.env: dict[str, str] = {}
 
 
 def read_dockerfile(out: Collector, files: Files, text: str, file: str) -> None:
@@ -87,8 +88,11 @@ def _stages(found: tuple[Instruction, ...], file: str) -> list[_Stage]:
             name = words[2].lower() if len(words) == 3 and words[1].lower() == "as" else ""
             if not words:
                 raise InputError("FROM what?", file=file, line=item.line)
+            named = {stage.name: stage.env for stage in stages if stage.name}
             stages.append(_Stage(words[0], place, name))
-            variables = {}
+            # ENV of the stage below holds in this one, ARG does not.
+            variables = dict(named.get(words[0].lower(), {}))
+            stages[-1].env |= variables
             continue
         known = outer if not stages else variables
         if item.word == "ARG":
@@ -102,7 +106,7 @@ def _stages(found: tuple[Instruction, ...], file: str) -> list[_Stage]:
             raise InputError("before the first FROM", file=file, line=item.line, found=item.word)
         elif item.word == "ENV":
             for name, value in _pairs(item.text, variables):
-                variables[name] = value
+                variables[name] = stages[-1].env[name] = value
         if stages:
             stages[-1].body.append((item, dict(variables)))
             if item.word in ("COPY", "RUN"):

@@ -95,6 +95,7 @@ def read_folder(files: Files, project: str) -> Found:
     ]
     if "pyproject.toml" in candidates and not _names_packages(files):
         candidates.remove("pyproject.toml")
+        _unchosen(out, files)
     for name in candidates:
         if not out.requirements and not out.files:
             _packages(out, files, name)
@@ -205,6 +206,19 @@ def _names_packages(files: Files) -> bool:
         or document.get("project", "dynamic")
         or document.get("tool", "poetry", "dependencies")
     )
+
+
+def _unchosen(out: Collector, files: Files) -> None:
+    """A pyproject.toml without dependencies may yet have groups, or settings about packages."""
+    document = _toml(files, "pyproject.toml")
+    about = [("project",), ("dependency-groups",)]
+    about += [("tool", tool) for tool in ("uv", "pdm", "poetry", "pixi", "hatch")]
+    for table in about:
+        if document.table(*table):
+            what = f"[{'.'.join(table)}]"
+            why = "the file names no dependencies of its own, and was not read"
+            hint = "mllock init --from pyproject.toml reads it"
+            out.left(document.place(*table), what, why, hint)
 
 
 def _toml(files: Files, name: str) -> Document:

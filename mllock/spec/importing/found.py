@@ -34,6 +34,10 @@ PUBLISH = (
 )
 # What "pip freeze" says of a package that conda installed.
 _CONDAS = 'write it with the version that "pip list" shows, or add a wheel of it to find-links'
+# In a Dockerfile and in requirements: what installs the others.
+_TOOLS = (
+    "pip", "setuptools", "wheel", "poetry", "pipenv", "pdm", "uv", "pip-tools", "pipx", "virtualenv"
+)  # fmt: skip
 MAX_REQUIREMENT = 4096
 MAX_DATA = 500
 _DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
@@ -120,7 +124,7 @@ class Collector:
                 self.left(place, text, "has to be built, which runs its code", hint)
                 self.elsewhere.add(name)
                 return
-        if not place.file.endswith((".toml", ".lock")) and name in ("pip", "setuptools", "wheel"):
+        if not place.file.endswith((".toml", ".lock")) and name in _TOOLS:
             why = "tools that install packages are not needed in the images"
             hint = f'add "{plain}" to dependencies if your code imports it'
             self.left(place, text, why, hint)

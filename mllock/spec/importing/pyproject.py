@@ -24,7 +24,7 @@ from mllock.spec.importing.pyproject_indexes import (
     uv_sources,
 )
 from mllock.spec.importing.pythons import marker_holds
-from mllock.spec.importing.unread import GROUP, GROUP_HINT, leave_unread
+from mllock.spec.importing.unread import GROUP, GROUP_HINT, leave_group, leave_unread
 
 __all__ = ["read_pyproject"]
 
@@ -75,7 +75,14 @@ def read_pyproject(out: Collector, files: Files, doc: Document) -> None:
         why = "pixi's own tables are not read"
         hint = 'try "mllock init --from environment.yml"'
         out.left(doc.place("tool", "pixi"), "[tool.pixi]", why, hint)
+    for env in doc.table("tool", "hatch", "envs"):
+        at = ("tool", "hatch", "envs", env)
+        listed = [*doc.texts(*at, "dependencies"), *doc.texts(*at, "extra-dependencies")]
+        if listed:
+            packages = [text for text, _ in listed]
+            leave_group(out, doc.place(*at), f"environment {env} of hatch", packages)
     leave_unread(out, doc, "project", quiet=_QUIET_PROJECT)
+    leave_unread(out, doc, "tool", "rye", quiet={"managed", "virtual", "universal", "scripts"})
     leave_unread(out, doc, "tool", "uv", quiet=_QUIET_UV, hints=_UV_HINTS)
     leave_unread(out, doc, "tool", "pdm", quiet=_QUIET_PDM)
     leave_unread(out, doc, "tool", "pdm", "resolution")
