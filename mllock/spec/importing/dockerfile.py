@@ -88,10 +88,10 @@ def _stages(found: tuple[Instruction, ...], file: str) -> list[_Stage]:
             name = words[2].lower() if len(words) == 3 and words[1].lower() == "as" else ""
             if not words:
                 raise InputError("FROM what?", file=file, line=item.line)
-            named = {stage.name: stage.env for stage in stages if stage.name}
+            below = {stage.name: stage.env for stage in stages if stage.name}
             stages.append(_Stage(words[0], place, name))
             # ENV of the stage below holds in this one, ARG does not.
-            variables = dict(named.get(words[0].lower(), {}))
+            variables = dict(below.get(words[0].lower(), {}))
             stages[-1].env |= variables
             continue
         known = outer if not stages else variables

@@ -211,7 +211,7 @@ def _names_packages(files: Files) -> bool:
 def _unchosen(out: Collector, files: Files) -> None:
     """A pyproject.toml without dependencies may yet have groups, or settings about packages."""
     document = _toml(files, "pyproject.toml")
-    about = [("project",), ("dependency-groups",)]
+    about: list[tuple[str, ...]] = [("project",), ("dependency-groups",)]
     about += [("tool", tool) for tool in ("uv", "pdm", "poetry", "pixi", "hatch")]
     for table in about:
         if document.table(*table):
