@@ -158,6 +158,12 @@ def deliver(data: bytes, output: Path | None) -> None:
         return
     if output.exists() and not output.is_file():
         raise InputError("this is no file, and is not written over", file=str(output))
+    if output.resolve().name in ("mlproject.toml", "mlproject.lock"):
+        raise InputError(
+            "this is a project's own file, and is not written over",
+            file=str(output),
+            hint="choose another name",
+        )
     from mllock.store import atomic
 
     # Through a link, so that it stays one.

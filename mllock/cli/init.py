@@ -26,22 +26,25 @@ __all__ = ["command"]
 )
 @click.option(
     "--from",
-    "source",
+    "sources",
     metavar="PATH",
+    multiple=True,
     type=click.Path(path_type=Path),
     help="Write mlproject.toml from the files of another tool instead: requirements.txt or .in, "
-    "pyproject.toml, pylock.toml, uv.lock, poetry.lock, environment.yml, cog.yaml, MLproject, "
-    "dvc.yaml, bentofile.yaml, Dockerfile, or a folder of them.",
+    "pyproject.toml, pylock.toml, uv.lock, poetry.lock, pdm.lock, environment.yml, cog.yaml, "
+    "MLproject, dvc.yaml, bentofile.yaml, Dockerfile, or a folder of them.",
 )
 @click.pass_context
 def command(
-    context: click.Context, folder: Path | None, template: str, source: Path | None
+    context: click.Context, folder: Path | None, template: str, sources: tuple[Path, ...]
 ) -> None:
     """Write a starter project into DIR (default: this folder): mlproject.toml, a program that
     trains, one that serves, data, tests. No file is overwritten."""
     app: App = context.obj
     chosen = folder or app.project or Path()
-    if source is not None:
+    if len(sources) > 1:
+        raise click.UsageError("--from is given twice: name the folder that has both")
+    for source in sources:
         if context.get_parameter_source("template") is not click.core.ParameterSource.DEFAULT:
             raise click.UsageError("--from makes no starter project: leave out --template")
         _import(app, source, chosen)

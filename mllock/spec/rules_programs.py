@@ -53,8 +53,11 @@ _PYTHON_HARMLESS = frozenset(
 )
 
 
-def hook_reason(name: str) -> str | None:
-    """Why a variable of this name cannot be set by a spec or at deployment, or None."""
+def hook_reason(name: str, value: str = "") -> str | None:
+    """Why a variable of this name cannot be set by a spec or at deployment, or None. A `value` of
+    PYTHONPATH that names folders of the project can be set by a spec."""
+    if name == "PYTHONPATH" and value and all(map(_is_own, value.split(":"))):
+        return None
     if name in _HOOKS:
         return _HOOKS[name]
     if name.startswith("LD_"):
@@ -77,14 +80,17 @@ def _own_packages(loaded: LoadedSpec, value: str) -> None:
     """PYTHONPATH may name folders of the project, which are code like any other: the programs run
     in its folder, on the host and in the images, so that a relative path is the same one."""
     for part in value.split(":"):
-        reason = safepath.problem(part)
-        if reason is not None or part.startswith("~"):
+        if not _is_own(part):
             raise loaded.error(
                 "not a folder of the project: it makes Python import other code than the declared",
                 *("environment", "variables", "PYTHONPATH"),
                 expected='folders relative to the spec, e.g. PYTHONPATH = "src"',
                 found=f'"{value}"',
             )
+
+
+def _is_own(folder: str) -> bool:
+    return safepath.problem(folder) is None and not folder.startswith("~")
 
 
 def check_programs(loaded: LoadedSpec) -> None:

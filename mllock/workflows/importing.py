@@ -8,6 +8,7 @@ files inside of its folder are read.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from mllock.core.platform import KNOWN, host_platform
 from mllock.errors import InputError
 from mllock.lock.imported import PINS_FILE
 from mllock.resources import resource
-from mllock.spec.hints import normalised_name
+from mllock.spec.hints import near, normalised_name
 from mllock.spec.importing.documents import MAX_FILE, MAX_LOCK
 from mllock.spec.importing.folder import read_file, read_folder
 from mllock.spec.importing.found import Found
@@ -108,6 +109,8 @@ def import_project(source: Path, folder: Path) -> ImportResult:
     if source.is_dir():
         found = read_folder(FolderFiles(source), normalised_name(folder.name))
     else:
+        if not os.path.lexists(source):
+            raise _missing(source)
         files = FolderFiles(source.parent)
         found = read_file(files, source.name, normalised_name(folder.name))
     made = imported_files(found)
@@ -115,6 +118,16 @@ def import_project(source: Path, folder: Path) -> ImportResult:
         made = {".gitignore": _GITIGNORE, **made}
     place_files(folder, made)
     return ImportResult(folder=folder, files=tuple(made), found=found)
+
+
+def _missing(source: Path) -> InputError:
+    if re.search(r"(?:^|/)[a-z+]+:/[^/]", str(source)):
+        hint: str | None = "a URL is not fetched: fetch the file, and name it"
+    else:
+        names = sorted(os.listdir(source.parent)) if source.parent.is_dir() else []
+        meant = near(source.name, [name for name in names if name.isprintable()])
+        hint = f"did you mean {meant}?" if meant else None
+    return InputError("no such file", file=source.name, hint=hint)
 
 
 def imported_files(

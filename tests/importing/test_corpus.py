@@ -14,6 +14,7 @@ KINDS = (
     "dockerfile",
     "dvc",
     "mlproject",
+    "pdm-lock",
     "poetry-lock",
     "pylock",
     "pyproject",
@@ -41,7 +42,7 @@ def test_the_result_reads_and_asks_for_nothing_that_is_not_there(case, tmp_path)
 
 SECRETS = (
     "s3cr3t", "s3cret", "hunter2", "glpat-", "oauth2:", "abcdef", "user:pw", "me:pw", "token:x",
-    "hf_abc", "u:p@",
+    "hf_abc", "u:p@", "tk-12345678",
 )  # fmt: skip
 
 

@@ -251,6 +251,15 @@ def test_refusals(export: Export, capsys) -> None:
         f"error: mlproject.lock: the lock is not for {OTHER}\nfound: {HOST}\n"
         "hint: name it in [environment] platforms, then run: mllock lock\n"
     )
+    before = Path("mlproject.lock").read_bytes()
+    Path("link.txt").symlink_to("mlproject.lock")
+    for name in ("mlproject.lock", "link.txt"):
+        assert run(["export", "requirements", "-o", name]) == 2
+        assert capsys.readouterr().err == (
+            f"error: {name}: this is a project's own file, and is not written over\n"
+            "hint: choose another name\n"
+        )
+    assert Path("mlproject.lock").read_bytes() == before
     export.project.change('"alpha>=1", "beta"', '"alpha>=1", "beta", "delta"')
     assert run(["export", "requirements"]) == 2
     assert "is stale" in capsys.readouterr().err

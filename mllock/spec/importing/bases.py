@@ -14,6 +14,7 @@ HUB = "docker.io"
 
 _REFERENCE = re.compile(r"[A-Za-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?", re.ASCII)
 _PYTHON_TAG = re.compile(r"(?:^|[^0-9.])(3\.[0-9]{1,2})(?:\.[0-9]+)?(?:[^0-9]|$)")
+_NAMED_PYTHON = re.compile(r"(?:^|[-_])(?:python|py)-?(3\.?[0-9]{1,2})(?:\.[0-9]+)?(?:[^0-9.]|$)")
 # Images of Docker Hub without a Python, or with one that packages cannot be laid above.
 _WITHOUT = {
     "ubuntu": "has no Python of its own",
@@ -68,7 +69,8 @@ def base_of(out: Collector, image: str, place: Place) -> None:
 
 def _image(out: Collector, image: str, repository: str, tag: str, place: Place) -> None:
     found = _PYTHON_TAG.search(tag) if repository.rpartition("/")[2] == "python" else None
-    minor = found[1] if found else None
+    found = found or _NAMED_PYTHON.search(tag)  # uv:python3.12-bookworm-slim, ray:2.9.0-py310
+    minor = f"3.{found[1].removeprefix('3').removeprefix('.')}" if found else None
     if minor is not None and out.python_exact and minor != out.python:
         out.left(place, image, f"has Python {minor}, and Python {out.python} was found", _HINT)
         return

@@ -5,10 +5,11 @@ from __future__ import annotations
 import posixpath
 
 from mllock.spec.importing.bases import base_of
-from mllock.spec.importing.conda import conda_dependency, read_conda
+from mllock.spec.importing.conda import channel, conda_dependency, read_conda
 from mllock.spec.importing.documents import Document, Files, read_yaml
 from mllock.spec.importing.found import PUBLISH, Collector, Program
 from mllock.spec.importing.pip_lines import read_requirements, requirement_line
+from mllock.spec.importing.unread import leave_unread
 
 __all__ = ["read_bento"]
 
@@ -67,6 +68,10 @@ def read_bento(out: Collector, files: Files, doc: Document) -> None:
                 why,
                 "list patterns in [serve] code" if key != "labels" else None,
             )
+    leave_unread(out, doc)
+    leave_unread(out, doc, "python", quiet={"lock_packages", "pack_git_packages"})
+    leave_unread(out, doc, "conda")
+    leave_unread(out, doc, "docker")
 
 
 def _packages(out: Collector, files: Files, doc: Document) -> None:
@@ -104,6 +109,8 @@ def _conda(out: Collector, files: Files, doc: Document) -> None:
             out.left(doc.place("conda", "environment_yml"), name, "no such file in this folder")
         elif path not in out.files:
             read_conda(out, files, read_yaml(data, path))
+    for text, place in doc.texts("conda", "channels"):
+        channel(out, text, place)
     for text, place in doc.texts("conda", "dependencies"):
         conda_dependency(out, text, place)
     for text, place in doc.texts("conda", "pip"):

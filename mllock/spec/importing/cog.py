@@ -6,10 +6,12 @@ from mllock.spec.importing.documents import Document, Files
 from mllock.spec.importing.found import Collector
 from mllock.spec.importing.pip_lines import read_requirements, requirement_line
 from mllock.spec.importing.shell import read_shell
+from mllock.spec.importing.unread import leave_unread
 
 __all__ = ["read_cog"]
 
 _GPU_HINT = "use a base and wheels with CUDA; training on a GPU is not available in this version"
+_QUIET = {"fast", "cog_runtime", "sdk_version"}  # of Cog's own builder and server
 # Key -> why it is not carried over, and what to do.
 _OTHER = {
     "predict": (
@@ -66,3 +68,9 @@ def read_cog(out: Collector, files: Files, doc: Document) -> None:
             value = doc.get(key)
             what = f"{key}: {value}" if isinstance(value, str) else key
             out.left(doc.place(key), what, why, hint)
+    for text, place in doc.texts("build", "python_extra_index_urls"):
+        out.places.index(text.strip(), place)
+    for text, place in doc.texts("build", "python_find_links"):
+        out.places.link(text.strip(), place)
+    leave_unread(out, doc)
+    leave_unread(out, doc, "build", quiet=_QUIET)

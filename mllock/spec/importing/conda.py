@@ -8,9 +8,11 @@ from mllock.spec.importing.conda_names import OTHERWISE, RENAMED, SAME, SYSTEM
 from mllock.spec.importing.documents import Document, Files
 from mllock.spec.importing.found import Collector, Place
 from mllock.spec.importing.pip_lines import requirement_line
+from mllock.spec.importing.unread import leave_unread
 
-__all__ = ["conda_dependency", "read_conda"]
+__all__ = ["channel", "conda_dependency", "read_conda"]
 
+_HINTS = {"platforms": "platforms in [environment] says what the images are for"}
 _SPEC = re.compile(
     r"(?:(?P<channel>[^\s:\[]+)::)?(?P<name>[A-Za-z0-9_][A-Za-z0-9._-]*)\s*(?P<rest>[^\[]*)(?P<brackets>\[.*\])?"
 )
@@ -20,9 +22,7 @@ def read_conda(out: Collector, files: Files, doc: Document) -> None:
     out.read(doc.file)
     out.project(doc.text("name"), None, None)
     for text, place in doc.texts("channels"):
-        if text not in ("defaults", "conda-forge", "nodefaults"):
-            why = "packages of conda's channels are not installed: wheels come from pip's index"
-            out.left(place, f"channel {text}", why, "name its packages as wheels")
+        channel(out, text, place)
     for index, item in enumerate(doc.array("dependencies")):
         at = ("dependencies", index)
         if isinstance(item, dict):
@@ -35,6 +35,14 @@ def read_conda(out: Collector, files: Files, doc: Document) -> None:
     for name in doc.table("variables"):
         value = doc.text("variables", name)
         out.variable(name, value or "", doc.place("variables", name))
+    # Where it lay on a machine, and a category of conda-lock's.
+    leave_unread(out, doc, quiet={"prefix", "category"}, hints=_HINTS)
+
+
+def channel(out: Collector, text: str, place: Place) -> None:
+    if text not in ("defaults", "conda-forge", "nodefaults"):
+        why = "packages of conda's channels are not installed: wheels come from pip's index"
+        out.left(place, f"channel {text}", why, "name its packages as wheels")
 
 
 def conda_dependency(out: Collector, text: str, place: Place) -> None:

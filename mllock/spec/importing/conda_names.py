@@ -62,6 +62,7 @@ SYSTEM: Mapping[str, str] = MappingProxyType(
 )
 OTHERWISE: Mapping[str, str] = MappingProxyType(
     {
+        "python_abi": "Python is the base's own",
         "cudatoolkit": "wheels of torch, jax and tensorflow bring CUDA with them",
         "cuda-toolkit": "wheels of torch, jax and tensorflow bring CUDA with them",
         "cudnn": "wheels of torch, jax and tensorflow bring cuDNN with them",

@@ -6,6 +6,7 @@ copies from, what pip installs counts, because that is what such stages are for.
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 
@@ -24,11 +25,13 @@ _SERVERS = re.compile(
 )
 _TRAINERS = re.compile(r"\b(train|training|fit|finetune|fine_tune)(\.py|\b)")
 _PAIR = re.compile(r"([^\s=]{1,200})=((?:\"(?:\\.|[^\"\\])*\"|'[^']*'|\\.|[^\s\"'\\])*)")
-_QUIET = {"LABEL", "MAINTAINER", "ARG", "EXPOSE", "FROM", "ENV", "RUN", "CMD", "ENTRYPOINT"}
+_QUIET = {"ARG", "FROM", "CMD", "ENTRYPOINT"}
 # Instruction -> why it is not carried over, and what to do.
 _OTHER = {
     "USER": ("images run as a user of mllock's, who is not root", None),
     "VOLUME": ("an image has no volumes: data is declared", "name it in [data]"),
+    "LABEL": ("an image has labels of mllock's only", None),
+    "MAINTAINER": ("an image has labels of mllock's only", None),
     "SHELL": ("no shell makes an image", None),
     "STOPSIGNAL": ("a program is stopped by SIGTERM", None),
     "ONBUILD": ("nothing is built from an image of mllock's", None),
@@ -43,6 +46,7 @@ class _Stage:
         self.name = name
         self.body: list[tuple[Instruction, dict[str, str]]] = []
         self.copied: list[str] = []
+        self.env: dict[str, str] = {}
 
 
 def read_dockerfile(out: Collector, files: Files, text: str, file: str) -> None:
@@ -84,8 +88,11 @@ def _stages(found: tuple[Instruction, ...], file: str) -> list[_Stage]:
             name = words[2].lower() if len(words) == 3 and words[1].lower() == "as" else ""
             if not words:
                 raise InputError("FROM what?", file=file, line=item.line)
+            below = {stage.name: stage.env for stage in stages if stage.name}
             stages.append(_Stage(words[0], place, name))
-            variables = {}
+            # ENV of the stage below holds in this one, ARG does not.
+            variables = dict(below.get(words[0].lower(), {}))
+            stages[-1].env |= variables
             continue
         known = outer if not stages else variables
         if item.word == "ARG":
@@ -99,7 +106,7 @@ def _stages(found: tuple[Instruction, ...], file: str) -> list[_Stage]:
             raise InputError("before the first FROM", file=file, line=item.line, found=item.word)
         elif item.word == "ENV":
             for name, value in _pairs(item.text, variables):
-                variables[name] = value
+                variables[name] = stages[-1].env[name] = value
         if stages:
             stages[-1].body.append((item, dict(variables)))
             if item.word in ("COPY", "RUN"):
@@ -109,19 +116,24 @@ def _stages(found: tuple[Instruction, ...], file: str) -> list[_Stage]:
 
 
 def _stage(out: Collector, files: Files, file: str, stage: _Stage) -> None:
+    folder = "/app"
     for item, variables in stage.body:
         place = Place(file=file, line=item.line)
+        if item.word == "WORKDIR":
+            folder = posixpath.join(folder, expand(item.text, variables))
         if item.word == "RUN":
             _run(out, files, item, variables, place, system=True)
         elif item.word == "ENV":
             for name, value in _pairs(item.text, variables):
-                _variable(out, name, value, place)
+                own = name == "PYTHONPATH"
+                _variable(out, name, _own_folders(value, folder) if own else value, place)
         elif item.word == "EXPOSE":
-            port = re.match(r"(\d{1,5})(?:/tcp)?\b", expand(item.text, variables))
-            if port and 0 < int(port[1]) < 65536 and out.port in (None, int(port[1])):
-                out.port = int(port[1])
-            else:
-                out.left(place, f"EXPOSE {item.text}", "one port is served", "set [serve] port")
+            for word in expand(item.text, variables).split():
+                port = re.fullmatch(r"(\d{1,5})(?:/tcp)?", word)
+                if port and 0 < int(port[1]) < 65536 and out.port in (None, int(port[1])):
+                    out.port = int(port[1])
+                else:
+                    out.left(place, f"EXPOSE {word}", "one port is served", "set [serve] port")
         elif item.word == "HEALTHCHECK":
             _health(out, item, place)
         elif item.word == "WORKDIR":
@@ -172,7 +184,7 @@ def _run(
         return
     # Flags of RUN are blanked, so that offsets stay those of the file.
     plain = re.sub(r"^(?:--\S+\s+)+", lambda match: " " * len(match[0]), item.text)
-    words = json_words(item.text)
+    words = json_words(plain.strip())
     # Command by command, so that each keeps its line though variables change its length.
     for offset, command in commands_of(plain if words is None else shlex.join(words)):
         line = item.line if words is not None else item.line_at(offset)
@@ -190,6 +202,14 @@ def _variable(out: Collector, name: str, value: str, place: Place) -> None:
         out.left(place, f"ENV {name}", "is set by mllock, or from another variable")
     else:
         out.variable(name, value, place)
+
+
+def _own_folders(value: str, folder: str) -> str:
+    """PYTHONPATH as folders of the project, where the image has them in its working folder."""
+    parts = [part for part in value.split(":") if part and not part.startswith("$")]
+    return ":".join(
+        part.rstrip("/").removeprefix(f"{folder.rstrip('/')}/") for part in dict.fromkeys(parts)
+    )
 
 
 def _copy(out: Collector, item: Instruction, place: Place) -> None:
@@ -227,18 +247,26 @@ def _start(out: Collector, file: str, chain: list[_Stage]) -> None:
     if not last:
         return
     words: list[str] | str = []
+    at = 0
     for word in ("ENTRYPOINT", "CMD"):
         if word not in last:
             continue
         item, variables = last[word]
+        if re.fullmatch(r"\[\s*\]", item.text):
+            continue  # resets what the image below has
         given = json_words(item.text)
+        if isinstance(words, str):  # CMD is not for an ENTRYPOINT of a shell
+            out.left(Place(file=file, line=item.line), f"CMD {item.text}", "ENTRYPOINT ignores it")
+            continue
+        at = at or item.line
         if given is None:
             text = expand(item.text, variables)
-            words = text if not words or isinstance(words, str) else [*words, "sh", "-c", text]
-        elif not isinstance(words, str):
+            words = [*words, "sh", "-c", text] if words else text
+        else:
             words = [*words, *given]
-    item = next(iter(last.values()))[0]
-    place = Place(file=file, line=item.line)
+    if not words:
+        return
+    place = Place(file=file, line=at)
     command = out.command(words, place)
     if command is None:
         return

@@ -7,6 +7,7 @@ they repeat. Whatever is wrong is one InputError with file and line.
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -16,7 +17,16 @@ from mllock.errors import InputError
 from mllock.spec.importing.found import Place
 from mllock.spec.places import Part, dotted, nearest, places
 
-__all__ = ["MAX_FILE", "MAX_LOCK", "Document", "Files", "decode", "read_toml", "read_yaml"]
+__all__ = [
+    "MAX_FILE",
+    "MAX_LOCK",
+    "Document",
+    "Files",
+    "decode",
+    "decode_as_pip",
+    "read_toml",
+    "read_yaml",
+]
 
 MAX_FILE = 1024 * 1024
 MAX_LOCK = 16 * 1024 * 1024
@@ -26,6 +36,15 @@ MAX_DEPTH = 50
 MAX_DOTS = 20_000_000
 
 _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before the shorter mark that it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# Codecs of Python's that no file of lines is written in; some take long over hostile bytes.
+_NO_TEXT = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"}
+_CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][-+]?[0-9]{1,3})?")
 _YAML = "tag:yaml.org,2002:"
@@ -55,6 +74,7 @@ class Document:
         self._find = lines
         self._lines: dict[str, int] | None = None
         self._texts = texts
+        self._asked: set[tuple[Part, ...]] = set()
 
     def place(self, *parts: Part) -> Place:
         if self._lines is None:
@@ -63,6 +83,8 @@ class Document:
 
     def get(self, *parts: Part) -> Any:
         """The value, or None where it, or a table above it, is missing."""
+        if parts not in self._asked and not any(isinstance(part, int) for part in parts):
+            self._asked.update(parts[:number] for number in range(1, len(parts) + 1))
         value = self.value
         for index, part in enumerate(parts):
             if isinstance(part, int):
@@ -99,6 +121,14 @@ class Document:
                 found.append((text, self.place(*parts, index)))
         return found
 
+    def unread(self, *parts: str) -> list[tuple[str, Any]]:
+        """Keys of the table `parts` that nobody asked for, with their values, less empty ones."""
+        table = self.value
+        for part in parts:
+            table = table.get(part) if isinstance(table, dict) else None
+        items = table.items() if isinstance(table, dict) else ()
+        return [(key, value) for key, value in items if value and (*parts, key) not in self._asked]
+
     def wrong(self, parts: tuple[Part, ...], expected: str) -> InputError:
         value = self.get(*parts) if parts else self.value
         names = {dict: "a table", list: "a list", str: "a text", type(None): "nothing"}
@@ -126,6 +156,25 @@ def decode(data: bytes, file: str, limit: int = MAX_FILE) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError("not UTF-8", file=file, line=line, hint="save it as UTF-8") from None
+
+
+def decode_as_pip(data: bytes, file: str) -> str:
+    """As pip reads requirements: by a byte order mark, which PowerShell writes before UTF-16, or by
+    a comment of PEP 263; else as UTF-8."""
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None)
+    if encoding is None:
+        lines = data[:1000].split(b"\n")[:2]
+        stated = next(filter(None, map(_CODING.match, lines)), None)
+        encoding = stated[1].decode("ascii") if stated else None
+    if encoding is None or len(data) > MAX_FILE:
+        return decode(data, file)
+    try:
+        if codecs.lookup(encoding).name in _NO_TEXT:
+            raise LookupError  # noqa: TRY301 - as one that is not known
+        return data.decode(encoding).removeprefix("\ufeff")
+    except (LookupError, ValueError):
+        hint = "save it as UTF-8"
+        raise InputError(f"not {encoding[:40]}", file=file, line=1, hint=hint) from None
 
 
 def read_toml(data: bytes, file: str, limit: int = MAX_FILE) -> Document:

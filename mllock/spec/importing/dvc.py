@@ -14,6 +14,8 @@ from typing import Any
 from mllock.spec.importing.documents import Document, Files, read_yaml
 from mllock.spec.importing.dvc_files import read_dvc_files, role_of
 from mllock.spec.importing.found import Collector, Place, Program
+from mllock.spec.importing.secrets import is_secret_name
+from mllock.spec.importing.unread import leave_unread
 from mllock.spec.places import Part
 from mllock.spec.types import Scalar
 
@@ -33,6 +35,8 @@ _CODE = (
     ".txt",
     ".lock",
 )
+# Of a stage: what people read, and when DVC runs it.
+_QUIET = {"desc", "meta", "frozen", "always_changed", "vars"}
 _VALUE = re.compile(r"\$\{([^{}]*)\}")
 _TRAINS = ("train", "training", "fit", "train_model", "train-model")
 
@@ -41,8 +45,11 @@ def read_dvc(out: Collector, files: Files, doc: Document) -> None:
     out.read(doc.file)
     read_dvc_files(out, files)  # before dependencies that name the same data
     stages = list(doc.table("stages"))
+    values = _values(out, files, doc)
     chosen = next((name for name in _TRAINS if name in stages), stages[-1] if stages else None)
-    outputs = {path: name for name in stages for path, _ in _paths(doc, ("stages", name, "outs"))}
+    outputs = {
+        path: name for name in stages for path, _ in _paths(doc, ("stages", name, "outs"), values)
+    }
     for name in stages:
         at = ("stages", name)
         if name != chosen:
@@ -53,14 +60,18 @@ def read_dvc(out: Collector, files: Files, doc: Document) -> None:
             why = "a stage that is run for several values is not one training"
             out.left(doc.place(*at), f"stage {name}", why, "write one command into [train]")
         else:
-            _stage(out, files, doc, name, outputs)
+            _stage(out, doc, name, outputs, values)
+            leave_unread(out, doc, *at, quiet=_QUIET)
     for key in ("plots", "metrics", "params", "artifacts", "datasets"):
         if doc.get(key):
             why = "is about what DVC shows, and not about how a model is made"
             out.left(doc.place(key), key, why)
+    leave_unread(out, doc, quiet={"vars"})
 
 
-def _stage(out: Collector, files: Files, doc: Document, name: str, outputs: dict[str, str]) -> None:
+def _stage(
+    out: Collector, doc: Document, name: str, outputs: dict[str, str], values: dict[str, Any]
+) -> None:
     at = ("stages", name)
     command = doc.get(*at, "cmd")
     if isinstance(command, list):
@@ -69,15 +80,15 @@ def _stage(out: Collector, files: Files, doc: Document, name: str, outputs: dict
         text = doc.text(*at, "cmd") or ""
     place = doc.place(*at, "cmd")
     params: dict[str, Scalar] = {}
-    text = _interpolated(out, files, doc, text.strip(), place, params)
+    text = _interpolated(out, values, text.strip(), place, params)
     folder = doc.text(*at, "wdir") or ""
     if posixpath.normpath(folder or ".") != ".":
         why = "a command runs in the folder of the project"
         out.left(doc.place(*at, "wdir"), f"wdir: {folder}", why, "write paths from there")
         folder = posixpath.normpath(folder)
     program = out.command(text, place) if text else None
-    model = _model(out, doc, at, folder)
-    metrics = _metrics(out, doc, at, folder, model)
+    model = _model(out, doc, at, folder, values)
+    metrics = _metrics(out, doc, at, folder, model, values)
     if program is None:
         out.left(place, f"stage {name}", "has no command that can be run")
     else:
@@ -87,7 +98,7 @@ def _stage(out: Collector, files: Files, doc: Document, name: str, outputs: dict
             model = out.output("model", place)
         trained = Program(command=program, place=place, model=model, metrics=metrics, params=params)
         out.train_with(trained)
-    for path, where in _paths(doc, (*at, "deps")):
+    for path, where in _paths(doc, (*at, "deps"), values):
         whole = path if "://" in path else posixpath.join(folder, path)
         _dependency(out, whole, text, where, outputs)
     for key, where in _params_of(doc, at):
@@ -100,8 +111,11 @@ def _stage(out: Collector, files: Files, doc: Document, name: str, outputs: dict
             out.left(where, f"param {key}", why, hint)
 
 
-def _model(out: Collector, doc: Document, at: tuple[str, ...], folder: str) -> str | None:
-    found = [(posixpath.join(folder, path), place) for path, place in _paths(doc, (*at, "outs"))]
+def _model(
+    out: Collector, doc: Document, at: tuple[str, ...], folder: str, values: dict[str, Any]
+) -> str | None:
+    listed = _paths(doc, (*at, "outs"), values)
+    found = [(posixpath.join(folder, path), place) for path, place in listed]
     likely = [item for item in found if re.search(r"model|checkpoint|weights", item[0])]
     chosen = (likely or found)[:1]
     for path, place in found:
@@ -113,17 +127,22 @@ def _model(out: Collector, doc: Document, at: tuple[str, ...], folder: str) -> s
 
 
 def _metrics(
-    out: Collector, doc: Document, at: tuple[str, ...], folder: str, model: str | None
+    out: Collector,
+    doc: Document,
+    at: tuple[str, ...],
+    folder: str,
+    model: str | None,
+    values: dict[str, Any],
 ) -> str | None:
     chosen = None
-    for path, place in _paths(doc, (*at, "metrics")):
+    for path, place in _paths(doc, (*at, "metrics"), values):
         plain = posixpath.normpath(posixpath.join(folder, path))
         apart = model is None or not f"{plain}/".startswith(f"{model}/")
         if chosen is None and plain.endswith(".json") and apart:
             chosen = out.output(plain, place)
         else:
             out.left(place, f"metrics {path}", "one JSON file of numbers, outside of the model")
-    for path, place in _paths(doc, (*at, "plots")):
+    for path, place in _paths(doc, (*at, "plots"), values):
         why = "only the model and the metrics of a training are kept"
         out.left(
             place, f"plot {path}", why, "let the program write it into the folder of the model"
@@ -149,8 +168,28 @@ def _dependency(
     out.add_data(plain, role_of(plain), place)
 
 
-def _paths(doc: Document, where: tuple[str, ...]) -> list[tuple[str, Place]]:
-    """Entries are paths, or tables with the path as their one key."""
+def _paths(
+    doc: Document, where: tuple[str, ...], values: dict[str, Any]
+) -> list[tuple[str, Place]]:
+    """Entries are paths, or tables with the path as their one key; their `${...}` are put in."""
+    listed = _written_paths(doc, where)
+    return [(_VALUE.sub(lambda match: _plain(values, match), p), place) for p, place in listed]
+
+
+def _plain(values: dict[str, Any], match: re.Match[str]) -> str:
+    value = _value(values, match[1])
+    plain = isinstance(value, int | float | str) and not isinstance(value, bool)
+    return str(value) if plain and not is_secret_name(match[1]) else match[0]
+
+
+def _value(values: dict[str, Any], name: str) -> Any:
+    value: Any = values
+    for part in name.strip().split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _written_paths(doc: Document, where: tuple[str, ...]) -> list[tuple[str, Place]]:
     found = []
     value = doc.get(*where)
     if isinstance(value, str):
@@ -176,18 +215,11 @@ def _params_of(doc: Document, at: tuple[str, ...]) -> list[tuple[str, Place]]:
     return found
 
 
-def _interpolated(
-    out: Collector,
-    files: Files,
-    doc: Document,
-    text: str,
-    place: Place,
-    params: dict[str, Scalar],
-) -> str:
-    """`${train.alpha}` of params.yaml and of `vars` becomes {params.train_alpha}."""
-    if "${" not in text:
-        return text
+def _values(out: Collector, files: Files, doc: Document) -> dict[str, Any]:
+    """What `${...}` may stand for: params.yaml, and the tables and files of `vars`."""
     values: dict[str, Any] = {}
+    if "${" not in str(doc.table("stages")):
+        return values
     data = files.read("params.yaml")
     if data is not None:
         out.read("params.yaml")
@@ -195,13 +227,33 @@ def _interpolated(
     for index, item in enumerate(doc.array("vars")):
         if isinstance(item, dict):
             values |= item
-        else:
-            out.left(doc.place("vars", index), f"vars {item}", "only params.yaml is read")
+            continue
+        file, _, keys = str(item).partition(":")
+        name = posixpath.normpath(file)
+        inside = not name.startswith(("/", "../")) and name.endswith((".yaml", ".yml", ".json"))
+        data = files.read(name) if inside else None
+        if data is None:
+            why = "no YAML or JSON file of this folder"
+            out.left(doc.place("vars", index), f"vars {item}", why)
+            continue
+        out.read(name)
+        table = read_yaml(data, name).table()
+        wanted = [key.strip() for key in keys.split(",")] if keys else list(table)
+        values |= {key: table[key] for key in wanted if key in table}
+    return values
+
+
+def _interpolated(
+    out: Collector,
+    values: dict[str, Any],
+    text: str,
+    place: Place,
+    params: dict[str, Scalar],
+) -> str:
+    """`${train.alpha}` of params.yaml and of `vars` becomes {params.train_alpha}."""
 
     def replaced(match: re.Match[str]) -> str:
-        value: Any = values
-        for part in match[1].strip().split("."):
-            value = value.get(part) if isinstance(value, dict) else None
+        value = _value(values, match[1])
         name = _name(match[1].strip())
         plain = isinstance(value, bool | int | float | str) and name.isidentifier()
         if not plain or not out.param(name, value, place):
@@ -214,9 +266,7 @@ def _interpolated(
     refused = {leftover.what for leftover in list(out.leftovers)[known:]}
     for match in _VALUE.finditer(done):
         if _name(match[1].strip()) not in refused:
-            out.left(
-                place, match[0], "is not in params.yaml", "write the value into [train] params"
-            )
+            out.left(place, match[0], "is nowhere said", "write the value into [train] params")
     return done
 
 

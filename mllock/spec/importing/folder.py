@@ -3,12 +3,12 @@
 Packages come from the first of these that is there, with the lock beside it as pins; the others
 of them are named as not read:
 
-1. pyproject.toml (if it names packages) with uv.lock, poetry.lock or pylock.toml, else with a
-   requirements.txt that pip-compile or uv made of it
+1. pyproject.toml (if it names packages) with uv.lock, poetry.lock, pdm.lock or pylock.toml, else
+   with a requirements.txt that pip-compile or uv made of it
 2. requirements.in with requirements.txt
 3. requirements.txt
 4. environment.yml or environment.yaml
-5. uv.lock, pylock.toml, poetry.lock without a pyproject.toml
+5. uv.lock, poetry.lock, pdm.lock, pylock.toml without a pyproject.toml
 
 After that MLproject, dvc.yaml with all .dvc files, cog.yaml, bentofile.yaml and Dockerfile are
 read, in this order, each for all that it says. Of two answers to one question the first counts. A
@@ -37,9 +37,9 @@ __all__ = ["KINDS", "read_file", "read_folder"]
 
 KINDS = (
     "requirements.txt, requirements.in, pyproject.toml, pylock.toml, uv.lock, poetry.lock, "
-    "environment.yml, cog.yaml, MLproject, dvc.yaml, NAME.dvc, bentofile.yaml, Dockerfile"
+    "pdm.lock, environment.yml, cog.yaml, MLproject, dvc.yaml, NAME.dvc, bentofile.yaml, Dockerfile"
 )
-_LOCKS = ("uv.lock", "poetry.lock", "pylock.toml")
+_LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "pylock.toml")
 _CONDA = ("environment.yml", "environment.yaml")
 _YAML = {
     "cog.yaml": read_cog,
@@ -50,11 +50,16 @@ _YAML = {
 # Files of the same purpose that are not read, and the way from them to one that is.
 _OTHERS = {
     "Pipfile": "pipenv requirements > requirements.txt",
+    "Pipfile.lock": "pipenv requirements > requirements.txt",
     "conda-lock.yml": "import the environment.yml that it was made from",
-    "pdm.lock": "pdm export -f pylock -o pylock.toml",
     "pixi.toml": "pixi workspace export conda-environment environment.yml",
+    "pixi.lock": "pixi workspace export conda-environment environment.yml",
     "setup.cfg": "write its install_requires into a requirements.in",
     "setup.py": "write its install_requires into a requirements.in",
+}
+# As people spell them, too: other cases and endings mean the same file.
+_SPELLED = {name.lower(): name for name in (*_YAML, *_LOCKS, "pyproject.toml")} | {
+    f"{tool}.yml": f"{tool}.yaml" for tool in ("cog", "dvc", "bentofile")
 }
 _MORE = ("MLproject", "dvc.yaml", "cog.yaml", "bentofile.yaml", "Dockerfile")
 
@@ -67,7 +72,7 @@ def read_file(files: Files, name: str, project: str) -> Found:
     _python_version(out, files)
     kind = _kind(name)
     if kind is None:
-        raise InputError("not a file that can be imported", file=name, expected=KINDS)
+        raise _unknown(name)
     if kind == "pyproject.toml":
         _pyproject(out, files, name)
     elif kind in _LOCKS and files.read("pyproject.toml") is not None:
@@ -90,6 +95,7 @@ def read_folder(files: Files, project: str) -> Found:
     ]
     if "pyproject.toml" in candidates and not _names_packages(files):
         candidates.remove("pyproject.toml")
+        _unchosen(out, files)
     for name in candidates:
         if not out.requirements and not out.files:
             _packages(out, files, name)
@@ -110,21 +116,30 @@ def read_folder(files: Files, project: str) -> Found:
     return out.found(project)
 
 
+def _unknown(name: str) -> InputError:
+    hint = _OTHERS.get(name.rpartition("/")[2])
+    return InputError("not a file that can be imported", file=name, expected=KINDS, hint=hint)
+
+
 def _kind(name: str) -> str | None:
     base = name.rpartition("/")[2]
+    base = _SPELLED.get(base.lower(), base)
     if base.endswith(SUFFIX):
         return SUFFIX
     if base in _YAML or base in _LOCKS or base == "pyproject.toml":
         return base
     if re.fullmatch(r"pylock\.[^.]+\.toml", base):
         return "pylock.toml"
-    if re.fullmatch(r"(.*[.-])?(Dockerfile|Containerfile)([.-].*)?", base):
+    if re.fullmatch(r"(?i)(.*[.-])?(Dockerfile|Containerfile)([.-].*)?", base):
         return "Dockerfile"
-    if base.endswith((".yml", ".yaml")):
+    lower = base.lower()
+    if lower in _OTHERS:
+        return None
+    if lower.endswith((".yml", ".yaml")):
         return "environment.yml"
-    if base.endswith(".in"):
+    if lower.endswith(".in"):
         return "requirements.in"
-    return "requirements.txt" if base.endswith((".txt", ".pip")) else None
+    return "requirements.txt" if lower.endswith((".txt", ".pip")) else None
 
 
 def _packages(out: Collector, files: Files, name: str) -> None:
@@ -146,7 +161,7 @@ def _one(out: Collector, files: Files, name: str, kind: str) -> None:
     elif kind == "environment.yml":
         document = read_yaml(data, name)
         if not {"dependencies", "channels"} & set(document.table()):
-            raise InputError("not a file that can be imported", file=name, expected=KINDS)
+            raise _unknown(name)
         read_conda(out, files, document)
     elif kind == "Dockerfile":
         read_dockerfile(out, files, decode(data, name), name)
@@ -191,6 +206,19 @@ def _names_packages(files: Files) -> bool:
         or document.get("project", "dynamic")
         or document.get("tool", "poetry", "dependencies")
     )
+
+
+def _unchosen(out: Collector, files: Files) -> None:
+    """A pyproject.toml without dependencies may yet have groups, or settings about packages."""
+    document = _toml(files, "pyproject.toml")
+    about: list[tuple[str, ...]] = [("project",), ("dependency-groups",)]
+    about += [("tool", tool) for tool in ("uv", "pdm", "poetry", "pixi", "hatch")]
+    for table in about:
+        if document.table(*table):
+            what = f"[{'.'.join(table)}]"
+            why = "the file names no dependencies of its own, and was not read"
+            hint = "mllock init --from pyproject.toml reads it"
+            out.left(document.place(*table), what, why, hint)
 
 
 def _toml(files: Files, name: str) -> Document:

@@ -1,4 +1,4 @@
-"""What was found in the files of other tools: the common value, and who gathers it.
+"""Who gathers what the files of other tools say (`results`).
 
 Every reader puts what it finds into a `Collector`, which keeps the rules of mlproject.toml: what
 the spec would refuse becomes a `Leftover` (file, line, what, why, what to do), never a silent
@@ -11,13 +11,14 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from mllock.core import safepath
 from mllock.spec.direct import reference_in
 from mllock.spec.hints import normalised_name
-from mllock.spec.importing.indexes import Index, Place, Places
+from mllock.spec.importing.commands import RUNNERS, words_of
+from mllock.spec.importing.indexes import Place, Places
+from mllock.spec.importing.joining import joined
+from mllock.spec.importing.results import Data, Found, Leftover, Program, Requirement
 from mllock.spec.importing.secrets import is_secret_name, one_line, reveals
 from mllock.spec.requirements import canonical, parts_of
 from mllock.spec.rules_paths import RESERVED
@@ -31,79 +32,18 @@ PUBLISH = (
     'write it as "NAME @ URL" into dependencies, and into builds if it has to be built; or put a '
     "wheel of it into a folder that find-links names"
 )
+# What "pip freeze" says of a package that conda installed.
+_CONDAS = 'write it with the version that "pip list" shows, or add a wheel of it to find-links'
+# In a Dockerfile and in requirements: what installs the others.
+_TOOLS = (
+    "pip", "setuptools", "wheel", "poetry", "pipenv", "pdm", "uv", "pip-tools", "pipx", "virtualenv"
+)  # fmt: skip
 MAX_REQUIREMENT = 4096
 MAX_DATA = 500
 _DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VERSION = re.compile(r"[A-Za-z0-9.!+_-]+")
-# What only a shell understands.
-_SHELL = re.compile(r"[|&;<>$`*?~\n(){}\[\]]")
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Leftover:
-    """Something that could not be carried over. `what` is one line without credentials."""
-
-    place: Place
-    what: str
-    why: str
-    hint: str | None = None
-
-    def __str__(self) -> str:
-        text = f"{self.place}: {self.what}: {self.why}"
-        return f"{text}\n  hint: {self.hint}" if self.hint else text
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Requirement:
-    text: str
-    place: Place
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Program:
-    """A command for [train] or [serve]; what only one of them has is None or empty elsewhere."""
-
-    command: tuple[str, ...]
-    place: Place
-    model: str | None = None
-    metrics: str | None = None
-    params: Mapping[str, Scalar] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Data:
-    name: str
-    source: str
-    role: str
-    place: Place
-    # Where the program finds what comes from a URL.
-    path: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
-    """All that the files say. `pins` are versions to begin with, not requirements."""
-
-    files: tuple[str, ...]
-    name: str
-    version: str | None
-    description: str | None
-    python: str | None
-    base: str | None
-    requirements: tuple[Requirement, ...]
-    pins: Mapping[str, str]
-    system: tuple[str, ...]
-    variables: Mapping[str, str]
-    data: tuple[Data, ...]
-    train: Program | None
-    serve: Program | None
-    port: int | None
-    health: str | None
-    leftovers: tuple[Leftover, ...]
-    indexes: tuple[Index, ...] = ()
-    links: tuple[str, ...] = ()
 
 
 class Collector:
@@ -164,9 +104,13 @@ class Collector:
             plain = canonical(text)
         except ValueError as error:
             if "://" in text or "@" in text:
-                self.left(place, text, "not a URL that can be locked", PUBLISH)
+                hint = _CONDAS if " @ file:" in text else PUBLISH
+                self.left(place, text, "not a URL that can be locked", hint)
             else:
                 self.left(place, text, f"not a requirement: {error}", _meant(text))
+            return
+        if re.search(r"\bextra\b", marker):
+            self.left(place, text, "is of an extra, which is a choice that the file does not make")
             return
         if name in self.elsewhere:
             return  # the leftover that says where it comes from is there
@@ -180,13 +124,15 @@ class Collector:
                 self.left(place, text, "has to be built, which runs its code", hint)
                 self.elsewhere.add(name)
                 return
-        if not place.file.endswith((".toml", ".lock")) and name in ("pip", "setuptools", "wheel"):
+        if not place.file.endswith((".toml", ".lock")) and name in _TOOLS:
             why = "tools that install packages are not needed in the images"
             hint = f'add "{plain}" to dependencies if your code imports it'
             self.left(place, text, why, hint)
             return
         first = self.requirements.setdefault((name, marker), Requirement(text=plain, place=place))
-        if first.text != plain:
+        if (both := joined(first.text, plain)) is not None:
+            self.requirements[name, marker] = Requirement(text=both, place=first.place)
+        else:
             why = f"{name} is asked for already, as {first.text} in {first.place}"
             self.left(place, plain, why, "join both in dependencies if both are meant")
 
@@ -238,8 +184,9 @@ class Collector:
             self.left(place, name, why, "set it at deployment: [serve] runtime-variables")
         elif not _VARIABLE.fullmatch(name) or _CONTROL.search(value):
             self.left(place, name, "not a variable that can be set")
-        elif (reason := hook_reason(name)) is not None:
-            self.left(place, name, f"cannot be set: {reason}")
+        elif (reason := hook_reason(name, value)) is not None:
+            hint = 'variables = { PYTHONPATH = "src" }' if name == "PYTHONPATH" else None
+            self.left(place, name, f"cannot be set: {reason}", hint)
         elif self.variables.setdefault(name, value) != value:
             self.left(place, name, "is set to another value already")
 
@@ -298,15 +245,14 @@ class Collector:
         if "\0" in whole or any("\ud800" <= char <= "\udfff" for char in whole):
             self.left(place, whole, "holds a character that no command can hold")
             return None
-        if isinstance(text, list):
-            return tuple(text) if text and all(text) else None
-        if _SHELL.search(re.sub(r"\{[A-Za-z_][\w.-]*\}", "", text)):
-            return ("sh", "-c", text.strip())
         try:
-            words = shlex.split(text)
+            words = words_of(text)
         except ValueError as error:
-            self.left(place, text, f"not a command: {str(error).lower()}")
+            self.left(place, whole, f"not a command: {str(error).lower()}")
             return None
+        if words and words[0] in RUNNERS:
+            why = f"{words[0]} is not in the images"
+            self.left(place, whole, why, "write the command that it runs")
         return tuple(words) if words and all(words) else None
 
     def train_with(self, program: Program) -> None:

@@ -1,20 +1,30 @@
-"""uv.lock, poetry.lock and pylock.toml: exact versions that the first lock begins with.
+"""uv.lock, poetry.lock, pdm.lock and pylock.toml: exact versions that the first lock begins with.
 
 Beside a pyproject.toml they are pins only. Alone, uv.lock says what the project itself asks for;
-the other two do not, so that every package becomes a requirement, and that is said.
+the others do not, so that every package becomes a requirement, and that is said; so are the
+indexes, groups and extras that a pyproject.toml would have named.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mllock.errors import InputError
 from mllock.spec.importing.documents import Document
 from mllock.spec.importing.found import PUBLISH, Collector
+from mllock.spec.importing.pylock import read_pylock
+from mllock.spec.importing.pyproject_indexes import elsewhere
 from mllock.spec.importing.pythons import marker_holds
+from mllock.spec.importing.registries import Registries
+from mllock.spec.importing.unread import leave_group, leave_unread
 
 __all__ = ["read_lock_file"]
 
 MAX_PACKAGES = 20_000
-_SOURCE = "comes from a repository, URL or folder, and cannot be locked by version"
+_QUIET_UV = {
+    "version", "revision", "requires-python", "resolution-markers", "supported-markers",
+    "required-markers", "package", "manifest",
+}  # fmt: skip
 _ALL = "does not say which packages the project asks for: each became a requirement"
 _ALL_HINT = (
     "remove from dependencies what your code does not import; mllock lock adds what they need"
@@ -24,12 +34,16 @@ _ALL_HINT = (
 def read_lock_file(out: Collector, doc: Document, *, alone: bool) -> None:
     """Read a lock by the name of its file. `alone`: there is no file of requirements."""
     out.read(doc.file)
-    base = doc.file.rpartition("/")[2]
-    read = _uv if base == "uv.lock" else _poetry if base == "poetry.lock" else _pylock
-    key = "packages" if read is _pylock else "package"
+    base = doc.file.rpartition("/")[2].lower()
+    key = "package" if base in _READERS else "packages"
     if len(doc.array(key)) > MAX_PACKAGES:
         raise InputError(f"more than {MAX_PACKAGES} packages", file=doc.file, line=1)
-    read(out, doc, alone)
+    if base in _READERS:
+        _READERS[base](out, doc, alone)
+    else:
+        read_pylock(out, doc, alone=alone)
+    if alone and base != "uv.lock":
+        out.left(doc.place(), doc.file, _ALL, _ALL_HINT)
 
 
 def _uv(out: Collector, doc: Document, alone: bool) -> None:
@@ -44,18 +58,25 @@ def _uv(out: Collector, doc: Document, alone: bool) -> None:
             if alone:
                 _uv_root(out, doc, index, source)
         elif "registry" not in source:
-            _elsewhere(out, doc, index, "package", name)
+            elsewhere(out, name, doc.place("package", index))
         elif version is not None:
             versions.setdefault(name, []).append(index)
+    registries = Registries()
     for name, found in versions.items():
         fits = [index for index in found if _uv_fits(out, doc, index)] if found[1:] else found
         if len(fits) == 1:
             place = doc.place("package", fits[0], "version")
             out.pin(name, doc.text("package", fits[0], "version") or "", place)
+            url = doc.text("package", fits[0], "source", "registry") or ""
+            registries.add(url, name, doc.place("package", fits[0], "source"))
         else:
             what = f"{name} in {len(found)} versions"
             why = "which one an image of Linux has is not clear, so that none is a pin"
             out.left(doc.place("package", found[0]), what, why)
+    if alone:
+        registries.carry(out)
+        leave_unread(out, doc, quiet=_QUIET_UV)
+        leave_unread(out, doc, "manifest", quiet={"members"})
 
 
 def _uv_fits(out: Collector, doc: Document, index: int) -> bool:
@@ -70,6 +91,10 @@ def _uv_root(out: Collector, doc: Document, index: int, source: dict[str, object
         out.left(doc.place(*at), doc.text(*at, "name") or "", why, PUBLISH)
         return
     out.project(doc.text(*at, "name"), doc.text(*at, "version"), None)
+    for group in doc.table(*at, "metadata", "requires-dev"):
+        of = (*at, "metadata", "requires-dev", group)
+        names = [doc.text(*of, number, "name") or "" for number in range(len(doc.array(*of)))]
+        leave_group(out, doc.place(*of), f"group {group}", names)
     for number in range(len(doc.array(*at, "metadata", "requires-dist"))):
         where = (*at, "metadata", "requires-dist", number)
         name = doc.text(*where, "name") or ""
@@ -89,63 +114,74 @@ def _poetry(out: Collector, doc: Document, alone: bool) -> None:
     python = doc.text("metadata", "python-versions")
     if python and python != "*":
         out.python_is(python, doc.place("metadata", "python-versions"))
+    registries = Registries()
+    groups: dict[str, list[int]] = {}
     for index in range(len(doc.array("package"))):
         at = ("package", index)
         name, version = doc.text(*at, "name") or "", doc.text(*at, "version") or ""
         if doc.text(*at, "source", "type") in ("git", "url", "directory", "file"):
-            _elsewhere(out, doc, index, "package", name)
+            elsewhere(out, name, doc.place(*at))
             continue
         marker = doc.get(*at, "markers")
         if isinstance(marker, dict):
             marker = doc.text(*at, "markers", "main")
-        groups = [text for text, _ in doc.texts(*at, "groups")]
-        category = doc.text(*at, "category") or "main"
-        main = "main" in groups if groups else category == "main"
-        optional = doc.get(*at, "optional") is True
-        fits = not marker or marker_holds(str(marker), out.python)
-        if fits:
+        named = [text for text, _ in doc.texts(*at, "groups")]
+        named = named or [doc.text(*at, "category") or "main"]
+        if not marker or marker_holds(str(marker), out.python):
             out.pin(name, version, doc.place(*at, "version"))
-        if alone and main and not optional:
+        if "main" not in named:
+            for group in named:
+                groups.setdefault(group, []).append(index)
+        elif alone and doc.get(*at, "optional") is not True:
+            text = f"{name}=={version}" + (f"; {marker}" if marker else "")
+            out.requirement(text, doc.place(*at))
+            if doc.text(*at, "source", "url"):
+                registries.add(doc.text(*at, "source", "url") or "", name, doc.place(*at, "source"))
+    if alone:
+        registries.carry(out, default=False)
+        _beside(out, doc, groups)
+        for extra in doc.table("extras"):
+            texts = [text for text, _ in doc.texts("extras", extra)]
+            leave_group(out, doc.place("extras", extra), f"extra {extra}", texts)
+
+
+def _pdm(out: Collector, doc: Document, alone: bool) -> None:
+    for index in range(len(doc.array("metadata", "targets"))):
+        where = ("metadata", "targets", index, "requires_python")
+        if doc.text(*where):
+            out.python_is(doc.text(*where) or "", doc.place(*where))
+    groups: dict[str, list[int]] = {}
+    for index in range(len(doc.array("package"))):
+        at = ("package", index)
+        name, version = doc.text(*at, "name") or "", doc.text(*at, "version")
+        if version is None or any(doc.get(*at, kind) for kind in ("git", "url", "path")):
+            elsewhere(out, name, doc.place(*at))
+            continue
+        if doc.get(*at, "extras"):
+            continue  # the same package again, and what its extras bring
+        marker = doc.text(*at, "marker")
+        if not marker or marker_holds(marker, out.python):
+            out.pin(name, version, doc.place(*at, "version"))
+        named = [text for text, _ in doc.texts(*at, "groups")]
+        if named and "default" not in named:
+            for group in named:
+                groups.setdefault(group, []).append(index)
+        elif alone:
             text = f"{name}=={version}" + (f"; {marker}" if marker else "")
             out.requirement(text, doc.place(*at))
     if alone:
-        out.left(doc.place(), doc.file, _ALL, _ALL_HINT)
+        _beside(out, doc, groups)
 
 
-def _pylock(out: Collector, doc: Document, alone: bool) -> None:
-    version = doc.text("lock-version")
-    if version is None or not version.startswith("1."):
-        raise InputError(
-            "not a PEP 751 lock of version 1",
-            file=doc.file,
-            line=doc.place("lock-version").line,
-            found=version or "no lock-version",
-        )
-    if doc.text("requires-python"):
-        out.python_is(doc.text("requires-python") or "", doc.place("requires-python"))
-    for index in range(len(doc.array("packages"))):
-        at = ("packages", index)
-        name, pinned = doc.text(*at, "name") or "", doc.text(*at, "version")
-        if pinned is None or any(doc.get(*at, kind) for kind in ("vcs", "directory", "archive")):
-            _elsewhere(out, doc, index, "packages", name)
-            continue
-        marker = doc.text(*at, "marker")
-        if marker and ("extras" in marker or "dependency_groups" in marker):
-            why = "is for an extra or a group, which is a choice that the file does not make"
-            out.left(doc.place(*at), f"{name} {pinned}", why)
-            continue
-        if not marker or marker_holds(marker, out.python):
-            out.pin(name, pinned, doc.place(*at, "version"))
-        if alone:
-            text = f"{name}=={pinned}" + (f"; {marker}" if marker else "")
-            out.requirement(text, doc.place(*at))
-    if alone:
-        out.left(doc.place(), doc.file, _ALL, _ALL_HINT)
+def _beside(out: Collector, doc: Document, groups: dict[str, list[int]]) -> None:
+    """Groups of packages that no pyproject.toml has listed."""
+    for group, those in groups.items():
+        names = [doc.text("package", index, "name") or "" for index in those]
+        leave_group(out, doc.place("package", those[0]), f"group {group}", names)
 
 
-def _elsewhere(out: Collector, doc: Document, index: int, key: str, name: str) -> None:
-    from packaging.utils import canonicalize_name
-
-    if str(canonicalize_name(name)) not in out.elsewhere:
-        out.elsewhere.add(str(canonicalize_name(name)))
-        out.left(doc.place(key, index), name, _SOURCE, PUBLISH)
+_READERS: dict[str, Callable[[Collector, Document, bool], None]] = {
+    "uv.lock": _uv,
+    "poetry.lock": _poetry,
+    "pdm.lock": _pdm,
+}

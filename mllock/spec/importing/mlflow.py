@@ -10,6 +10,7 @@ from mllock.spec.importing.conda import read_conda
 from mllock.spec.importing.documents import Document, Files, read_yaml
 from mllock.spec.importing.found import Collector, Place, Program
 from mllock.spec.importing.pip_lines import requirement_line
+from mllock.spec.importing.unread import leave_unread
 from mllock.spec.types import Scalar
 
 __all__ = ["read_mlproject"]
@@ -57,6 +58,8 @@ def read_mlproject(out: Collector, files: Files, doc: Document) -> None:
             why = "one entry point is the training program: the others are not run"
             hint = "call it from the training program, or name it in [serve] or [evaluate]"
             out.left(doc.place("entry_points", name), f"entry point {name}", why, hint)
+    leave_unread(out, doc)
+    leave_unread(out, doc, "docker_env")
 
 
 def _python_env(out: Collector, files: Files, doc: Document) -> None:
@@ -68,6 +71,7 @@ def _python_env(out: Collector, files: Files, doc: Document) -> None:
     for text, place in doc.texts("build_dependencies"):
         if re.match(r"(pip|setuptools|wheel)\b", text) is None:
             out.left(place, text, "only wheels are installed: nothing is built")
+    leave_unread(out, doc, quiet={"name"})
 
 
 def _train(out: Collector, doc: Document, name: str) -> None:

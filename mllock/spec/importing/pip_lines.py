@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from typing import Literal
 
-from mllock.spec.importing.documents import Files, decode
+from mllock.spec.importing.documents import Files, decode_as_pip
 from mllock.spec.importing.found import PUBLISH, Collector, Place
 from mllock.spec.importing.pythons import marker_holds
 from mllock.spec.requirements import logical_lines
 
 __all__ = [
+    "OWN",
+    "OWN_HINT",
     "Kind",
     "install_arguments",
     "is_local",
@@ -39,8 +42,8 @@ _EGG = re.compile(
 )
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2")
 
-_OWN = "the project's own code is not installed: it is copied into the images as it is"
-_OWN_HINT = (
+OWN = "the project's own code is not installed: it is copied into the images as it is"
+OWN_HINT = (
     "list its files in [train] code, and run it from the folder of the project; if its packages "
     'are in src: variables = { PYTHONPATH = "src" }'
 )
@@ -83,12 +86,21 @@ _OPTIONS: dict[str, tuple[str, str | None] | None] = {
     "--progress-bar": None,
     "--prefix": None,
     "--root": None,
+    "-w": None,
+    "--wheel-dir": None,
+    "-d": None,
+    "--dest": None,
+    "--no-deps": ("what a package needs is locked with it", None),
+    "--no-build-isolation": None,
+    "--force-reinstall": None,
+    "-I": None,
     "-v": None,
 }
 _WITH_VALUE = {
     "-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--trusted-host", "--no-binary",
     "--only-binary", "--root-user-action", "--default-timeout", "--timeout", "--retries",
-    "--progress-bar", "--prefix", "--root", "-t", "--target", "-r", "--requirement", "-c",
+    "--progress-bar", "--prefix", "--root", "-t", "--target", "-w", "--wheel-dir", "-d",
+    "--dest", "-r", "--requirement", "-c",
     "--constraint", "-e", "--editable", "--python", "--platform", "--index-strategy", "--index",
 }  # fmt: skip
 
@@ -103,7 +115,7 @@ def read_requirements(
     if not out.read(name):
         return True
     hashed: Place | None = None
-    for number, line in logical_lines(decode(data, name)):
+    for number, line in logical_lines(decode_as_pip(data, name)):
         place = Place(file=name, line=number)
         if " --hash" in line and hashed is None:
             hashed = place
@@ -118,6 +130,10 @@ def requirement_line(
     out: Collector, files: Files, line: str, place: Place, *, kind: Kind = "requirements"
 ) -> None:
     """One line of a requirements file, without comments."""
+    several = _several(line)
+    if several:
+        install_arguments(out, files, several, place, posixpath.dirname(place.file), kind=kind)
+        return
     option = _OPTION.fullmatch(line) if line.startswith("-") else None
     if option is not None:
         _option(out, files, option[1], option[2].strip().strip("\"'"), place, kind)
@@ -131,7 +147,7 @@ def requirement_line(
     if kind != "requirements":
         _pin(out, line, place, kind)
     elif re.fullmatch(r"\./?(\[[^\]]*\])?", line):
-        out.left(place, line, _OWN, _OWN_HINT)
+        out.left(place, line, OWN, OWN_HINT)
     elif (named := _repository(line)) is not None:
         out.requirement(named, place)
     elif is_local(line):
@@ -140,12 +156,23 @@ def requirement_line(
         out.requirement(line, place)
 
 
+def _several(line: str) -> list[str]:
+    """The words of a line with more than one option, as pip takes them; else none."""
+    if not line.startswith("-") or re.match(r"(-e|--editable)\b", line):
+        return []
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return []
+    return words if any(word.startswith("-") for word in words[1:]) else []
+
+
 def is_local(text: str) -> bool:
     """Whether pip would take `text` for a path or URL, and not for a name."""
     bare = text.partition(";")[0].partition("[")[0].strip()
     if " @ " in text or re.match(r"[\w.-]+(\[[^\]]*\])?\s*@", text):
         return False  # a direct reference has a name
-    return bare.startswith((".", "/", "~", "file:")) or "://" in bare or bare.endswith(_ARCHIVES)
+    return bare.startswith((".", "~", "file:")) or "/" in bare or bare.endswith(_ARCHIVES)
 
 
 def _repository(text: str) -> str | None:
@@ -168,14 +195,20 @@ def pin_of(text: str, python: str | None) -> tuple[str, str] | None:
 
 
 def install_arguments(
-    out: Collector, files: Files, words: list[str], place: Place, folder: str = ""
+    out: Collector,
+    files: Files,
+    words: list[str],
+    place: Place,
+    folder: str = "",
+    *,
+    kind: Kind = "requirements",
 ) -> None:
     """The words behind `pip install`; files are relative to `folder`."""
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if not word.startswith("-"):
-            requirement_line(out, files, word, place)
+            requirement_line(out, files, word, place, kind=kind)
             continue
         name, equals, value = word.partition("=")
         if not equals and re.match(r"-[rcfie]\S", word):
@@ -186,9 +219,9 @@ def install_arguments(
             inside = posixpath.normpath(posixpath.join(folder, value.lstrip("/")))
             if value.startswith("/") or files.read(inside) is None:
                 inside = posixpath.basename(value)  # as COPY put it somewhere
-            _include(out, files, name, inside or value, place, "requirements")
+            _include(out, files, name, inside or value, place, kind)
         else:
-            _option(out, files, name, value, place, "requirements")
+            _option(out, files, name, value, place, kind)
 
 
 def _option(out: Collector, files: Files, name: str, value: str, place: Place, kind: Kind) -> None:
@@ -198,7 +231,7 @@ def _option(out: Collector, files: Files, name: str, value: str, place: Place, k
     elif name in ("-e", "--editable"):
         what = f"{name} {value}"
         if value.partition("[")[0].rstrip("/") in (".", ""):
-            out.left(place, what, _OWN, _OWN_HINT)
+            out.left(place, what, OWN, OWN_HINT)
         elif (named := _repository(value)) is not None:
             out.requirement(named, place)
         else:
@@ -223,7 +256,8 @@ def _include(
 ) -> None:
     name = posixpath.normpath(target) if target else ""
     if "://" in target or name.startswith(("/", "../", "~")) or name in ("", ".", ".."):
-        out.left(place, f"{option} {target}", "not a file of this folder")
+        hint = "copy it into this folder, and name it there"
+        out.left(place, f"{option} {target}", "not a file of this folder", hint)
         return
     if len(out.files) >= MAX_INCLUDES:
         out.left(place, f"{option} {target}", f"more than {MAX_INCLUDES} files are not read")

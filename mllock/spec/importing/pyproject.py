@@ -10,47 +10,64 @@ import re
 from typing import Any
 
 from mllock.errors import InputError
+from mllock.spec.hints import normalised_name
 from mllock.spec.importing.documents import Document, Files
-from mllock.spec.importing.found import PUBLISH, Collector, Place
+from mllock.spec.importing.found import Collector, Place
 from mllock.spec.importing.pip_lines import read_requirements
 from mllock.spec.importing.poetry_ranges import specifier
+from mllock.spec.importing.pyproject_indexes import (
+    Chosen,
+    elsewhere,
+    poetry_paths,
+    read_indexes,
+    uv_settings,
+    uv_sources,
+)
+from mllock.spec.importing.pythons import marker_holds
+from mllock.spec.importing.unread import GROUP, GROUP_HINT, leave_group, leave_unread
 
 __all__ = ["read_pyproject"]
 
-# Poetry's priorities of a source that others have to give way to.
-_DEFAULTS = ("primary", "default")
 _COMPARED = re.compile(r"^(===|==|~=|!=|<=|>=|<|>)(.*)$")
-_GROUP = "a group of packages beside the dependencies is not part of the images"
-_GROUP_HINT = "add to dependencies those that training or serving imports"
-_SOURCE = "comes from a repository, URL or folder, and cannot be locked by version"
-_INDEX = "which index stands in the place of the default one is a matter of pip's own settings"
-_INDEX_HINT = (
-    "set PIP_INDEX_URL, or write it into pip.conf; or list its packages in [[environment.indexes]]"
-)
-_SHARED = "is asked for every package here, and the best version of all indexes is taken"
-_SHARED_HINT = "list in its packages what is to come from there alone"
-_NO_INDEX = "no index of this name is declared"
+_SCRIPTS = "the project's own code is not installed, so that it has no scripts"
+_SCRIPTS_HINT = 'write commands as ["python", "-m", "MODULE"]'
+# Keys that say nothing about an image: who wrote it, how it is published, how the tool works.
+_QUIET_PROJECT = {
+    "readme", "license", "license-files", "authors", "maintainers", "keywords", "classifiers",
+    "urls", "import-names", "import-namespaces",
+}  # fmt: skip
+_QUIET_POETRY = {
+    "readme", "license", "authors", "maintainers", "keywords", "classifiers", "urls", "homepage",
+    "repository", "documentation", "packages", "include", "exclude", "package-mode", "build",
+    "requires-poetry", "requires-plugins",
+}  # fmt: skip
+_QUIET_UV = {
+    "package", "managed", "cache-keys", "cache-dir", "build-backend", "default-groups", "preview",
+    "required-version", "link-mode", "python-preference", "python-downloads", "native-tls",
+    "compile-bytecode", "publish-url", "trusted-publishing",
+}  # fmt: skip
+_QUIET_PDM = {"distribution", "version", "build", "publish", "scripts"}
+_UV_HINTS = {
+    "exclude-newer": "write exclude-newer into [environment], where the index says when files came",
+    "prerelease": 'name one in a range, e.g. "NAME>=2.0rc1"',
+    "environments": "platforms says what the images are for",
+    "workspace": "import the folder of one member; code of others is copied as code",
+}
 
 
 def read_pyproject(out: Collector, files: Files, doc: Document) -> None:
     """Raises InputError at what no such file may hold."""
-    from packaging.utils import canonicalize_name
-
     out.read(doc.file)
-    chosen: dict[str, list[tuple[str, Place]]] = {}  # packages by the name of their only index
-    for name in doc.table("tool", "uv", "sources"):
-        where = ("tool", "uv", "sources", name)
-        source = doc.get(*where)
-        first = source[0] if isinstance(source, list) and source else source
-        if isinstance(first, dict) and "index" in first:
-            chosen.setdefault(str(first["index"]), []).append((name, doc.place(*where)))
-        else:
-            out.elsewhere.add(str(canonicalize_name(name)))
-            out.left(doc.place(*where), name, _SOURCE, PUBLISH)
+    python = doc.text("project", "requires-python")
+    if python:  # first: it decides which markers hold
+        out.python_is(python, doc.place("project", "requires-python"))
+    chosen = uv_sources(out, doc)
+    poetry_paths(out, doc)
     _project(out, files, doc)
     _groups(out, doc, "dependency-groups")
     _uv(out, doc)
-    _indexes(out, doc, ("tool", "uv", "index"), chosen)
+    uv_settings(out, doc)
+    read_indexes(out, doc, ("tool", "uv", "index"), chosen)
     _pdm(out, doc)
     if doc.table("tool", "poetry"):
         _poetry(out, doc)
@@ -58,25 +75,32 @@ def read_pyproject(out: Collector, files: Files, doc: Document) -> None:
         why = "pixi's own tables are not read"
         hint = 'try "mllock init --from environment.yml"'
         out.left(doc.place("tool", "pixi"), "[tool.pixi]", why, hint)
+    for env in doc.table("tool", "hatch", "envs"):
+        at = ("tool", "hatch", "envs", env)
+        listed = [*doc.texts(*at, "dependencies"), *doc.texts(*at, "extra-dependencies")]
+        if listed:
+            packages = [text for text, _ in listed]
+            leave_group(out, doc.place(*at), f"environment {env} of hatch", packages)
+    leave_unread(out, doc, "project", quiet=_QUIET_PROJECT)
+    leave_unread(out, doc, "tool", "rye", quiet={"managed", "virtual", "universal", "scripts"})
+    leave_unread(out, doc, "tool", "uv", quiet=_QUIET_UV, hints=_UV_HINTS)
+    leave_unread(out, doc, "tool", "pdm", quiet=_QUIET_PDM)
+    leave_unread(out, doc, "tool", "pdm", "resolution")
+    leave_unread(out, doc, "tool", "poetry", quiet=_QUIET_POETRY)
 
 
 def _project(out: Collector, files: Files, doc: Document) -> None:
     name, version = doc.text("project", "name"), doc.text("project", "version")
     out.project(name, version, doc.text("project", "description"))
-    python = doc.text("project", "requires-python")
-    if python:
-        out.python_is(python, doc.place("project", "requires-python"))
     for text, place in doc.texts("project", "dependencies"):
         out.requirement(text, place)
     for extra in doc.table("project", "optional-dependencies"):
         where = ("project", "optional-dependencies", extra)
         names = ", ".join(text for text, _ in doc.texts(*where))
-        out.left(doc.place(*where), f"extra {extra} ({names})", _GROUP, _GROUP_HINT)
+        out.left(doc.place(*where), f"extra {extra} ({names})", GROUP, GROUP_HINT)
     for table in ("scripts", "gui-scripts", "entry-points"):
         if doc.table("project", table):
-            why = "the project's own code is not installed, so that it has no scripts"
-            hint = 'write commands as ["python", "-m", "MODULE"]'
-            out.left(doc.place("project", table), f"[project.{table}]", why, hint)
+            out.left(doc.place("project", table), f"[project.{table}]", _SCRIPTS, _SCRIPTS_HINT)
     for text, place in doc.texts("project", "dynamic"):
         if text == "dependencies":
             _dynamic(out, files, doc, place)
@@ -110,7 +134,7 @@ def _groups(out: Collector, doc: Document, *table: str) -> None:
             else:
                 names.append(doc.text(*where, index) or "")
         what = f"group {group} ({', '.join(names)})"
-        out.left(doc.place(*where), what, _GROUP, _GROUP_HINT)
+        out.left(doc.place(*where), what, GROUP, GROUP_HINT)
 
 
 def _uv(out: Collector, doc: Document) -> None:
@@ -118,44 +142,15 @@ def _uv(out: Collector, doc: Document) -> None:
         where = ("tool", "uv", key)
         for text, place in doc.texts(*where):
             if key == "dev-dependencies":
-                out.left(place, f"dev dependency {text}", _GROUP, _GROUP_HINT)
+                out.left(place, f"dev dependency {text}", GROUP, GROUP_HINT)
             else:
                 why = f"uv's {key} have no key here"
                 out.left(place, text, why, 'put it into a file, and write constraints = ["FILE"]')
 
 
-def _indexes(
-    out: Collector, doc: Document, at: tuple[str, ...], chosen: dict[str, list[tuple[str, Place]]]
-) -> None:
-    """Uv's indexes, PDM's and Poetry's sources. `chosen` are packages that name one of them."""
-    for number, item in enumerate(doc.array(*at)):
-        place = doc.place(*at, number)
-        table = item if isinstance(item, dict) else {}
-        url, name = str(table.get("url", "")), str(table.get("name", ""))
-        packages = [package for package, _ in chosen.pop(name, [])]
-        included = table.get("include_packages")
-        for one in included if isinstance(included, list) else ():
-            packages += [str(one)] if "*" not in str(one) else []
-        # uv's word, Poetry's words (and none is "primary"), PDM's name of the default one.
-        priority = table.get("priority", "primary" if at[1] == "poetry" else "")
-        default = table.get("default") is True or name == "pypi" or priority in _DEFAULTS
-        explicit = table.get("explicit") is True or priority == "explicit"
-        if packages:
-            out.places.index(url, place, name=name, packages=packages)
-        elif default:
-            out.left(place, f"index {url}", _INDEX, _INDEX_HINT)
-        elif not explicit:
-            out.places.index(url, place, name=name)
-            if at[1] != "pdm":
-                out.left(place, f"index {name or url}", _SHARED, _SHARED_HINT)
-    for name, those in chosen.items():
-        for package, place in those:
-            out.left(place, f"{package} from index {name}", _NO_INDEX, _INDEX_HINT)
-
-
 def _pdm(out: Collector, doc: Document) -> None:
     _groups(out, doc, "tool", "pdm", "dev-dependencies")
-    _indexes(out, doc, ("tool", "pdm", "source"), {})
+    read_indexes(out, doc, ("tool", "pdm", "source"), {})
     where = ("tool", "pdm", "resolution", "overrides")
     for name in doc.table(*where):
         what = f"{name} {doc.text(*where, name)}"
@@ -165,47 +160,48 @@ def _pdm(out: Collector, doc: Document) -> None:
 
 def _poetry(out: Collector, doc: Document) -> None:
     at = ("tool", "poetry")
-    chosen: dict[str, list[tuple[str, Place]]] = {}
+    chosen: Chosen = {}
     out.project(*(doc.text(*at, key) for key in ("name", "version", "description")))
+    named = {name for name, _ in out.requirements}  # by [project], which Poetry 2 reads first
     for name in doc.table(*at, "dependencies"):
         where = (*at, "dependencies", name)
         value = doc.get(*where)
         if name.lower() == "python":
             out.python_is(doc.text(*where) or "", doc.place(*where))
-        elif isinstance(value, list):
-            for index, one in enumerate(value):
-                _poetry_dependency(out, name, one, doc.place(*where, index))
-        else:
-            _poetry_dependency(out, name, value, doc.place(*where))
-            if isinstance(value, dict) and "source" in value:
-                chosen.setdefault(str(value["source"]), []).append((name, doc.place(*where)))
+            continue
+        several = isinstance(value, list)
+        for index, one in enumerate(value if isinstance(value, list) else [value]):
+            place = doc.place(*where, index) if several else doc.place(*where)
+            table = one if isinstance(one, dict) else {"version": one}
+            if "version" in table or normalised_name(name) not in named:
+                _poetry_dependency(out, name, table, place)
+            if "source" in table and marker_holds(_poetry_marker(table), out.python):
+                chosen.setdefault(str(table["source"]), []).append((name, place))
     if doc.table(*at, "dev-dependencies"):
         names = ", ".join(doc.table(*at, "dev-dependencies"))
         place = doc.place(*at, "dev-dependencies")
-        out.left(place, f"dev-dependencies ({names})", _GROUP, _GROUP_HINT)
+        out.left(place, f"dev-dependencies ({names})", GROUP, GROUP_HINT)
     for group in doc.table(*at, "group"):
         names = ", ".join(doc.table(*at, "group", group, "dependencies"))
         what = f"group {group} ({names})"
-        out.left(doc.place(*at, "group", group), what, _GROUP, _GROUP_HINT)
-    _indexes(out, doc, (*at, "source"), chosen)
+        out.left(doc.place(*at, "group", group), what, GROUP, GROUP_HINT)
+    read_indexes(out, doc, (*at, "source"), chosen)
     if doc.table(*at, "scripts"):
-        why = "the project's own code is not installed, so that it has no scripts"
-        hint = 'write commands as ["python", "-m", "MODULE"]'
-        out.left(doc.place(*at, "scripts"), "[tool.poetry.scripts]", why, hint)
+        place = doc.place(*at, "scripts")
+        out.left(place, "[tool.poetry.scripts]", _SCRIPTS, _SCRIPTS_HINT)
 
 
-def _poetry_dependency(out: Collector, name: str, value: Any, place: Place) -> None:
-    from packaging.utils import canonicalize_name
-
-    table = value if isinstance(value, dict) else {"version": value}
+def _poetry_dependency(out: Collector, name: str, table: dict[str, Any], place: Place) -> None:
     version = table.get("version", "*")
     if any(key in table for key in ("git", "path", "url", "file")):
-        out.elsewhere.add(str(canonicalize_name(name)))
-        out.left(place, name, _SOURCE, PUBLISH)
+        elsewhere(out, name, place)
         return
+    if table.get("allow-prereleases") is True:
+        why = "pre-releases are chosen by a range that names one"
+        out.left(place, f"allow-prereleases of {name}", why, f'write e.g. "{name}>=2.0rc1"')
     if table.get("optional") is True:
         what = f"{name} {version}"
-        out.left(place, what, "an optional dependency belongs to an extra", _GROUP_HINT)
+        out.left(place, what, "an optional dependency belongs to an extra", GROUP_HINT)
         return
     extras = table.get("extras", [])
     ranges = specifier(version) if isinstance(version, str) else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["DEFAULT", "KNOWN", "marker_holds", "minor_of"]
+__all__ = ["DEFAULT", "KNOWN", "linux_environment", "marker_holds", "minor_of"]
 
 DEFAULT = "3.11"  # of debian:bookworm
 KNOWN = tuple(f"3.{minor}" for minor in range(8, 15))
@@ -46,12 +46,20 @@ def marker_holds(marker: str, python: str | None) -> bool:
     from packaging.markers import InvalidMarker, Marker, UndefinedComparison
     from packaging.markers import UndefinedEnvironmentName as UndefinedName
 
+    try:
+        return Marker(marker).evaluate({**linux_environment(python), "extra": ""})
+    except (InvalidMarker, UndefinedComparison, UndefinedName):
+        return True
+
+
+def linux_environment(python: str | None, machine: str = "x86_64") -> dict[str, str]:
+    """What the markers of PEP 508 ask of an image of Linux."""
     minor = python or DEFAULT
-    environment = {
+    return {
         "implementation_name": "cpython",
         "implementation_version": f"{minor}.0",
         "os_name": "posix",
-        "platform_machine": "x86_64",
+        "platform_machine": machine,
         "platform_python_implementation": "CPython",
         "platform_release": "",
         "platform_system": "Linux",
@@ -59,9 +67,4 @@ def marker_holds(marker: str, python: str | None) -> bool:
         "python_full_version": f"{minor}.0",
         "python_version": minor,
         "sys_platform": "linux",
-        "extra": "",
     }
-    try:
-        return Marker(marker).evaluate(environment)
-    except (InvalidMarker, UndefinedComparison, UndefinedName):
-        return True

@@ -29,7 +29,24 @@ _ASSIGNED = re.compile(
 )
 _KNOWN = re.compile(
     r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{20,}"
-    r"|AKIA[0-9A-Z]{16}|sk-[\w-]{20,}|xox[abps]-[\w-]{10,}|pypi-[\w-]{20,})"
+    r"|AKIA[0-9A-Z]{16}|sk-[\w-]{20,}|xox[abps]-[\w-]{10,}|pypi-[\w-]{20,}"
+    r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,})"
+)
+# What else says that a secret follows; the first group stays.
+_SAID = tuple(
+    re.compile(text)
+    for text in (
+        # The token of a channel of conda: https://HOST/t/TOKEN/CHANNEL.
+        r"(://[^\s\"'<>]{1,500}?/t/)(?!\*\*\*)[^/\s\"'<>]+",
+        r"(?i)(\bauthorization\s*[:=]\s*(?:(?:bearer|basic|token|digest)\s+)?+)(?!\*\*\*|\$)[^\s\"']+",
+        r"(?i)(\bbearer\s+)(?!\*\*\*|\$)[^\s\"']{6,}",
+        # curl -u NAME:PASSWORD; not docker's -u UID:GID.
+        r"(?i)((?<![\w-])(?:-u|--(?:proxy-|http-)?user)[\s=]\s*[\"']?)(?!\d+:\d+\b)[^\s:\"'$=]+:[^\s\"']+",
+        r"(?i)(\blogin\s+\S{1,200}\s+password\s+)(?!\*\*\*|\$)[^\s\"']+",
+        # docker login -p PASSWORD, sshpass -p PASSWORD.
+        r"(?i)(\b(?:login|sshpass)\b[^\n]{0,200}?\s-p[\s=]\s*[\"']?)(?!\*\*\*|\$)[^\s\"']+",
+        r"(?i)(\b\w{0,50}(?:secret_access_key|auth_?token)[\s=]\s*)(?!\*\*\*|[$=])[^\s\"']+",
+    )
 )
 _SECRET_NAME = re.compile(rf"(?i)(?<![a-z]){_NAME}s?(?![a-z])|(?:^|_)(?:PASS|PWD|KEY)$")
 
@@ -44,12 +61,16 @@ def without_credentials(text: str) -> str:
     text = _BARE.sub("", _USER.sub("", text))
     text = _QUERY.sub(r"\1", text)
     text = _KNOWN.sub("***", text)
+    for pattern in _SAID:
+        text = pattern.sub(r"\1***", text)
     return _ASSIGNED.sub(r"\1***", text)
 
 
 def reveals(text: str) -> bool:
     """Whether `text` holds what looks like a credential."""
-    return any(pattern.search(text) for pattern in (_USER, _BARE, _QUERY, _KNOWN, _ASSIGNED))
+    return any(
+        pattern.search(text) for pattern in (_USER, _BARE, _QUERY, _KNOWN, _ASSIGNED, *_SAID)
+    )
 
 
 def one_line(text: str) -> str:

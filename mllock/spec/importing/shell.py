@@ -22,9 +22,9 @@ _RUN = "only pip install and apt-get install are read: nothing else is run to ma
 _RUN_HINT = "look for a Debian package or wheel of it, or use a base that has it"
 _APT_VALUE = ("-o", "--option", "-t", "--target-release", "-c", "--config-file")
 _TIDY = re.compile(
-    r"(?:apt-get|apt)(?:\s+-\S+)*\s+(?:update|clean|autoclean|autoremove)\b.*"
+    r"(?:apt-get|apt)(?:\s+-\S+)*\s+(?:update|clean|autoclean|autoremove|purge|remove)\b.*"
     r"|rm\s+-[rRf]+\s+[^|]*|set\s+[-+].*|true|:|pip3?\s+cache\s+purge|conda\s+clean\b.*"
-    r"|python[0-9.]*\s+-m\s+venv\s+.*|mkdir\s+.*|cd\s+.*|export\s+DEBIAN_FRONTEND=.*",
+    r"|(?:\.|source)\s+\S*/activate|python[0-9.]*\s+-m\s+venv\s+.*|cd\s+.*|export\s+DEBIAN_FRONTEND=.*",
     re.DOTALL,
 )
 _PROJECT_TOOLS = ("poetry", "uv", "pdm", "pipenv", "hatch")
@@ -103,8 +103,9 @@ def _command(
     if program == "uv" and words[1:2] == ["pip"]:
         program, words = "pip", words[1:]
     arguments = words[1:]
-    if re.fullmatch(r"pip[0-9.]*", program) and "install" in arguments:
-        at = arguments.index("install")
+    done = next((word for word in arguments if word in ("install", "wheel", "download")), None)
+    if re.fullmatch(r"pip[0-9.]*", program) and done is not None:
+        at = arguments.index(done)
         rest = _known(out, arguments[at + 1 :], place)
         install_arguments(out, files, [*_options(arguments[:at]), *rest], place, folder)
     elif program in ("apt-get", "apt", "aptitude") and "install" in arguments:
