@@ -8,7 +8,6 @@ shows no password (`printable`); nobody reading standard error stops nothing.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -169,6 +168,8 @@ class App:
 
     @staticmethod
     def print_json(value: Any) -> None:
+        import json
+
         # ASCII: the same text in every locale, and nothing in it moves a cursor.
         click.echo(json.dumps(value, indent=2, sort_keys=True))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +57,8 @@ def download(
 
 def why_not(text: str, target: Target, folder: Path) -> MllockError:
     """What kept pip from downloading into `folder`, of which it said `text`."""
+    import shutil
+
     from mllock.lock.index_words import cut_short_at
     from mllock.lock.pip_words import explain, no_space
 

@@ -11,15 +11,14 @@ What is locked is fetched elsewhere (`mllock.lock.locked`). See ADR 0004, 0056 a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mllock.core.digest import Digest, from_hex, hex_of
 from mllock.core.ports import Blobs, Reporter
 from mllock.errors import ArchiveError, MllockError, ResolutionError
 from mllock.lock.chooser import Chooser, Question
-from mllock.lock.closure import WheelMetadata, closure, read_metadata
 from mllock.lock.direct import (
     gather,
     localised,
@@ -32,9 +31,11 @@ from mllock.lock.links import link_lines
 from mllock.lock.offers import Offers, locked_offer
 from mllock.lock.pip import Pip, published_before
 from mllock.lock.ports import PythonRequest
-from mllock.lock.settled import Asked, settle
 from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage, Wheel
+
+if TYPE_CHECKING:
+    from mllock.lock.closure import WheelMetadata
 
 __all__ = ["WheelResolver", "resolver_of"]
 
@@ -84,6 +85,10 @@ class WheelResolver:
                     _wish_again(folder / PINS, pins)
                 texts = localised(asked, files)
                 chosen = self._chosen(folder, texts, target, request, free)
+                # Imported by the chooser uv while uv runs; before, everybody would wait for them.
+                from mllock.lock.closure import closure
+                from mllock.lock.settled import Asked, settle
+
                 free = frozenset()  # by now they are what they are to be
                 # What was missed once is asked for by name, whether it still is needed or not.
                 whole = chosen.whole and asked == request.requirements
@@ -266,6 +271,8 @@ def _wish_again(file: Path, wishes: Mapping[str, str]) -> None:
 
 def _cached(packages: Sequence[PythonPackage], blobs: Blobs) -> dict[str, Path]:
     """The wheels of `packages`, one each, that are in the cache: verified, by package."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor() as threads:
         paths = list(threads.map(lambda item: blobs.get(_digest(item.wheels[0])), packages))
     return {item.name: path for item, path in zip(packages, paths, strict=True) if path is not None}
@@ -291,6 +298,8 @@ def _kept(request: PythonRequest) -> dict[str, str]:
 
 
 def _metadata(wheels: Mapping[str, Path]) -> dict[str, WheelMetadata]:
+    from mllock.lock.closure import read_metadata
+
     out = {}
     for name, path in wheels.items():
         out[name] = metadata = read_metadata(path, path.name)

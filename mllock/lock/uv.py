@@ -159,6 +159,9 @@ class UvChooser:
         import packaging.pylock
         import packaging.version  # noqa: F401 - for who comes later
 
+        import mllock.lock.closure
+        import mllock.lock.settled  # noqa: F401 - for who comes later
+
         self.version()
         ranks(target)
 

@@ -6,7 +6,6 @@ is allowed; the reader (`mllock.spec.explain`) sees to that.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -181,6 +180,8 @@ def alias(
 
 def near(word: str, allowed: Iterable[str]) -> str | None:
     """The allowed word that `word` is a slip of, by likeness."""
+    import difflib
+
     plain = word.strip().lower().replace("_", "-")
     found = difflib.get_close_matches(plain, list(allowed), n=1, cutoff=0.65)
     return found[0] if found else None

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -163,7 +162,7 @@ def _ours(path: Path, temporary: Path) -> tuple[str, ...]:
 
 
 def temp_name() -> str:
-    return f"{TEMP_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+    return f"{TEMP_PREFIX}{os.getpid()}-{os.urandom(6).hex()}"
 
 
 def remove_tree(path: Path) -> None:
