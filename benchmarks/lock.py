@@ -2,6 +2,7 @@
 
     python benchmarks/lock.py [--runs 3] [--sets sklearn,torch,many] [--resolvers pip-tools,uv]
                               [--cases cold,warm,change,nothing] [--json PATH] [--folder FOLDER]
+                              [--latency MS]
 
 Three requirement sets: scikit-learn + pandas + fastapi; a torch stack for the CPU; about 150
 packages. Each is locked with either resolver, four times over: cold (no cache at all), warm (full
@@ -12,6 +13,9 @@ are those that pip is set to on this machine (the torch set needs one that has C
 pip-tools mllock does more than its peer: it fetches the wheels and pins the bytes that came. uv
 alone takes a page of an index that it has for as long as the index says that it lasts; mllock has
 every page asked for anew (ADR 0140), so that uv with `--refresh` is timed as well: the same work.
+
+With `--latency 50`, both find the indexes of this machine that are folders behind HTTP, each answer
+50 ms late (slow_index.py): an index at the distance of a network, not of a disk.
 
 What is timed of mllock is the command `mllock lock`, start of Python included; the Debian part,
 which the peers do not have, is there already: cold and warm begin with a lock of the base alone.
@@ -24,6 +28,7 @@ others use as well.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import resource
 import shutil
@@ -36,6 +41,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common import print_table, write_json
+from slow_index import served
 
 SETS: dict[str, tuple[tuple[str, ...], str]] = {
     "sklearn": (("scikit-learn", "pandas", "fastapi", "uvicorn"), "httpx"),
@@ -109,16 +115,29 @@ def main() -> None:
     parser.add_argument("--cases", default=",".join(CASES), help="which")
     parser.add_argument("--json", metavar="PATH", help="write the result there as well")
     parser.add_argument("--folder", help="where caches and projects are made (up to 10 GB)")
+    parser.add_argument("--latency", type=float, metavar="MS", help="of each answer of an index")
     options = parser.parse_args()
     rows = []
-    for name in options.sets.split(","):
-        for resolver in options.resolvers.split(","):
-            with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-                rows += _compare(
-                    name, resolver, Path(folder), options.runs, options.cases.split(",")
-                )
+    with _distant(options.latency) as variables:
+        os.environ.update(variables)
+        for name in options.sets.split(","):
+            for resolver in options.resolvers.split(","):
+                with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+                    rows += _compare(
+                        name, resolver, Path(folder), options.runs, options.cases.split(",")
+                    )
     print_table(rows)
     write_json(options.json, rows)
+
+
+def _distant(latency: float | None) -> contextlib.AbstractContextManager[dict[str, str]]:
+    """Variables of pip for the indexes of this machine, `latency` ms away."""
+    if latency is None:
+        return contextlib.nullcontext({})
+    from mllock.lock.pip import Pip
+
+    settings = Pip(environ=os.environ, reporter=_silent()).settings(Path.cwd())
+    return served(settings, latency / 1000)
 
 
 def _compare(
