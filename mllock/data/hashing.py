@@ -16,14 +16,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mllock import processes
 from mllock.core.tree import Entry
 from mllock.data import worker
 from mllock.data.worker import Result, hash_file
 from mllock.errors import DataError, SurroundingsError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["cores", "failure", "file_entry", "hash_files"]
 
@@ -100,6 +103,13 @@ class _Found:
                 self.others.append((path, result[0], result[2]))
 
 
+def _threads(number: int) -> ThreadPoolExecutor:
+    # Whoever finds nothing to hash does not wait for the import.
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(number, "mllock-hash")
+
+
 def _hash_large(prefix: bytes, sizes: dict[str, int], workers: int) -> Iterator[tuple[str, Result]]:
     if not sizes:
         return
@@ -112,14 +122,14 @@ def _hash_large(prefix: bytes, sizes: dict[str, int], workers: int) -> Iterator[
             buffers.buffer = bytearray(worker.BUFFER)
         return hash_file(prefix + path.encode(), buffers.buffer)
 
-    with ThreadPoolExecutor(min(workers, len(paths)), "mllock-hash") as pool:
+    with _threads(min(workers, len(paths))) as pool:
         yield from zip(paths, pool.map(one, paths), strict=True)
 
 
 def _hash_many(root: Path, paths: Iterable[str], workers: int) -> _Found:
     all_found = _Found()
     groups = _Groups(paths)
-    with ThreadPoolExecutor(workers, "mllock-hash") as pool:
+    with _threads(workers) as pool:
         try:
             for future in [pool.submit(_serve, root, groups) for _ in range(workers)]:
                 found = future.result()

@@ -1,7 +1,7 @@
 """What files were when they were last hashed, so that a lock with nothing to do reads no data.
 
 For `lock` and `lock --check` only: `train`, `build` and `check` hash always. Kept folder by folder:
-how all files of a folder looked (path, mode, size, mtime, ctime, inode, device) as bytes that are
+how all files of a folder looked (name, mode, size, mtime, ctime, inode, device) as bytes that are
 compared as bytes, and their lines of the manifest; a folder that looks the same is taken as it is.
 A look is remembered only if the file was older than the start of the hashing by the file system's
 own clock (git's rule for "racily clean" entries): a later change in the same tick of that clock
@@ -24,9 +24,9 @@ import msgspec
 
 from mllock.core.tree import Entry
 
-__all__ = ["Kept", "Row", "StatCache", "look_of", "row_of", "temporary"]
+__all__ = ["Kept", "Row", "StatCache", "look_of", "row_of", "rows_of", "temporary"]
 
-_HEADER = b"mllock-stat-cache\t2\n"
+_HEADER = b"mllock-stat-cache\t3\n"
 # A file on another file system may have times of another clock.
 _OTHER_CLOCK_NS = 2_000_000_000
 # Sets of patterns that are remembered of one place.
@@ -40,25 +40,34 @@ row_of: Callable[[os.stat_result], Row] = operator.attrgetter(
 )
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[list[str], list[Row | None]]).decode
+_seen = msgspec.msgpack.Decoder(tuple[str, list[str], list[Row]]).decode
+_decode = msgspec.msgpack.Decoder(tuple[str, list[str], list[Row | None]]).decode
 
 
-def look_of(paths: list[str], rows: list[Row] | list[Row | None]) -> bytes:
+def look_of(folder: str, names: list[str], rows: list[Row] | list[Row | None]) -> bytes:
     """How the files of a folder look, as bytes; None for one that may not be believed."""
-    return _encode((paths, rows))
+    return _encode((folder, names, rows))
+
+
+def rows_of(look: bytes) -> tuple[list[str], list[Row]]:
+    """Names and rows of the look of what is there, each of which has one."""
+    _, names, rows = _seen(look)
+    return names, rows
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
-    """The files of a folder: how they look, and the lines of the manifest, in the same order."""
+    """The files of a folder: how they look, and the lines of the manifest, in the same order; the
+    bytes in all of them."""
 
     look: bytes
     lines: str
+    size: int
 
     def files(self) -> dict[str, tuple[Row | None, str]]:
-        """Path -> how it looked, and its line."""
-        paths, rows = _decode(self.look)
+        """Name -> how it looked, and its line."""
+        _, names, rows = _decode(self.look)
         lines = self.lines.split("\n")
-        return dict(zip(paths, zip(rows, lines, strict=True), strict=True))
+        return dict(zip(names, zip(rows, lines, strict=True), strict=True))
 
 
 # The folders of one source, by their paths in it.

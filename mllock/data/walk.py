@@ -19,7 +19,7 @@ from mllock.core import safepath, tree
 from mllock.core.tree import Entry
 from mllock.errors import DataError
 
-__all__ = ["Walk", "link_entry", "shown"]
+__all__ = ["Walk", "link_entry", "paths_in", "shown"]
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -62,15 +62,17 @@ class Walk:
 
         A chain of lists, one for each folder: a call for each file would be felt.
         """
-        return itertools.chain.from_iterable(paths for paths, _ in self.folders())
+        return itertools.chain.from_iterable(
+            paths_in(folder, names) for folder, names, _ in self.folders()
+        )
 
     def files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """As `paths`, with entries whose `stat` is quick until the next one is asked for."""
-        for paths, found in self.folders():
-            yield from zip(paths, found, strict=True)
+        for folder, names, found in self.folders():
+            yield from zip(paths_in(folder, names), found, strict=True)
 
-    def folders(self) -> Iterator[tuple[list[str], list[os.DirEntry[str]]]]:
-        """As `files`, a folder at a time; folders without files as well."""
+    def folders(self) -> Iterator[tuple[str, list[str], list[os.DirEntry[str]]]]:
+        """As `files`, a folder at a time, with names in it; folders without files as well."""
         waiting = [""]
         while waiting:
             folder = waiting.pop()
@@ -86,8 +88,7 @@ class Walk:
                     self._check_names(folder, names)
                     if not found and folder and self._all:
                         self.entries.append(Entry(kind="d", path=folder))
-                    prefix = f"{folder}/" if folder else ""
-                    yield [prefix + name for name in names[: len(files)]], files
+                    yield folder, names[: len(files)], files
             except OSError as error:
                 raise self._unreadable(folder, error) from error
 
@@ -206,6 +207,14 @@ class Walk:
     def _unreadable(self, folder: str, error: OSError) -> DataError:
         reason = (error.strerror or str(error)).lower()
         return DataError(f"cannot be read: {reason}", file=self.label(shown(folder)))
+
+
+def paths_in(folder: str, names: list[str]) -> list[str]:
+    """The paths of what has these names in a folder."""
+    if not folder:
+        return names
+    prefix = f"{folder}/"
+    return [prefix + name for name in names]
 
 
 def _join(folder: str, name: str) -> str:

@@ -60,7 +60,7 @@ def test_a_safe_path_stays_where_it_is_put(path: str) -> None:
     assert all(0 < len(part.encode()) <= 255 for part in path.split("/"))
 
 
-@given(st.lists(HOSTILE, max_size=4))
+@given(st.lists(HOSTILE, max_size=4) | st.lists(st.text("./a\0", max_size=4), max_size=4))
 def test_many_are_safe_if_each_one_is(paths: list[str]) -> None:
     try:
         safepath.check_all(paths)

@@ -93,13 +93,13 @@ def test_a_change_that_stat_does_not_show(ctx: Context) -> None:
     path = ctx.project / "data/train.csv"
     path.chmod(0o644)
     path.write_bytes(b"a\n1\n9\n")
-    looks = look_of(["."], [row_of(os.stat(path))])
+    looks = look_of("", ["."], [row_of(os.stat(path))])
     line = Entry(kind="f", path=".", size=len(BODY), digest=sha256_of(BODY)).line()
     source = load_spec(ctx.project / "mlproject.toml").spec.data["train"]
     cache = StatCache(ctx.state)
     cache.begin()
     key = json.dumps(["data/train.csv", source.include, source.exclude])
-    cache.save(key, {"": Kept(look=looks, lines=line)}, ctx.project)
+    cache.save(key, {"": Kept(look=looks, lines=line, size=len(BODY))}, ctx.project)
     (ctx.state / "trees.json").unlink(missing_ok=True)
     pin = read_lock(ctx.project / "mlproject.lock").data["train"]
     assert Pinner(ctx.project, ctx.state).pin("train", source).tree == pin.tree  # it is believed
