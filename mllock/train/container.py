@@ -17,7 +17,7 @@ from mllock.engine.types import LABEL, Container, ContainerPlan, EngineInfo, Gpu
 from mllock.errors import EngineError, SpecError
 from mllock.image.environment import PATH
 from mllock.train.given import given_variables
-from mllock.train.gpus import NO_GPUS, VISIBLE, Granted
+from mllock.train.gpus import NO_GPUS, Granted
 from mllock.train.types import RunPlan
 
 __all__ = [
@@ -45,7 +45,7 @@ _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _LEAST = 6 * 2**20
 # Bases made for GPUs ask for all of them, where an engine gives GPUs to whoever asks.
 # NVIDIA container toolkit: "void" is none.
-_NONE_SEEN = {VISIBLE: "", "NVIDIA_VISIBLE_DEVICES": "void"}
+_NONE_GIVEN = {"NVIDIA_VISIBLE_DEVICES": "void"}
 _TMPFS = {
     # Programs compile into it (numba, torch), as into the host's /tmp.
     TMP: "rw,exec,nosuid,nodev,mode=1777",
@@ -127,7 +127,7 @@ def container_plan(
         image=image,
         command=plan.command,
         name=f"mllock-{plan.run_id}",
-        variables=variables_of(plan) | (_NONE_SEEN if gpus.count == 0 else {}),
+        variables=variables_of(plan) | gpus.variables() | ({} if gpus.count else _NONE_GIVEN),
         user="{}:{}".format(*user_of(info, user)),
         mounts=(
             Mount(kind="volume", source=place.app, target=APP, read_only=False),

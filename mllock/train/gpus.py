@@ -100,10 +100,16 @@ class Granted:
         return tuple(device.uuid for device in self.devices)
 
     def variables(self) -> dict[str, str]:
-        """For a program on this machine: exactly these, numbered as they are named."""
-        if not self.devices:
+        """For the program: exactly these, numbered as they are named. What an engine elsewhere
+        chose are the first ones that the program finds."""
+        if self.count == 0:
             return {VISIBLE: ""}
-        found = {VISIBLE: ",".join(self.uuids), _ORDER: _BY_BUS}
+        names = self.uuids or [str(number) for number in range(self.count)]
+        return {VISIBLE: ",".join(names), _ORDER: _BY_BUS}
+
+    def host_variables(self) -> dict[str, str]:
+        """The same for a program on this machine, which may need to be led to the driver."""
+        found = self.variables()
         return found if self.folder is None else {**found, "LD_LIBRARY_PATH": self.folder}
 
 

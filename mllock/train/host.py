@@ -76,7 +76,7 @@ class HostRuntime:
         _prepare(plan, work)
         with atomic.staging(work.parent) as home:
             variables = host_variables(plan.spec.environment.variables, venv, home)
-            variables |= given_variables(plan, str(work)) | self._gpus.variables()
+            variables |= given_variables(plan, str(work)) | self._gpus.host_variables()
             self._reporter.step("running: " + " ".join(plan.command))
             started = now()
             ended = run_program(

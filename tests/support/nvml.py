@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-__all__ = ["Card", "driver"]
+__all__ = ["Card", "driver", "finds_a_driver"]
 
 GIB = 2**30
 
@@ -120,6 +121,15 @@ def driver(
     command = [compiler, "-shared", "-fPIC", "-nostdlib", "-ffreestanding", "-O1", "-w"]
     subprocess.run([*command, "-o", library, folder / "nvml.c"], check=True)
     return {"LD_LIBRARY_PATH": str(folder)}
+
+
+def finds_a_driver() -> bool:
+    """Whether programs of this machine find one without being told where."""
+    ask = 'import ctypes; ctypes.CDLL("libnvidia-ml.so.1")'
+    done = subprocess.run(
+        [sys.executable, "-c", ask], env={}, check=False, stderr=subprocess.DEVNULL
+    )
+    return done.returncode == 0
 
 
 def _row(card: Card, first: int, parts: int, *, mig: int) -> str:
