@@ -49,6 +49,8 @@ def command(app: App, run: str | None, policy: Path | None, as_json: bool) -> in
 
 
 def _lines(details: RunDetails) -> list[tuple[str, str]]:
+    from mllock.train.gpus import shown_gpus
+
     lines = [("run", details.run.id)]
     record, trust = details.record, details.trust
     if record is None or trust is None:
@@ -65,6 +67,7 @@ def _lines(details: RunDetails) -> list[tuple[str, str]]:
         ("started", record.started),
         ("finished", record.finished),
         ("runtime", f"{record.runtime}, network {'on' if record.network else 'not declared'}"),
+        *(("gpu", text) for text in shown_gpus(record.facts)),
         ("command", " ".join(record.command)),
     ]
     lines += [("param", f"{name} = {value}") for name, value in record.params.items()]

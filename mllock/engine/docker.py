@@ -40,7 +40,15 @@ from mllock.engine.docker_values import (
     look_of,
     plain_endpoint,
 )
-from mllock.engine.types import Change, Container, ContainerPlan, EngineImage, EngineInfo, Look
+from mllock.engine.types import (
+    Change,
+    Container,
+    ContainerPlan,
+    EngineImage,
+    EngineInfo,
+    GpuRequest,
+    Look,
+)
 from mllock.errors import EngineError
 
 __all__ = ["DockerEngine", "connect"]
@@ -191,6 +199,7 @@ class DockerEngine:
             security_opt=None if plan.capabilities is None else ["no-new-privileges"],
             # The engine's default may be one that `output` cannot read.
             log_config=docker.types.LogConfig(type="json-file" if plan.keeps_output else "none"),
+            device_requests=None if plan.gpus is None else [_device_request(plan.gpus)],
         )
         with translated("create a container"):
             created = self._client.create_container(
@@ -352,3 +361,9 @@ def _reading(what: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
 def _body(archive: Iterable[bytes]) -> Iterator[bytes]:
     # requests sends an iterator chunk by chunk, and a chunk of no bytes would end the body.
     return (chunk for chunk in archive if chunk)
+
+
+def _device_request(gpus: GpuRequest) -> docker.types.DeviceRequest:
+    """What `docker run --gpus` asks. Engine API, DeviceRequest: a number, or names."""
+    which = {"device_ids": list(gpus.ids)} if gpus.ids else {"count": gpus.count}
+    return docker.types.DeviceRequest(driver="", capabilities=[["gpu"]], **which)

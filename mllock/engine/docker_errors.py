@@ -14,6 +14,16 @@ from mllock.errors import EngineError
 __all__ = ["MissingError", "fine_if_ended", "fine_if_going", "translated", "unreachable"]
 
 
+# Engines 19.03 to 28; later ones, which ask for the container device interface; the toolkit's own.
+_NO_TOOLKIT = ("could not select device driver", "CDI", "nvidia-container-cli: initialization")
+_NO_GPUS = (
+    "install the NVIDIA container toolkit on the engine's machine and restart the engine, or use "
+    "--runtime host"
+)
+# Before it stand half a dozen lines about hooks.
+_TOOLKIT = "nvidia-container-cli: "
+
+
 class MissingError(EngineError):
     """What was named is not there (404). Where that is an answer, the adapter makes it None."""
 
@@ -28,7 +38,9 @@ def translated(what: str) -> Iterator[None]:
     except docker.errors.APIError as error:
         raise EngineError(
             f"the container engine cannot {what}: {_said(error)}",
-            hint="look into the engine's log, then run the same command again",
+            hint=_NO_GPUS
+            if any(text in str(error.explanation) for text in _NO_TOOLKIT)
+            else "look into the engine's log, then run the same command again",
         ) from error
     except requests.exceptions.ReadTimeout as error:
         raise EngineError(
@@ -86,5 +98,6 @@ def unreachable(endpoint: str, reason: str) -> EngineError:
 
 
 def _said(error: docker.errors.APIError) -> str:
-    lines = str(error.explanation or error).strip().splitlines()
+    text = str(error.explanation or error).strip()
+    lines = (text[text.index(_TOOLKIT) :] if _TOOLKIT in text else text).splitlines()
     return lines[0] if lines else "no reason given"

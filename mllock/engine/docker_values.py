@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mllock.core.digest import Digest, parse_digest
-from mllock.engine.types import Container, EngineImage, EngineInfo, Look, State
+from mllock.engine.types import Container, EngineImage, EngineInfo, GpuRequest, Look, State
 from mllock.errors import EngineError, MllockError
 
 __all__ = ["container_of", "image_of", "info_of", "is_remote", "look_of", "plain_endpoint"]
@@ -73,6 +73,7 @@ def container_of(raw: Mapping[str, Any]) -> Container:
         ),
         ports=_ports(raw),
         labels={str(k): str(v) for k, v in (_mapping(raw, "Config").get("Labels") or {}).items()},
+        gpus=_gpus(raw),
         raw=raw,
     )
 
@@ -108,6 +109,16 @@ def _ports(raw: Mapping[str, Any]) -> dict[int, tuple[str, int]]:
         if protocol == "tcp" and bindings:
             found[int(port)] = (str(bindings[0]["HostIp"]), int(bindings[0]["HostPort"]))
     return found
+
+
+def _gpus(raw: Mapping[str, Any]) -> GpuRequest | None:
+    """Engine API, DeviceRequest: names, or a number of which -1 is all."""
+    asked = _mapping(raw, "HostConfig").get("DeviceRequests") or ()
+    requests = [request for request in asked if isinstance(request, Mapping)]
+    if not requests:
+        return None
+    ids = tuple(str(name) for request in requests for name in request.get("DeviceIDs") or ())
+    return GpuRequest(count=len(ids) + sum(int(r.get("Count") or 0) for r in requests), ids=ids)
 
 
 def _mapping(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ __all__ = [
     "ContainerPlan",
     "EngineImage",
     "EngineInfo",
+    "GpuRequest",
     "Look",
     "Mount",
     "State",
@@ -86,6 +87,14 @@ class Mount:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GpuRequest:
+    """`count` GPUs of the engine's machine: those with the UUIDs `ids`, or whichever it takes."""
+
+    count: int
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ContainerPlan:
     """A container to create. What is None is the image's own.
 
@@ -111,6 +120,7 @@ class ContainerPlan:
     init: bool = False
     capabilities: tuple[str, ...] | None = None
     keeps_output: bool = True
+    gpus: GpuRequest | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +140,8 @@ class State:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Container:
-    """A container as the engine describes it: `image` is the id of the image it was made of."""
+    """A container as the engine describes it: `image` is the id of the image it was made of, `gpus`
+    what is to be given to it, all requests together."""
 
     id: str
     name: str
@@ -138,6 +149,7 @@ class Container:
     state: State
     ports: Mapping[int, tuple[str, int]]
     labels: Mapping[str, str]
+    gpus: GpuRequest | None = None
     raw: Mapping[str, Any] = field(repr=False)
 
 

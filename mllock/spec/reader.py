@@ -4,8 +4,7 @@ one before it passed.
 Every error is one SpecError with file, line, key, expected, found and the next step where there
 is one. Of several problems in the structure, the first in the file is reported, missing keys
 last. What needs the disk (requirements files, data) is read by those who use it; nothing here
-looks at anything but the spec file. `refuse_unavailable` is a step of its own: a spec may be valid
-and ask for a feature that this version does not have.
+looks at anything but the spec file.
 """
 
 from __future__ import annotations
@@ -19,12 +18,11 @@ from typing import Any
 import msgspec
 
 from mllock.errors import SpecError
-from mllock.spec.available import refuse_unavailable
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.places import dotted, nearest, places
 from mllock.spec.types import Spec
 
-__all__ = ["MAX_SPEC", "LoadedSpec", "load_spec", "parse_spec", "refuse_unavailable"]
+__all__ = ["MAX_SPEC", "LoadedSpec", "load_spec", "parse_spec"]
 
 MAX_SPEC = 1024 * 1024
 

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mllock.core.digest import Digest
-from mllock.engine.types import LABEL, ContainerPlan, EngineInfo, Mount
+from mllock.engine.types import LABEL, Container, ContainerPlan, EngineInfo, GpuRequest, Mount
 from mllock.errors import EngineError, SpecError
 from mllock.image.environment import PATH
 from mllock.train.given import given_variables
+from mllock.train.gpus import NO_GPUS, Granted
 from mllock.train.types import RunPlan
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "container_plan",
     "labels_of",
     "memory_bytes",
+    "refuse_other_gpus",
     "user_of",
     "variables_of",
 ]
@@ -41,6 +43,9 @@ OWNER_LABEL = "mllock.owner"
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 # Docker refuses less; nothing that is Python fits into it.
 _LEAST = 6 * 2**20
+# Bases made for GPUs ask for all of them, where an engine gives GPUs to whoever asks.
+# NVIDIA container toolkit: "void" is none.
+_NONE_GIVEN = {"NVIDIA_VISIBLE_DEVICES": "void"}
 _TMPFS = {
     # Programs compile into it (numba, torch), as into the host's /tmp.
     TMP: "rw,exec,nosuid,nodev,mode=1777",
@@ -115,13 +120,14 @@ def container_plan(
     info: EngineInfo,
     user: tuple[int, int],
     labels: Mapping[str, str],
+    gpus: Granted = NO_GPUS,
 ) -> ContainerPlan:
     assert plan.spec.train is not None
     return ContainerPlan(
         image=image,
         command=plan.command,
         name=f"mllock-{plan.run_id}",
-        variables=variables_of(plan),
+        variables=variables_of(plan) | gpus.variables() | ({} if gpus.count else _NONE_GIVEN),
         user="{}:{}".format(*user_of(info, user)),
         mounts=(
             Mount(kind="volume", source=place.app, target=APP, read_only=False),
@@ -137,4 +143,25 @@ def container_plan(
         capabilities=("DAC_OVERRIDE",),
         # All of it is in log.txt; what is printed without end does not fill the engine's disk.
         keeps_output=False,
+        gpus=_request(gpus),
     )
+
+
+def refuse_other_gpus(made: Container, gpus: Granted) -> None:
+    """An engine that knows no GPUs leaves the request out, and the program would not notice."""
+    wanted, found = _request(gpus), made.gpus
+    if found != wanted:
+        raise EngineError(
+            "the container was made with other GPUs than were asked for",
+            expected=_said(wanted),
+            found=_said(found),
+            hint="use an engine that gives containers GPUs, or --runtime host",
+        )
+
+
+def _request(gpus: Granted) -> GpuRequest | None:
+    return GpuRequest(count=gpus.count, ids=gpus.uuids) if gpus.count else None
+
+
+def _said(request: GpuRequest | None) -> str:
+    return "none" if request is None else ", ".join(request.ids) or str(request.count)

@@ -32,12 +32,14 @@ from mllock.train.container import (
     container_plan,
     labels_of,
     memory_bytes,
+    refuse_other_gpus,
     user_of,
     variables_of,
 )
 from mllock.train.facts import engine_facts
 from mllock.train.fetched import changed_code, fetch
 from mllock.train.follow import Followed, follow
+from mllock.train.gpus import NO_GPUS, Granted, gpu_facts
 from mllock.train.host import now
 from mllock.train.leftovers import Claim, remove_leftovers, remove_run
 from mllock.train.outputs import MAX_METRICS
@@ -69,6 +71,7 @@ class DockerRuntime:
         reporter: Reporter,
         output: Callable[[bytes], None] | None = None,
         grace: float = GRACE,
+        gpus: Granted = NO_GPUS,
     ) -> None:
         self.engine = engine
         self._image = image
@@ -78,6 +81,7 @@ class DockerRuntime:
         self._reporter = reporter
         self._output = output
         self._grace = grace
+        self._gpus = gpus
 
     def run(self, plan: RunPlan, work: Path, log: Path) -> Outcome:
         """Raises VoidRunError if the code is not the same afterwards, ProgramError if outputs
@@ -126,7 +130,9 @@ class DockerRuntime:
         with held_interrupts():
             place = Place(app=self.engine.create_volume(labels), data=data)
             return self.engine.create(
-                container_plan(plan, self._image, place, self.engine.info, self._user, labels)
+                container_plan(
+                    plan, self._image, place, self.engine.info, self._user, labels, self._gpus
+                )
             )
 
     def _fill(self, plan: RunPlan, labels: dict[str, str]) -> tuple[Mount, ...]:
@@ -158,6 +164,7 @@ class DockerRuntime:
                 expected=self._image,
                 found="nothing" if made is None else made.image,
             )
+        refuse_other_gpus(made, self._gpus)
         changed = changed_code(self.engine, container, plan.code.manifest)
         if changed:
             raise VoidRunError(
@@ -223,7 +230,8 @@ class DockerRuntime:
                 plan.lock,
                 variables_of(plan),
                 [path for path in found if path is not None],
-            ),
+            )
+            | gpu_facts(self._gpus),
             # The image's layers are made of verified wheels only.
             wheels_verified=len(digests),
             interrupted=followed.interrupted,

@@ -23,6 +23,7 @@ from mllock.store import atomic
 from mllock.store.cache import Cache
 from mllock.train.facts import host_facts
 from mllock.train.given import data_path, given_files, given_variables
+from mllock.train.gpus import NO_GPUS, Granted, gpu_facts
 from mllock.train.placing import is_whole, other_model
 from mllock.train.process import GRACE, run_program
 from mllock.train.python import find_python
@@ -49,6 +50,7 @@ class HostRuntime:
         reporter: Reporter,
         output: Callable[[bytes], None] | None = None,
         grace: float = GRACE,
+        gpus: Granted = NO_GPUS,
     ) -> None:
         self._cache = cache
         self._fetch = fetch
@@ -56,6 +58,7 @@ class HostRuntime:
         self._reporter = reporter
         self._output = output
         self._grace = grace
+        self._gpus = gpus
         # What the last run was verified to have had, before and after it.
         self.venv: LockedVenv | None = None
 
@@ -73,7 +76,7 @@ class HostRuntime:
         _prepare(plan, work)
         with atomic.staging(work.parent) as home:
             variables = host_variables(plan.spec.environment.variables, venv, home)
-            variables |= given_variables(plan, str(work))
+            variables |= given_variables(plan, str(work)) | self._gpus.host_variables()
             self._reporter.step("running: " + " ".join(plan.command))
             started = now()
             ended = run_program(
@@ -93,7 +96,7 @@ class HostRuntime:
             exit_code=ended.exit_code,
             started=started,
             finished=finished,
-            facts=host_facts(venv, variables),
+            facts=host_facts(venv, variables) | gpu_facts(self._gpus),
             wheels_verified=venv.wheels,
             interrupted=ended.interrupted,
         )
@@ -144,7 +147,8 @@ def _prepare(plan: RunPlan, work: Path) -> None:
 
 
 def host_variables(declared: Mapping[str, str], venv: LockedVenv, home: Path) -> dict[str, str]:
-    """Nothing is inherited: what is not declared cannot help, and no secret can leak."""
+    """Nothing is inherited: what is not declared cannot help, and no secret can leak. No GPU is
+    seen: who gives some says so in their place."""
     return {
         "HOME": str(home),
         "LANG": "C.UTF-8",
@@ -153,6 +157,7 @@ def host_variables(declared: Mapping[str, str], venv: LockedVenv, home: Path) ->
         "PATH": f"{venv.bin}:{SYSTEM_PATH}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
+        **NO_GPUS.variables(),
     }
 
 

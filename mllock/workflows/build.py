@@ -26,7 +26,7 @@ from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import Lock
 from mllock.spec.command import with_port
 from mllock.spec.loaded import LoadedSpec
-from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.spec.reader import load_spec
 from mllock.store import atomic
 from mllock.store.layout import refuse_loss, refuse_other_folders, write_layout
 from mllock.store.layout_reader import LayoutImage
@@ -117,7 +117,6 @@ def build_images(
     from mllock.workflows.lock import current_lock
 
     loaded = load_spec(ctx.project / "mlproject.toml")
-    refuse_unavailable(loaded)
     folder = output or default_output(ctx)
     if output is None:
         refuse_led_out(ctx, folder, "remove the link, or name a folder with --output oci:DIR")

@@ -33,7 +33,7 @@ from mllock.gates.evaluation import (
 from mllock.gates.types import Judgement
 from mllock.processes import held_interrupts
 from mllock.spec.command import resolve
-from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.spec.reader import load_spec
 from mllock.store import atomic
 from mllock.train.outputs import read_metrics, take_predictions
 from mllock.train.plan import PARAMS_FILE
@@ -41,6 +41,7 @@ from mllock.train.record import Record
 from mllock.train.runs import RunFolder, new_run_id
 from mllock.train.types import Evaluation, RunPlan, Runtime
 from mllock.workflows.context import Context
+from mllock.workflows.gpus import granted_gpus
 from mllock.workflows.inputs import (
     ended_well,
     look_at_data,
@@ -94,7 +95,6 @@ def evaluate(
     from mllock.workflows.lock import current_lock
 
     loaded = load_spec(ctx.project / "mlproject.toml")
-    refuse_unavailable(loaded)
     spec = loaded.spec
     if spec.evaluate is None and not is_declared(spec.gates, "model"):
         raise SpecError(
@@ -128,6 +128,7 @@ def evaluate(
         from mllock.workflows.parts import refuse_another
         from mllock.workflows.remote_data import bring_remote
 
+        gpus = granted_gpus(ctx, loaded, engine)
         lock = part_for(lock, engine)
         bring_remote(ctx, tests, lock)
         plan = RunPlan(
@@ -147,12 +148,12 @@ def evaluate(
         ctx.reporter.note(f"model of run {folder.id}")
         prepare_gates(ctx, spec, tests)
         if engine is None:
-            program = host_runtime(ctx, lock, output)
+            program = host_runtime(ctx, lock, output, gpus)
         else:
             environment = environment_of(ctx, loaded, lock, run=folder)
             refuse_another(loaded, environment, folder)
             program = stack.enter_context(
-                docker_runtime(ctx, loaded, lock, environment, engine, output)
+                docker_runtime(ctx, loaded, lock, environment, engine, output, gpus)
             )
         staged = stack.enter_context(atomic.staging(ctx.state / "tmp"))
         work = _Evaluating(ctx=ctx, run=folder, record=record, plan=plan, program=program)

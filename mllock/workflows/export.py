@@ -12,7 +12,7 @@ from mllock.errors import SpecError
 from mllock.image.types import ImageKind
 from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import Lock
-from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.spec.reader import load_spec
 from mllock.workflows.context import Context
 from mllock.workflows.environment import environment_of
 from mllock.workflows.parts import finish, refuse_another, serve_parts, train_parts
@@ -36,7 +36,6 @@ def export_sbom(
     from mllock.workflows.lock import current_lock
 
     loaded = load_spec(ctx.project / "mlproject.toml")
-    refuse_unavailable(loaded)
     if kind == "serve" and loaded.spec.serve is None:
         raise SpecError(
             "a serve image needs a [serve] table",

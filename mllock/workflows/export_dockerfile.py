@@ -35,7 +35,7 @@ from mllock.processes import held_interrupts
 from mllock.serve.health import health_command
 from mllock.spec.command import with_port
 from mllock.spec.loaded import LoadedSpec
-from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.spec.reader import load_spec
 from mllock.store import atomic
 from mllock.store.registry.reference import parse_reference
 from mllock.train.runs import RunFolder
@@ -91,7 +91,6 @@ def export_dockerfile(
     from mllock.workflows.lock import current_lock
 
     loaded = load_spec(ctx.project / "mlproject.toml")
-    refuse_unavailable(loaded)
     place = ctx.state / "dockerfile" if folder is None else folder
     _refuse_changed(place)
     whole, _ = current_lock(ctx, loaded)

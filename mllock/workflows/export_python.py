@@ -15,7 +15,7 @@ from mllock.core.platform import image_platform
 from mllock.lock.export import pylock_of, requirements_of
 from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import Lock
-from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.spec.reader import load_spec
 from mllock.store.atomic import writing
 from mllock.workflows.context import Context
 from mllock.workflows.environment import locked_wheels
@@ -51,7 +51,6 @@ def _lock(ctx: Context) -> Lock:
     from mllock.workflows.lock import current_lock
 
     loaded = load_spec(ctx.project / "mlproject.toml")
-    refuse_unavailable(loaded)
     lock, _ = current_lock(ctx, loaded, data=False)  # data is in neither of the files
     return lock
 

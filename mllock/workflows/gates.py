@@ -24,7 +24,6 @@ from mllock.gates.tables import Table
 from mllock.gates.types import Judgement, Result
 from mllock.gates.words import lines_of, ways_out
 from mllock.lock.format import parse_lock
-from mllock.spec.available import refuse_unavailable
 from mllock.spec.loaded import LoadedSpec
 from mllock.spec.reader import load_spec
 from mllock.spec.sources import here
@@ -54,7 +53,6 @@ class GatesResult:
 def ask_gates(ctx: Context, *, day: dt.date | None = None) -> GatesResult:
     """Ask all data gates of the data that is here, the undeclared ones for advice."""
     loaded = load_spec(ctx.project / SPEC)
-    refuse_unavailable(loaded)
     if not loaded.spec.data:
         raise InputError(
             "there is no data to ask about",
@@ -70,7 +68,6 @@ def judge_run(ctx: Context, run_id: str, *, day: dt.date | None = None) -> Gates
     from mllock.attest.keys import load_or_create_key
 
     loaded = load_spec(ctx.project / SPEC)
-    refuse_unavailable(loaded)
     run = open_run(ctx.runs, run_id)
     refuse_led_out(ctx, run.path)
     record = _good(run, loaded)

@@ -32,7 +32,6 @@ from mllock.lock.ports import (
 )
 from mllock.lock.target import Target, base_glibc
 from mllock.lock.types import DataPin, Lock, PythonPackage, Tool
-from mllock.spec.available import refuse_unavailable
 from mllock.spec.meaning import Meaning, meaning
 from mllock.spec.reader import LoadedSpec, load_spec
 from mllock.spec.requirements import Declared, declared
@@ -193,7 +192,6 @@ def current_lock(ctx: Context, loaded: LoadedSpec, *, data: bool = True) -> tupl
 
 def _spec(ctx: Context) -> tuple[LoadedSpec, Declared, Meaning]:
     loaded = load_spec(ctx.project / SPEC_NAME)
-    refuse_unavailable(loaded)
     wanted = declared(ctx.project, loaded)
     return loaded, wanted, meaning(loaded.spec, wanted)
 

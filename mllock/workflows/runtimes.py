@@ -23,6 +23,7 @@ from mllock.lock.platforms import narrowed
 from mllock.lock.types import Lock
 from mllock.processes import held_interrupts
 from mllock.spec.loaded import LoadedSpec
+from mllock.train.gpus import NO_GPUS, Granted
 from mllock.train.types import Runtime
 from mllock.workflows.context import Context
 from mllock.workflows.engine import engine_if_any, engine_of
@@ -117,7 +118,7 @@ def part_for(lock: Lock, engine: Engine | None) -> Lock:
     return narrowed(lock, host_platform() if engine is None else engine.info.platform)
 
 
-def host_runtime(ctx: Context, lock: Lock, output: Output) -> Runtime:
+def host_runtime(ctx: Context, lock: Lock, output: Output, gpus: Granted = NO_GPUS) -> Runtime:
     from mllock.train.host import HostRuntime
     from mllock.train.libc import refuse_newer_glibc
 
@@ -129,6 +130,7 @@ def host_runtime(ctx: Context, lock: Lock, output: Output) -> Runtime:
         environ=ctx.environ,
         reporter=ctx.reporter,
         output=output,
+        gpus=gpus,
     )
 
 
@@ -140,6 +142,7 @@ def docker_runtime(
     environment: HasEnvironment,
     engine: Engine,
     output: Output,
+    gpus: Granted = NO_GPUS,
 ) -> Iterator[Runtime]:
     """The runtime "docker", its image in the engine."""
     from mllock.train.docker import DockerRuntime
@@ -157,6 +160,7 @@ def docker_runtime(
             user=(os.getuid(), os.getgid()),
             reporter=ctx.reporter,
             output=output,
+            gpus=gpus,
         )
 
 

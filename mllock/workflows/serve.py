@@ -16,7 +16,7 @@ from mllock.attest.policy import load_policy
 from mllock.errors import InputError, RunError
 from mllock.serve.ready import PATIENCE, wait_ready
 from mllock.serve.types import ServePlan, Server
-from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.spec.reader import load_spec
 from mllock.store import atomic
 from mllock.train.runs import RunFolder
 from mllock.workflows.context import Context
@@ -64,7 +64,6 @@ def serving(
     from mllock.workflows.lock import current_lock
 
     loaded = load_spec(ctx.project / "mlproject.toml")
-    refuse_unavailable(loaded)
     serve = serve_of(loaded)
     lock, _ = current_lock(ctx, loaded, data=False)
     folder = run_to_serve(ctx, lock, run)

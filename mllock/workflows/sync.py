@@ -18,7 +18,7 @@ from mllock.errors import SurroundingsError
 from mllock.lock.overlaps import overlaps_of
 from mllock.lock.platforms import narrowed
 from mllock.lock.types import Lock, PythonPackage
-from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.spec.reader import load_spec
 from mllock.train.libc import refuse_newer_glibc
 from mllock.train.python import find_python
 from mllock.train.sync import SyncPlan, plan_sync, sync
@@ -47,7 +47,6 @@ def sync_project(ctx: Context, venv: Path | None = None, *, check: bool = False)
     """Make `venv`, default `.venv` of the project, what the lock says; with `check`, only look.
     Raises LockError, InputError, SurroundingsError, and what fetching raises."""
     loaded = load_spec(ctx.project / "mlproject.toml")
-    refuse_unavailable(loaded)
     whole, _ = current_lock(ctx, loaded, data=False)
     lock = narrowed(whole, host_platform())
     minor = ".".join(lock.base.python.split(".")[:2])

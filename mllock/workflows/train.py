@@ -32,7 +32,7 @@ from mllock.lock.types import Lock
 from mllock.probes.types import NAME as PROBES
 from mllock.spec.command import resolve
 from mllock.spec.loaded import LoadedSpec
-from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.spec.reader import load_spec
 from mllock.store import atomic
 from mllock.train.outputs import read_metrics, take_model
 from mllock.train.plan import PARAMS_FILE, apply_overrides, params_bytes
@@ -42,6 +42,7 @@ from mllock.train.sign import sign_run
 from mllock.train.types import Outcome, RunPlan, Runtime
 from mllock.workflows.context import Context
 from mllock.workflows.gates import judge_training, ready_for_gates, state_of
+from mllock.workflows.gpus import granted_gpus
 from mllock.workflows.inputs import (
     ended_well,
     look_at_data,
@@ -100,7 +101,6 @@ def train(
     from mllock.workflows.remote_data import bring_remote
 
     loaded = load_spec(ctx.project / "mlproject.toml")
-    refuse_unavailable(loaded)
     declared = loaded.spec.train
     if declared is None:
         raise SpecError(
@@ -114,6 +114,7 @@ def train(
     lock, lock_bytes = current_lock(ctx, loaded, data=False)
     bring_vendored(ctx, loaded.spec.data, lock.data)
     with chosen(ctx, loaded, runtime, "train") as engine:
+        gpus = granted_gpus(ctx, loaded, engine)
         lock = part_for(lock, engine)
         bring_remote(ctx, loaded.spec.data, lock)
         ctx.reporter.step("verifying the data")
@@ -138,10 +139,10 @@ def train(
         )
         with contextlib.ExitStack() as stack:
             if engine is None:
-                program = host_runtime(ctx, lock, output)
+                program = host_runtime(ctx, lock, output, gpus)
             else:
                 program = stack.enter_context(
-                    docker_runtime(ctx, loaded, lock, built, engine, output)
+                    docker_runtime(ctx, loaded, lock, built, engine, output, gpus)
                 )
             probes = plan_probes(ctx, loaded, lock, program)
             # Two folders: the run is not beside what the program works in.

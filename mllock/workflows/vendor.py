@@ -27,7 +27,7 @@ from mllock.errors import InputError, IntegrityError, LockError
 from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.types import Lock, PythonPackage
 from mllock.spec.loaded import LoadedSpec
-from mllock.spec.reader import load_spec, refuse_unavailable
+from mllock.spec.reader import load_spec
 from mllock.store import atomic
 from mllock.store.regular import hash_regular, open_regular
 from mllock.store.vendored import FOLDER, Vendored, is_vendored, sums_bytes
@@ -140,7 +140,6 @@ def check_vendor(ctx: Context, folder: Path | None = None) -> VendorCheck:
 
 def _lock(ctx: Context) -> tuple[LoadedSpec, Lock]:
     loaded = load_spec(ctx.project / "mlproject.toml")
-    refuse_unavailable(loaded)
     lock, _ = current_lock(ctx, loaded, data=False)
     return loaded, lock
 

@@ -11,8 +11,8 @@ from support.corpus import BASE
 from support.reporter import Recorder
 
 from mllock.errors import InputError, SpecError
-from mllock.spec.reader import parse_spec, refuse_unavailable
-from mllock.spec.sources import problem, shown
+from mllock.spec.reader import parse_spec
+from mllock.spec.sources import is_remote, problem, shown
 from mllock.store.remote.connect import opener
 
 KNOWN = 'https://, s3://, gs://, az:// or hf://, e.g. "s3://bucket/folder"'
@@ -27,9 +27,17 @@ FOLDER = "name a file, one source for each; or a folder of a store: s3://, gs://
 
 def load(source: str):
     text = f'{BASE}\n[data.a]\nsource = "{source}"\npath = "a"\n'
-    loaded = parse_spec(text.encode(), Path("mlproject.toml"))
-    refuse_unavailable(loaded)
-    return loaded
+    return parse_spec(text.encode(), Path("mlproject.toml"))
+
+
+@pytest.mark.parametrize("source", ["https://e.org/x", "s3://b/k", "gcs+x://b", "hf://d"])
+def test_remote(source: str) -> None:
+    assert is_remote(source)
+
+
+@pytest.mark.parametrize("source", ["data/x", "a:b", "://x", "a b://x"])
+def test_not_remote(source: str) -> None:
+    assert not is_remote(source)
 
 
 @pytest.mark.parametrize(

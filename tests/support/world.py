@@ -180,7 +180,7 @@ def make_world(
     if image is None:
         seed_base(ctx, lock, base)
     else:
-        lock = _above_image(ctx, lock)
+        lock = above_image(ctx, lock)
     (world.project / "mlproject.lock").write_bytes(dump_lock(lock))
     for run_id, model in (
         (OTHER, MODEL | {"weights.bin": b"\x07\x01" * 100}),
@@ -206,12 +206,13 @@ def _lock(ctx: Context, version: str, interpreter: str) -> Lock:
     return seal(msgspec.structs.replace(lock, base=base, layers=layers))
 
 
-def _above_image(ctx: Context, lock: Lock) -> Lock:
+def above_image(ctx: Context, lock: Lock, python: str = "3.11") -> Lock:
+    """`lock` on the image in the layout `base` of the project."""
     resolver = ImageBaseResolver(ctx.project, ctx.cache, ctx.fetcher, ctx.environ, ctx.reporter)
     found = resolver.resolve(
         SystemRequest(
             base="oci:base",
-            python="3.11",
+            python=python,
             packages=(),
             platform="linux/amd64",
             mirror=None,

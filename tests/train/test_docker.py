@@ -111,7 +111,8 @@ def test_what_a_program_of_an_ordinary_user_can_do(project: Project, engine: Doc
     ).run(plan, work, log)
     assert log.read_text().splitlines() == [
         "user 1234:1234 /tmp mllock C.UTF-8 UTC 1 /app",
-        "variables HOME HOSTNAME LANG MLLOCK_PARAMS OMP_NUM_THREADS PATH PWD "
+        "variables CUDA_VISIBLE_DEVICES HOME HOSTNAME LANG MLLOCK_PARAMS NVIDIA_VISIBLE_DEVICES "
+        "OMP_NUM_THREADS PATH PWD "
         "PYTHONDONTWRITEBYTECODE PYTHONNOUSERSITE SHLVL TZ USER",
         "interfaces lo",
         "no network",

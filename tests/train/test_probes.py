@@ -264,7 +264,14 @@ def test_the_program_finds_code_and_model_and_nothing_else(
     ctx = replace(ctx, environ={**ctx.environ, "TOKEN": "hunter2", "OTHER": "secret"})
     _, run = failed(ctx)
     seen = (run.path / "probes.log").read_text().splitlines()[0]
-    names = ["HOME", "LANG", "OMP_NUM_THREADS", "PATH", "PYTHONDONTWRITEBYTECODE"]
+    names = [
+        "CUDA_VISIBLE_DEVICES",
+        "HOME",
+        "LANG",
+        "OMP_NUM_THREADS",
+        "PATH",
+        "PYTHONDONTWRITEBYTECODE",
+    ]
     names += ["PYTHONNOUSERSITE", "TOKEN", "TZ"]
     assert seen == f"['model/weights.txt', 'serve.py', 'train.py'] {names} hunter2"
     lines = ctx.reporter.lines  # type: ignore[attr-defined]

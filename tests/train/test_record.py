@@ -19,6 +19,7 @@ from mllock.core.digest import Digest, sha256_of
 from mllock.core.tree import Entry, TreeManifest
 from mllock.errors import RunError
 from mllock.store.cache import Cache
+from mllock.train.gpus import Driver, Gpu, Granted, gpu_facts
 from mllock.train.record import Record, lock_materials, make_record, read_record
 from mllock.train.types import Outcome, RunPlan
 
@@ -58,14 +59,35 @@ def plan(tmp_path: Path) -> RunPlan:
     return plan_of(project, lock, ("alpha=1",))
 
 
-def constant(plan: RunPlan) -> bytes:
+GPUS = dataclasses.replace(
+    OUTCOME,
+    facts=OUTCOME.facts
+    | gpu_facts(
+        Granted(
+            count=2,
+            devices=tuple(
+                Gpu(
+                    uuid=f"GPU-{number}",
+                    model="NVIDIA H100 80GB HBM3",
+                    memory=85520809984,
+                    capability="9.0",
+                )
+                for number in range(2)
+            ),
+            driver=Driver(version="580.95.05", cuda="13.0"),
+        )
+    ),
+)
+
+
+def constant(plan: RunPlan, outcome: Outcome = OUTCOME) -> bytes:
     """The record with what may differ between machines and versions made constant."""
     plan = dataclasses.replace(
         plan,
         lock_bytes=b"a lock\n",
         code=dataclasses.replace(plan.code, commit="c" * 40, dirty=True),
     )
-    value = canonical.loads(make_record(plan, OUTCOME, MODEL, BYPRODUCTS))
+    value = canonical.loads(make_record(plan, outcome, MODEL, BYPRODUCTS))
     version = value["predicate"]["runDetails"]["builder"]["version"]
     assert version == {"mllock": __version__}
     version["mllock"] = "0"
@@ -79,6 +101,12 @@ def constant(plan: RunPlan) -> bytes:
 
 def test_golden(plan: RunPlan, golden: Callable[[Path, bytes], None]) -> None:
     golden(GOLDEN, constant(plan))
+
+
+def test_golden_of_a_run_with_gpus(plan: RunPlan, golden: Callable[[Path, bytes], None]) -> None:
+    payload = constant(plan, GPUS)
+    golden(GOLDEN.with_name("record-gpus.json"), payload)
+    assert read_record(payload).facts == GPUS.facts
 
 
 def test_what_goes_in_comes_back(plan: RunPlan) -> None:

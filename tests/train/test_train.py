@@ -129,6 +129,7 @@ def test_nothing_undeclared_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     # A locale may be coerced by the interpreter itself, never inherited.
     environ.pop("LC_CTYPE", None)
     assert set(environ) == {
+        "CUDA_VISIBLE_DEVICES",
         "HOME",
         "LANG",
         "MLLOCK_PARAMS",
@@ -139,6 +140,7 @@ def test_nothing_undeclared_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "TZ",
     }
     assert (environ["LANG"], environ["TZ"], environ["OMP_NUM_THREADS"]) == ("C.UTF-8", "UTC", "1")
+    assert environ["CUDA_VISIBLE_DEVICES"] == ""
     assert seen["files"] == [
         ".mllock/params.json",
         "data/train.csv",

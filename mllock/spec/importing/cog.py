@@ -10,7 +10,9 @@ from mllock.spec.importing.unread import leave_unread
 
 __all__ = ["read_cog"]
 
-_GPU_HINT = "use a base and wheels with CUDA; training on a GPU is not available in this version"
+_CUDA_HINT = (
+    "wheels bring their own CUDA, and the driver is the machine's: else use a base that has it"
+)
 _QUIET = {"fast", "cog_runtime", "sdk_version"}  # of Cog's own builder and server
 # Key -> why it is not carried over, and what to do.
 _OTHER = {
@@ -54,10 +56,11 @@ def read_cog(out: Collector, files: Files, doc: Document) -> None:
     for key in ("cuda", "cudnn"):
         value = doc.text("build", key)
         if value:
-            out.left(doc.place("build", key), f"{key} {value}", "no base has CUDA", _GPU_HINT)
+            out.left(doc.place("build", key), f"{key} {value}", "no base has CUDA", _CUDA_HINT)
     if doc.get("build", "gpu") is True:
-        why = "GPUs are not available in this version"
-        out.left(doc.place("build", "gpu"), "gpu: true", why, _GPU_HINT)
+        why = "[train] is not written from this file"
+        hint = "once there is a [train] table, write gpus = 1 in it"
+        out.left(doc.place("build", "gpu"), "gpu: true", why, hint)
     for text, place in doc.texts("build", "pre_install"):
         read_shell(out, files, text, place)
     for text, place in doc.texts("environment"):
