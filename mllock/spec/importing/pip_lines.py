@@ -143,7 +143,7 @@ def requirement_line(
         names = set(re.findall(r"\s(--[a-z][a-z-]*)", line)) - {"--hash"}
         for name in sorted(names):
             out.left(place, name, "options for one requirement are not kept")
-        line = line[: tail.start()].rstrip()
+        line = _with_hash(line[: tail.start()].rstrip(), line[tail.start() :])
     if kind != "requirements":
         _pin(out, line, place, kind)
     elif re.fullmatch(r"\./?(\[[^\]]*\])?", line):
@@ -154,6 +154,15 @@ def requirement_line(
         out.left(place, line, "a file, folder or URL cannot be locked by name and version", PUBLISH)
     else:
         out.requirement(line, place)
+
+
+def _with_hash(text: str, options: str) -> str:
+    """The one sha256 of a wheel by URL stays with it; hashes of an index's files do not."""
+    found = re.findall(r"--hash[=\s]\s*sha256:([0-9a-f]{64})\b", options)
+    match = re.fullmatch(r"([^;#@]+@\s*[^\s#]+\.whl)(\s*;.*)?", text)
+    if match is None or len(found) != 1:
+        return text
+    return f"{match[1]}#sha256={found[0]}{(match[2] and f' {match[2].lstrip()}') or ''}"
 
 
 def _several(line: str) -> list[str]:
