@@ -30,6 +30,7 @@ __all__ = [
 
 Kind = Literal["requirements", "constraints", "pins"]
 MAX_INCLUDES = 50
+MAX_OPTIONS = 4096
 
 _OPTION = re.compile(r"(--?[A-Za-z][A-Za-z-]*)(?:\s*=\s*|\s+|(?<=^-[rcfie])|$)(.*)", re.DOTALL)
 _TAIL = re.compile(r"\s(--[a-z][a-z-]*)(?:[=\s]|$)")
@@ -167,7 +168,7 @@ def _with_hash(text: str, options: str) -> str:
 
 def _several(line: str) -> list[str]:
     """The words of a line with more than one option, as pip takes them; else none."""
-    if not line.startswith("-") or re.match(r"(-e|--editable)\b", line):
+    if not line.startswith("-") or len(line) > MAX_OPTIONS or re.match(r"(-e|--editable)\b", line):
         return []
     try:
         words = shlex.split(line)
@@ -283,3 +284,6 @@ def _pin(out: Collector, line: str, place: Place, kind: Kind) -> None:
     elif kind == "constraints" and _EXACT.fullmatch(line) is None:
         hint = f'keep the file, and write constraints = ["{place.file}"]'
         out.left(place, line, "a constraint that is not one version", hint)
+    elif _EXACT.fullmatch(line) is None and not is_local(line) and "@" not in line:
+        why = "only exact versions are read here: what is asked for comes from another file"
+        out.left(place, line, why, "add it to dependencies if it is missing there")
