@@ -11,7 +11,8 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from mllock.core.platform import KNOWN, host_platform
@@ -20,9 +21,10 @@ from mllock.lock.imported import PINS_FILE
 from mllock.resources import resource
 from mllock.spec.hints import near, normalised_name
 from mllock.spec.importing.documents import MAX_FILE, MAX_LOCK
-from mllock.spec.importing.folder import read_file, read_folder
-from mllock.spec.importing.found import Found
+from mllock.spec.importing.folder import LOCK_FILES, read_file, read_folder
+from mllock.spec.importing.found import Place
 from mllock.spec.importing.pythons import DEFAULT
+from mllock.spec.importing.results import Found, Leftover
 from mllock.spec.importing.writer import pins_text, spec_text
 from mllock.spec.reader import parse_spec
 from mllock.workflows.init import SCHEMA, SPEC, image_platforms, place_files
@@ -30,6 +32,7 @@ from mllock.workflows.init import SCHEMA, SPEC, image_platforms, place_files
 __all__ = ["FolderFiles", "ImportResult", "import_project", "imported_files"]
 
 _MAX_DEPTH = 8
+_MAX_ABOVE = 3
 _MAX_NAMED = 500
 _NOT_LOOKED_INTO = ("__pycache__", "node_modules", "site-packages", "venv", "env")
 _GITIGNORE = b".mllock/*\n!.mllock/releases/\n.venv/\n__pycache__/\n"
@@ -113,11 +116,30 @@ def import_project(source: Path, folder: Path) -> ImportResult:
             raise _missing(source)
         files = FolderFiles(source.parent)
         found = read_file(files, source.name, normalised_name(folder.name))
+    found = _lock_above(source if source.is_dir() else source.parent, found)
     made = imported_files(found)
     if not os.path.lexists(folder / ".gitignore"):
         made = {".gitignore": _GITIGNORE, **made}
     place_files(folder, made)
     return ImportResult(folder=folder, files=tuple(made), found=found)
+
+
+def _lock_above(folder: Path, found: Found) -> Found:
+    """A member of a workspace has its lock further up, which is not read: that is said."""
+    if found.pins or "pyproject.toml" not in found.files:
+        return found
+    folder = folder.resolve()
+    for below, above in list(pairwise((folder, *folder.parents)))[:_MAX_ABOVE]:
+        if os.path.lexists(below / ".git"):
+            break  # what is above of it is not of the project
+        for name in LOCK_FILES:
+            if os.path.isfile(above / name):
+                place = Place(file=os.path.relpath(above / name, folder))
+                why = "lies above the folder, and was not read"
+                hint = "copy it beside pyproject.toml: the first lock then begins with its versions"
+                left = Leftover(place=place, what=name, why=why, hint=hint)
+                return replace(found, leftovers=(*found.leftovers, left))
+    return found
 
 
 def _missing(source: Path) -> InputError:

@@ -90,6 +90,31 @@ def test_a_lock_is_read_with_its_pyproject(tmp_path):
     assert first == second
 
 
+def test_the_lock_of_a_workspace_is_named(tmp_path, capsys):
+    member = b"[project]\nname = 'a'\ndependencies = ['numpy']\n"
+    lock = b'version = 1\n[[package]]\nname = "numpy"\nversion = "1.26.4"\n'
+    lock += b'source = { registry = "https://example.org/simple" }\n'
+    write(tmp_path, {"work/uv.lock": lock, "work/packages/a/pyproject.toml": member})
+    folder = tmp_path / "work/packages/a"
+    said = (
+        "../../uv.lock:1: uv.lock: lies above the folder, and was not read\n"
+        "  hint: copy it beside pyproject.toml: the first lock then begins with its versions\n"
+    )
+    for number, source in enumerate((folder, folder / "pyproject.toml")):
+        assert run(["-q", "init", str(tmp_path / f"new{number}"), "--from", str(source)]) == 0
+        assert capsys.readouterr().out == said
+    write(folder, {"uv.lock": lock})
+    assert run(["-q", "init", str(tmp_path / "pinned"), "--from", str(folder)]) == 0
+    assert capsys.readouterr().out == ""
+    assert read_pins(tmp_path / "pinned/.mllock") == {"numpy": "1.26.4"}
+    (folder / "uv.lock").unlink()
+    for number, repository in enumerate((folder, folder.parent)):
+        (repository / ".git").mkdir()  # what is above of it is not of the project
+        assert run(["-q", "init", str(tmp_path / f"apart{number}"), "--from", str(folder)]) == 0
+        assert capsys.readouterr().out == ""
+        (repository / ".git").rmdir()
+
+
 def test_a_gitignore_that_is_there_stays(tmp_path):
     write(tmp_path, {"requirements.txt": b"numpy\n", ".gitignore": b"mine\n"})
     assert run(["-q", "init", str(tmp_path), "--from", str(tmp_path)]) == 0

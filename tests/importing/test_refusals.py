@@ -85,6 +85,11 @@ def refusal(capsys, *words: str) -> str:
             b"# coding: klingon\na\n",
             "requirements.txt:1: not klingon\nhint: save it as UTF-8\n",
         ),
+        (
+            "requirements.txt",
+            b"".join(b"a%d=1\n" % number for number in range(3000)),
+            "requirements.txt:2001: more than 2000 things that cannot be carried over\n",
+        ),
         ("Dockerfile", b"# nothing\n", "Dockerfile:1: no FROM: this is not a Dockerfile\n"),
         ("Dockerfile", b"FROM a:1\nRUN <<EOT\nx\n", "Dockerfile:2: the heredoc EOT has no end\n"),
         (

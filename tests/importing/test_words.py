@@ -208,6 +208,10 @@ def test_names_of_secrets(name, secret):
     assert is_secret_name(name) is secret
 
 
+def test_what_is_too_long_to_be_looked_through_counts_as_a_credential():
+    assert reveals("://" * 300_000)
+
+
 def test_a_cut_does_not_bare_a_credential():
     assert one_line("https://" + "u" * 1995 + ":password@h") != ""
     assert "password" not in one_line("https://" + "u" * 1990 + ":password@h")

@@ -17,7 +17,7 @@ RUNNERS = ("uv", "poetry", "pdm", "pipenv", "rye", "hatch", "conda", "mamba", "m
 _SHELL = re.compile(r"[|&;<>$`*?~\n(){}\[\]]")
 _PLACEHOLDER = re.compile(r"\{[A-Za-z_][\w.-]*\}")
 _RUNNER = re.compile(
-    r"(?P<before>^\s*|(?:&&|\|\||;|\n)\s*)"
+    r"(?P<before>(?:^|&&|\|\||;|\n)\s{0,20})"
     r"(?:(?:poetry|pdm|pipenv|rye)\s+run"
     r"|uv\s+run(?:\s+(?:-q|--quiet|--frozen|--locked|--no-sync|--no-dev|--active|--all-extras|--))*"
     r"|(?:conda|mamba|micromamba)\s+run"

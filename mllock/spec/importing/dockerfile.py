@@ -80,6 +80,7 @@ def _all_copied(chain: list[_Stage]) -> list[str]:
 def _stages(found: tuple[Instruction, ...], file: str) -> list[_Stage]:
     stages: list[_Stage] = []
     outer: dict[str, str] = {}
+    below: dict[str, dict[str, str]] = {}
     variables: dict[str, str] = {}
     for item in found:
         place = Place(file=file, line=item.line)
@@ -88,11 +89,12 @@ def _stages(found: tuple[Instruction, ...], file: str) -> list[_Stage]:
             name = words[2].lower() if len(words) == 3 and words[1].lower() == "as" else ""
             if not words:
                 raise InputError("FROM what?", file=file, line=item.line)
-            below = {stage.name: stage.env for stage in stages if stage.name}
             stages.append(_Stage(words[0], place, name))
             # ENV of the stage below holds in this one, ARG does not.
             variables = dict(below.get(words[0].lower(), {}))
             stages[-1].env |= variables
+            if name:
+                below[name] = stages[-1].env
             continue
         known = outer if not stages else variables
         if item.word == "ARG":

@@ -33,13 +33,13 @@ from mllock.spec.importing.mlflow import read_mlproject
 from mllock.spec.importing.pip_lines import read_requirements
 from mllock.spec.importing.pyproject import read_pyproject
 
-__all__ = ["KINDS", "read_file", "read_folder"]
+__all__ = ["KINDS", "LOCK_FILES", "read_file", "read_folder"]
 
 KINDS = (
     "requirements.txt, requirements.in, pyproject.toml, pylock.toml, uv.lock, poetry.lock, "
     "pdm.lock, environment.yml, cog.yaml, MLproject, dvc.yaml, NAME.dvc, bentofile.yaml, Dockerfile"
 )
-_LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "pylock.toml")
+LOCK_FILES = ("uv.lock", "poetry.lock", "pdm.lock", "pylock.toml")
 _CONDA = ("environment.yml", "environment.yaml")
 _YAML = {
     "cog.yaml": read_cog,
@@ -58,7 +58,7 @@ _OTHERS = {
     "setup.py": "write its install_requires into a requirements.in",
 }
 # As people spell them, too: other cases and endings mean the same file.
-_SPELLED = {name.lower(): name for name in (*_YAML, *_LOCKS, "pyproject.toml")} | {
+_SPELLED = {name.lower(): name for name in (*_YAML, *LOCK_FILES, "pyproject.toml")} | {
     f"{tool}.yml": f"{tool}.yaml" for tool in ("cog", "dvc", "bentofile")
 }
 _MORE = ("MLproject", "dvc.yaml", "cog.yaml", "bentofile.yaml", "Dockerfile")
@@ -75,7 +75,7 @@ def read_file(files: Files, name: str, project: str) -> Found:
         raise _unknown(name)
     if kind == "pyproject.toml":
         _pyproject(out, files, name)
-    elif kind in _LOCKS and files.read("pyproject.toml") is not None:
+    elif kind in LOCK_FILES and files.read("pyproject.toml") is not None:
         _pyproject(out, files, "pyproject.toml", lock=name)
     elif kind == "requirements.in":
         _requirements_in(out, files, name)
@@ -90,7 +90,7 @@ def read_folder(files: Files, project: str) -> Found:
     _python_version(out, files)
     candidates = [
         name
-        for name in ("pyproject.toml", "requirements.in", "requirements.txt", *_CONDA, *_LOCKS)
+        for name in ("pyproject.toml", "requirements.in", "requirements.txt", *_CONDA, *LOCK_FILES)
         if files.read(name) is not None
     ]
     if "pyproject.toml" in candidates and not _names_packages(files):
@@ -126,7 +126,7 @@ def _kind(name: str) -> str | None:
     base = _SPELLED.get(base.lower(), base)
     if base.endswith(SUFFIX):
         return SUFFIX
-    if base in _YAML or base in _LOCKS or base == "pyproject.toml":
+    if base in _YAML or base in LOCK_FILES or base == "pyproject.toml":
         return base
     if re.fullmatch(r"pylock\.[^.]+\.toml", base):
         return "pylock.toml"
@@ -165,7 +165,7 @@ def _one(out: Collector, files: Files, name: str, kind: str) -> None:
         read_conda(out, files, document)
     elif kind == "Dockerfile":
         read_dockerfile(out, files, decode(data, name), name)
-    elif kind in _LOCKS:
+    elif kind in LOCK_FILES:
         read_lock_file(out, read_toml(data, name, MAX_LOCK), alone=True)
     else:
         read_requirements(out, files, name)
@@ -174,7 +174,7 @@ def _one(out: Collector, files: Files, name: str, kind: str) -> None:
 def _pyproject(out: Collector, files: Files, name: str, lock: str | None = None) -> None:
     read_pyproject(out, files, _toml(files, name))
     folder = name.rpartition("/")[0]
-    chosen = [lock] if lock else [f"{folder}/{item}".lstrip("/") for item in _LOCKS]
+    chosen = [lock] if lock else [f"{folder}/{item}".lstrip("/") for item in LOCK_FILES]
     there = [item for item in chosen if files.read(item) is not None]
     for item in there[:1]:
         data = files.read(item)

@@ -13,6 +13,7 @@ import re
 import shlex
 
 from mllock.core import safepath
+from mllock.errors import InputError
 from mllock.spec.direct import reference_in
 from mllock.spec.hints import normalised_name
 from mllock.spec.importing.commands import RUNNERS, words_of
@@ -40,6 +41,7 @@ _TOOLS = (
 )  # fmt: skip
 MAX_REQUIREMENT = 4096
 MAX_DATA = 500
+MAX_LEFTOVERS = 2_000
 _DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VERSION = re.compile(r"[A-Za-z0-9.!+_-]+")
@@ -80,6 +82,9 @@ class Collector:
         return True
 
     def left(self, place: Place, what: str, why: str, hint: str | None = None) -> None:
+        if len(self.leftovers) >= MAX_LEFTOVERS:
+            what = f"more than {MAX_LEFTOVERS} things that cannot be carried over"
+            raise InputError(what, file=place.file, line=place.line)
         hidden = reveals(what)
         why += ", and credentials in it were left out" if hidden else ""
         found = Leftover(

@@ -30,6 +30,7 @@ __all__ = [
 
 Kind = Literal["requirements", "constraints", "pins"]
 MAX_INCLUDES = 50
+MAX_OPTIONS = 4096
 
 _OPTION = re.compile(r"(--?[A-Za-z][A-Za-z-]*)(?:\s*=\s*|\s+|(?<=^-[rcfie])|$)(.*)", re.DOTALL)
 _TAIL = re.compile(r"\s(--[a-z][a-z-]*)(?:[=\s]|$)")
@@ -143,7 +144,7 @@ def requirement_line(
         names = set(re.findall(r"\s(--[a-z][a-z-]*)", line)) - {"--hash"}
         for name in sorted(names):
             out.left(place, name, "options for one requirement are not kept")
-        line = line[: tail.start()].rstrip()
+        line = _with_hash(line[: tail.start()].rstrip(), line[tail.start() :])
     if kind != "requirements":
         _pin(out, line, place, kind)
     elif re.fullmatch(r"\./?(\[[^\]]*\])?", line):
@@ -156,9 +157,18 @@ def requirement_line(
         out.requirement(line, place)
 
 
+def _with_hash(text: str, options: str) -> str:
+    """The one sha256 of a wheel by URL stays with it; hashes of an index's files do not."""
+    found = re.findall(r"--hash[=\s]\s*sha256:([0-9a-f]{64})\b", options)
+    match = re.fullmatch(r"([^;#@]+@\s*[^\s#]+\.whl)(\s*;.*)?", text)
+    if match is None or len(found) != 1:
+        return text
+    return f"{match[1]}#sha256={found[0]}{(match[2] and f' {match[2].lstrip()}') or ''}"
+
+
 def _several(line: str) -> list[str]:
     """The words of a line with more than one option, as pip takes them; else none."""
-    if not line.startswith("-") or re.match(r"(-e|--editable)\b", line):
+    if not line.startswith("-") or len(line) > MAX_OPTIONS or re.match(r"(-e|--editable)\b", line):
         return []
     try:
         words = shlex.split(line)
@@ -274,3 +284,6 @@ def _pin(out: Collector, line: str, place: Place, kind: Kind) -> None:
     elif kind == "constraints" and _EXACT.fullmatch(line) is None:
         hint = f'keep the file, and write constraints = ["{place.file}"]'
         out.left(place, line, "a constraint that is not one version", hint)
+    elif _EXACT.fullmatch(line) is None and not is_local(line) and "@" not in line:
+        why = "only exact versions are read here: what is asked for comes from another file"
+        out.left(place, line, why, "add it to dependencies if it is missing there")

@@ -12,6 +12,7 @@ __all__ = ["is_secret_name", "one_line", "reveals", "without_credentials"]
 
 MAX_SHOWN = 160
 MAX_READ = 2000
+MAX_SEARCHED = 64 * 1024
 
 # user:password@ of a URL, and its query, which often is a token. ssh's "git@" goes with them.
 _USER = re.compile(r"(?<=://)[^/\s\"'<>]*@")
@@ -67,7 +68,9 @@ def without_credentials(text: str) -> str:
 
 
 def reveals(text: str) -> bool:
-    """Whether `text` holds what looks like a credential."""
+    """Whether `text` holds what looks like a credential, or is too long to be looked through."""
+    if len(text) > MAX_SEARCHED:
+        return True
     return any(
         pattern.search(text) for pattern in (_USER, _BARE, _QUERY, _KNOWN, _ASSIGNED, *_SAID)
     )
