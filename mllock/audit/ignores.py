@@ -15,10 +15,13 @@ from msgspec import Meta
 
 from mllock.audit.types import Ignore
 from mllock.errors import InputError
+from mllock.store.regular import open_regular
 
 __all__ = ["FILE", "read_ignores"]
 
 FILE = "mlproject.audit.toml"
+
+_MAX = 16 * 1024 * 1024
 
 _Text = Annotated[str, Meta(min_length=1)]
 
@@ -37,12 +40,17 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def read_ignores(project: Path) -> tuple[Ignore, ...]:
     """What the file says; nothing if there is none."""
     try:
-        data = (project / FILE).read_bytes()
+        with open_regular(project / FILE) as file:
+            data = file.read(_MAX + 1)
     except FileNotFoundError:
         return ()
+    except InputError as error:
+        raise InputError("not a regular file", file=FILE, found=error.found) from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputError(f"cannot be read: {reason}", file=FILE) from error
+    if len(data) > _MAX:
+        raise InputError("too large", file=FILE, found=f"more than {_MAX} bytes")
     try:
         found = msgspec.toml.decode(data, type=_File)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

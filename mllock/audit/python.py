@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from mllock.audit.types import Vulnerability
 from mllock.errors import InputError, OfflineError, SurroundingsError
 
@@ -58,7 +60,7 @@ def _service(url: str | None) -> Any:
             hint='install it: pip install "mllock[audit]"; or ask about Debian packages alone: '
             "--only debian",
         ) from None
-    if url is not None and urlsplit(url).scheme not in ("http", "https"):
+    if url is not None and not _is_http(url):
         raise InputError(
             "not the URL of a service that can be asked",
             key=VARIABLE,
@@ -69,32 +71,44 @@ def _service(url: str | None) -> Any:
     return service
 
 
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
 def _bounded_session() -> requests.Session:
     """In the place of the library's own, which keeps answers, and reads as much as there is."""
     import requests
     from msgspec.json import decode, encode
 
     class Bounded(requests.Session):
+        def get_redirect_target(self, resp: requests.Response) -> None:
+            """None is followed: it would be read without bounds, and asked with GET."""
+            del resp
+
         def post(self, url: Any, data: Any = None, json: Any = None, **options: Any) -> Any:
-            """The library reads one page of an answer: here it is all of them."""
+            """The library reads one page of an answer, and what it does not know as nothing: here
+            it gets all pages, of entries that were read."""
             response = super().post(url, data, json, **options)
-            first = page = _document(response)
+            entries: list[_Entry] = []
             for _ in range(MAX_PAGES):
-                token = page.get("next_page_token")
-                if not token:
-                    break
-                query = {**decode(data), "page_token": token}
-                response = super().post(url, encode(query), **options)
-                page = _document(response)
                 if response.status_code != 200:
-                    return response
-                first.setdefault("vulns", []).extend(page.get("vulns", ()))
+                    raise requests.HTTPError(response=response)
+                page = _page(response)
+                entries += page.vulns
+                if not page.next_page_token:
+                    break
+                query = {**decode(data), "page_token": page.next_page_token}
+                response = super().post(url, encode(query), **options)
             else:
                 raise requests.exceptions.ContentDecodingError("more pages than are read")
-            if any(_other_schema(entry) for entry in first.get("vulns", ())):
+            if any(_other_schema(entry) for entry in entries):
                 raise requests.exceptions.ContentDecodingError("a schema that is not 1")
-            if page is not first:
-                response._content = encode(first)  # noqa: SLF001 - as its own `content` does
+            answer = {"vulns": entries} if entries else {}
+            response._content = encode(answer)  # noqa: SLF001 - as its own `content` does
             return response
 
         def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
@@ -114,24 +128,49 @@ def _bounded_session() -> requests.Session:
             response._content = bytes(data)  # noqa: SLF001 - as its own `content` does
             return response
 
-    session = Bounded()
-    session.max_redirects = 5
-    return session
+    return Bounded()
 
 
-def _other_schema(entry: object) -> bool:
+class _Entry(msgspec.Struct, kw_only=True):
+    """What the library reads of an entry. The service was asked about one version, so what it
+    answers with is known of that, also where `affected`, which may be absent, does not say so."""
+
+    id: str
+    schema_version: str = "1.0.0"
+    aliases: list[str] = []
+    summary: str | None = None
+    details: str | None = None
+    withdrawn: str | None = None
+    published: str | None = None
+    affected: list[dict[str, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        # An affected repository has no package, and no version of one that mends it.
+        self.affected = [item for item in self.affected or () if "package" in item]
+
+
+class _Page(msgspec.Struct):
+    vulns: list[_Entry] = []
+    next_page_token: str | None = None
+
+
+def _other_schema(entry: _Entry) -> bool:
     """Whether the library would leave an entry out, and say so in a log at most."""
-    version = entry.get("schema_version", "1.0.0") if isinstance(entry, dict) else "1"
-    return str(version).partition(".")[0] != "1"
+    return entry.schema_version.partition(".")[0] != "1"
 
 
-def _document(response: requests.Response) -> dict[str, Any]:
-    """What an answer says; nothing if it is none, which the library finds as well."""
+def _page(response: requests.Response) -> _Page:
+    """What an answer says. That there is nothing is an object without anything, or without
+    entries; whatever else is empty says nothing."""
+    import requests
+
     try:
-        found = response.json()
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        parts = msgspec.json.decode(response.content, type=dict[str, msgspec.Raw])
+        if parts and not parts.keys() & {"vulns", "next_page_token"}:
+            raise requests.exceptions.ContentDecodingError("not OSV's form")
+        return msgspec.json.decode(response.content, type=_Page)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise requests.exceptions.ContentDecodingError("not OSV's form") from error
 
 
 def _ask(

@@ -33,12 +33,14 @@ __all__ = [
     "Transport",
     "file_name",
     "host_of",
+    "lone_session",
     "new_session",
     "next_url",
     "translated",
     "wait_of",
 ]
 
+_NO_URL = "not a URL that can be asked"
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
 _MAX_REDIRECTS = 10
@@ -59,7 +61,10 @@ class Source(Protocol):
 
 def host_of(url: str) -> str:
     """The part of `url` that a message may show: host and port, or "file"."""
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:  # http://[::1
+        return "?"
     if parts.scheme == "file":
         return "file"
     return parts.netloc.rpartition("@")[2] or "?"
@@ -67,7 +72,11 @@ def host_of(url: str) -> str:
 
 def file_name(url: str) -> str:
     """The last component of the path of `url`."""
-    return urllib.parse.urlsplit(url).path.rstrip("/").rpartition("/")[2] or host_of(url)
+    try:
+        path = urllib.parse.urlsplit(url).path
+    except ValueError:
+        path = ""
+    return path.rstrip("/").rpartition("/")[2] or host_of(url)
 
 
 class Transport:
@@ -92,7 +101,10 @@ class Transport:
     @contextlib.contextmanager
     def open(self, url: str, max_bytes: int | None) -> Iterator[Source]:
         """The body at `url`. Raises FileNotFoundError for 404 and 410."""
-        scheme = urllib.parse.urlsplit(url).scheme
+        try:
+            scheme = urllib.parse.urlsplit(url).scheme
+        except ValueError as error:
+            raise PermanentError(_NO_URL) from error
         if scheme == "file":
             with _open_file(url) as source:
                 yield source
@@ -152,7 +164,7 @@ def translated() -> Iterator[None]:
     except requests.exceptions.ConnectionError as error:
         raise _connection_problem(error) from error
     except (requests.exceptions.RequestException, UnicodeError) as error:
-        raise PermanentError("not a URL that can be asked") from error
+        raise PermanentError(_NO_URL) from error
 
 
 class Body:
@@ -173,12 +185,24 @@ class Body:
         return data
 
 
+def lone_session() -> requests.Session:
+    """A session that looks at no redirect: requests reads the whole body of one, however long, and
+    parses where it leads, also where it is told not to follow."""
+    import requests
+
+    class Lone(requests.Session):
+        def get_redirect_target(self, resp: requests.Response) -> None:
+            del resp
+
+    return Lone()
+
+
 def new_session() -> requests.Session:
     import http.cookiejar
 
     import requests
 
-    session = requests.Session()
+    session = lone_session()
     adapter = requests.adapters.HTTPAdapter(pool_connections=8, pool_maxsize=8)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
@@ -207,8 +231,11 @@ def wait_of(response: requests.Response) -> float:
 
 def next_url(url: str, location: str) -> str:
     """Where a redirect leads. Raises PermanentError for what is not followed."""
-    target = urllib.parse.urljoin(url, location)
-    before, after = urllib.parse.urlsplit(url), urllib.parse.urlsplit(target)
+    try:
+        target = urllib.parse.urljoin(url, location)
+        before, after = urllib.parse.urlsplit(url), urllib.parse.urlsplit(target)
+    except ValueError as error:  # http://[::1
+        raise PermanentError("redirects to something that is not a URL") from error
     if not location or after.scheme not in ("http", "https"):
         raise PermanentError("redirects to something that is not http or https")
     if before.scheme == "https" and after.scheme == "http":

@@ -15,7 +15,7 @@ import fcntl
 import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -31,15 +31,18 @@ from mllock.store import atomic
 from mllock.train.python import HostPython
 from mllock.train.sync_folder import Folder, is_edited, recorded_hashes
 from mllock.train.synced import (
+    CONFIG,
     Foreign,
     Installed,
     State,
+    config_digest,
     differing,
     foreign,
     loose,
     read_state,
     site_of,
     why_again,
+    write_first_state,
     write_state,
 )
 
@@ -51,7 +54,6 @@ __all__ = ["Action", "SyncChange", "SyncPlan", "plan_sync", "sync"]
 
 Action = Literal["added", "updated", "restored", "removed"]
 _LOCK = ".mllock-sync.lock"
-_CONFIG = "pyvenv.cfg"
 _IGNORED = ".gitignore"
 # What Python's venv writes beside the interpreter.
 _ACTIVATE = ("activate", "activate.csh", "activate.fish", "Activate.ps1")
@@ -144,8 +146,14 @@ def plan_sync(
     if again:
         names |= wanted.keys()
     elif changes:
-        # Whose file is there may be another's affair now.
-        names |= {name for name in wanted.keys() & there.keys() if there[name].shared}
+        # Whose file is there may be another's affair now, and what leaves may have named files that
+        # are of who stays.
+        theirs = {path for item in others for path in item.paths or ()}
+        kept = wanted.keys() & there.keys()
+        names |= {name for name in kept if there[name].shared}
+        if theirs:
+            files = {name: (look.path for look in there[name].files) for name in kept}
+            names |= {name for name in kept if not theirs.isdisjoint(files[name])}
     return SyncPlan(
         root=root,
         python=python,
@@ -201,7 +209,7 @@ def sync(
     prompt: str,
     overlaps: Sequence[Overlap] = (),
 ) -> SyncPlan:
-    """Bring `root` to what is locked, and answer what had to be done. `entries` is the folder of
+    """Bring `root` to what is locked, and answer what was done. `entries` is the folder of
     the cache for unpacked wheels, `again` fetches wheels that are unpacked already, `prompt` is
     what a shell shows in the environment."""
     plan = plan_sync(root, packages, python, overlaps)
@@ -221,7 +229,9 @@ def sync(
                 _apply(then, wheels, reporter, prompt)
     except OSError as error:
         raise atomic.cannot_write(root, error) from error
-    return plan
+    # The folder is marked before it is filled: only the first look knows that it was not there.
+    first = plan.state is None and then.made_again is not None
+    return replace(then, state=None, made_again=plan.made_again) if first else then
 
 
 def _begin(plan: SyncPlan) -> None:
@@ -232,10 +242,10 @@ def _begin(plan: SyncPlan) -> None:
         place=str(plan.root),
         python=str(plan.python.path),
         version=plan.python.version,
-        pending=(_CONFIG,),
+        pending=(CONFIG,),
     )
-    if plan.root.exists():  # and is empty
-        write_state(plan.root, state)
+    if plan.root.exists():  # and was empty
+        write_first_state(plan.root, state)
         return
     with atomic.staging(plan.root.parent) as staged:
         write_state(staged, state)
@@ -285,7 +295,7 @@ def _apply(plan: SyncPlan, wheels: Wheels, reporter: Reporter, prompt: str) -> N
     leaving = [look.path for package in gone.values() for look in package.files]
     theirs = [path for item in plan.foreign for path in item.paths or ()]
     coming = [path for name in sorted(names) for path in wheels.paths(name)]
-    again = (_CONFIG,) if plan.made_again else ()
+    again = (CONFIG,) if plan.made_again else ()
     begun = State(
         place=str(plan.root),
         python=str(plan.python.path),
@@ -309,7 +319,10 @@ def _apply(plan: SyncPlan, wheels: Wheels, reporter: Reporter, prompt: str) -> N
             packages[name] = wheels.install(name, folder)
     for name in sorted(names.difference(beside)):
         packages[name] = wheels.install(name, folder)
-    write_state(plan.root, msgspec.structs.replace(begun, packages=packages, pending=()))
+    done = msgspec.structs.replace(
+        begun, packages=packages, pending=(), config=config_digest(plan.root) or ""
+    )
+    write_state(plan.root, done)
     folder.tell()
 
 
@@ -334,8 +347,10 @@ def _made_venv(folder: Folder, plan: SyncPlan, prompt: str) -> Iterator[None]:
     fill site-packages."""
     root = plan.root
     names = ("python", "python3", f"python{plan.python.minor}")
+    if (root / CONFIG).is_dir():
+        folder.keep((CONFIG,))
     # A link that is there would stay, or what it leads to be written over.
-    folder.remove((*(f"bin/{name}" for name in (*names, *_ACTIVATE)), _CONFIG, _IGNORED))
+    folder.remove((*(f"bin/{name}" for name in (*names, *_ACTIVATE)), CONFIG, _IGNORED))
     for made in (site_of(plan.python.minor), "bin", "include"):
         folder.make(made)
     command = [str(plan.python.path), "-I", "-m", "venv", "--without-pip", "--prompt", prompt]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import csv
 import errno
 import hashlib
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from mllock.core.ports import Reporter
 from mllock.errors import InputError
+from mllock.train.synced import record_rows
 
 __all__ = ["KEPT", "Folder", "recorded_hashes"]
 
@@ -189,12 +189,8 @@ class Folder:
 
 def recorded_hashes(record: Path, site: str) -> Mapping[str, str]:
     """Path in the environment -> sha256 in hex, as an installed RECORD has them."""
-    try:
-        rows = list(csv.reader(record.read_text("utf-8").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return {}
     found = {}
-    for row in rows:
+    for row in record_rows(record) or ():
         if len(row) == 3 and row[1].startswith("sha256="):
             path = os.path.normpath(f"{site}/{row[0]}")
             with contextlib.suppress(ValueError):

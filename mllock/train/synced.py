@@ -9,6 +9,7 @@ or removed. It may come with somebody's project, so no path of it leads out of t
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,27 +20,36 @@ from typing import Literal
 import msgspec
 
 from mllock.core import safepath
+from mllock.core.digest import hex_of
 from mllock.errors import InputError
 from mllock.store import atomic
+from mllock.store.regular import hash_regular, open_regular
 from mllock.train.looks import Look
 from mllock.train.python import HostPython
 
 __all__ = [
+    "CONFIG",
     "STATE",
     "Foreign",
     "Installed",
     "State",
+    "config_digest",
     "differing",
     "foreign",
     "loose",
     "read_state",
+    "record_rows",
     "site_of",
     "why_again",
+    "write_first_state",
     "write_state",
 ]
 
 STATE = "mllock-sync.json"
+CONFIG = "pyvenv.cfg"
 _MAX = 1 << 30
+_MAX_CONFIG = 1 << 16
+_MAX_RECORD = 1 << 28
 _INFO = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)\.(dist-info|egg-info)")
 _MARKS = (".dist-info", ".egg-info", ".egg-link")
 _NOT_OURS = "move it away, or name another folder with --venv DIR"
@@ -57,12 +67,14 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """`place` is where the environment was made, `python` the interpreter by path and version."""
+    """`place` is where the environment was made, `python` the interpreter by path and version,
+    `config` the sha256 of its configuration."""
 
     v: Literal[1] = 1
     place: str
     python: str
     version: str
+    config: str = ""
     overlaps: tuple[tuple[str, str], ...] = ()
     packages: dict[str, Installed] = {}
     pending: tuple[str, ...] = ()
@@ -94,14 +106,18 @@ def read_state(root: Path) -> State | None:
     if not root.is_dir():
         raise InputError("not a folder", file=str(root), hint=_NOT_OURS)
     try:
-        with open(root / STATE, "rb") as file:
+        with open_regular(root / STATE) as file:
             data = file.read(_MAX)
     except FileNotFoundError:
         if not any(root.iterdir()):
             return None
-        a_venv = (root / "pyvenv.cfg").is_file()
+        a_venv = (root / CONFIG).is_file()
         what = "an environment that somebody else made" if a_venv else "not an environment"
         raise InputError(f"{what}: it is left alone", file=str(root), hint=_NOT_OURS) from None
+    except InputError as error:
+        raise _damaged(root, error.found or "") from None
+    except OSError as error:
+        raise _damaged(root, (error.strerror or str(error)).lower()) from None
     try:
         state = msgspec.json.decode(data, type=State)
     except msgspec.DecodeError as error:
@@ -135,6 +151,21 @@ def write_state(root: Path, state: State) -> None:
     os.rename(temporary, root / STATE)
 
 
+def write_first_state(root: Path, state: State) -> None:
+    """The same where there is none; one that another sync wrote meanwhile stays."""
+    temporary = root / atomic.temp_name()
+    temporary.write_bytes(msgspec.json.encode(state))
+    try:
+        os.link(temporary, root / STATE)
+    except FileExistsError:
+        pass
+    except OSError:  # a disk without links
+        if not os.path.lexists(root / STATE):
+            os.rename(temporary, root / STATE)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def why_again(state: State | None, root: Path, python: HostPython) -> str | None:
     """Why the environment itself has to be made (again); None if it is as it was made, where it was
     made, and stands on this interpreter."""
@@ -148,7 +179,19 @@ def why_again(state: State | None, root: Path, python: HostPython) -> str | None
         return f"it was made with Python {state.version}, {state.python}"
     if os.path.realpath(root / "bin" / "python") != str(python.path):
         return f"its bin/python is not {python.path}"
+    # What it says decides whether the locked packages are all that is imported. Environments of
+    # older versions wrote nothing down.
+    if state.config not in ("", config_digest(root)):
+        return f"its {CONFIG} was changed"
     return None
+
+
+def config_digest(root: Path) -> str | None:
+    """The sha256 of the configuration, in hex; None if there is none."""
+    try:
+        return hex_of(hash_regular(root / CONFIG, max_bytes=_MAX_CONFIG))
+    except (InputError, OSError):
+        return None
 
 
 def differing(root: Path, package: Installed) -> tuple[str, ...]:
@@ -211,13 +254,33 @@ def _names(folder: Path) -> list[str]:
 
 
 def _recorded(root: Path, site: str, info: str) -> tuple[str, ...] | None:
-    """PyPA, "Recording installed projects": paths are relative to site-packages, or absolute."""
-    try:
-        text = (root / site / info / "RECORD").read_text("utf-8")
-        rows = [row[0] for row in csv.reader(text.splitlines()) if row]
-    except (OSError, UnicodeDecodeError, csv.Error):
+    """PyPA, "Recording installed projects": paths are relative to site-packages, or absolute. Its
+    own folder is its own, whatever RECORD says: else a copy under another name would stay."""
+    rows = record_rows(root / site / info / "RECORD")
+    if rows is None:
         return None
-    return tuple(dict.fromkeys(_inside(root, site, rows)))
+    is_link = os.path.islink(root / site / info)
+    own = (info,) if is_link else tuple(_below(root / site / info))
+    named = _inside(root, site, (row[0] for row in rows))
+    return tuple(dict.fromkeys([*named, *(f"{site}/{path}" for path in own)]))
+
+
+def record_rows(record: Path) -> list[list[str]] | None:
+    """The rows of an installed RECORD; None if there is no file that can be read as one."""
+    try:
+        with open_regular(record) as file:
+            data = file.read(_MAX_RECORD + 1)
+        lines = io.StringIO(data.decode("utf-8"), newline="")
+        return None if len(data) > _MAX_RECORD else [row for row in csv.reader(lines) if row]
+    except (InputError, OSError, UnicodeDecodeError, csv.Error):
+        return None
+
+
+def _below(folder: Path) -> Iterator[str]:
+    """Files below `folder`, with its name; nothing behind links."""
+    for place, _, files in os.walk(folder):
+        inside = os.path.relpath(place, folder.parent)
+        yield from (f"{inside}/{file}" for file in files)
 
 
 def _inside(root: Path, site: str, rows: Iterable[str]) -> Iterator[str]:

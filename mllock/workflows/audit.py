@@ -11,7 +11,6 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from mllock.audit.debian import (
     MAX_TRACKER,
@@ -150,7 +149,7 @@ def _tracker(ctx: Context) -> bytes:
             hint=f"set {TRACKER} to the URL of the tracker's JSON data, or to a file with it; or "
             "ask about Python packages alone: --only python",
         )
-    if urlsplit(place).scheme in ("http", "https", "file"):
+    if place.lower().startswith(("http:", "https:", "file:")):
         ctx.reporter.step("reading Debian's security data")
         try:
             return ctx.fetcher.read(place, max_bytes=MAX_TRACKER)

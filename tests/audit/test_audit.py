@@ -7,20 +7,18 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.osv import TRACKER, Osv, osv, record
-from support.training import context, lock_of, make_project, put_wheels
-from support.typed import Typed, typed_in
+from support.osv import TRACKER, Osv, record
+from support.training import context
+from support.typed import Typed
 from support.webserver import Answer, serving
 
 from mllock.audit.debian import SourcePackage, debian_vulnerabilities, source_of
-from mllock.audit.python import MAX_ANSWER
 from mllock.data.code import select_code
 from mllock.errors import SurroundingsError
-from mllock.lock.format import dump_lock
 from mllock.spec.reader import load_spec
 from mllock.workflows.audit import audit
 from mllock.workflows.context import Context
@@ -32,36 +30,6 @@ DEBIAN = (
 )
 ASKING = "asking about 2 Python packages\n"
 LOOKING = "looking for 1 Debian packages\n"
-
-
-@pytest.fixture
-def ctx(tmp_path: Path) -> Context:
-    ctx = context(make_project(tmp_path / "project"))
-    packages = put_wheels(ctx.cache, {("tiny-lib", "1.0"): None, ("other", "2.0+cpu"): None})
-    (ctx.project / "mlproject.lock").write_bytes(dump_lock(lock_of(ctx.project, packages)))
-    return ctx
-
-
-@pytest.fixture
-def service() -> Iterator[Osv]:
-    with osv() as found:
-        yield found
-
-
-@pytest.fixture
-def typed(
-    ctx: Context,
-    service: Osv,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> Typed:
-    tracker = tmp_path / "tracker.json"
-    tracker.write_text(json.dumps(TRACKER))
-    monkeypatch.setenv("MLLOCK_OSV_URL", service.url)
-    monkeypatch.setenv("MLLOCK_DEBIAN_TRACKER", str(tracker))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    return typed_in(ctx, monkeypatch, capfd)
 
 
 def test_nothing_is_known(typed: Typed, service: Osv) -> None:
@@ -122,7 +90,10 @@ def test_answers_of_several_pages(typed: Typed, service: Osv) -> None:
     assert tokens == [None, "0", "1", "2"]
     service.page = 0  # for ever the same
     code, _, err = typed("audit", "--only", "python")
-    assert (code, FORM.partition("\n")[0].partition("HOST")[2] in err) == (4, True)
+    assert (code, " answered with something that is not OSV's form (asked about " in err) == (
+        4,
+        True,
+    )
 
 
 def test_ignored_with_reason_and_end(ctx: Context, typed: Typed, service: Osv) -> None:
@@ -180,60 +151,6 @@ def test_a_list_that_cannot_be_read(
     assert lines[0].startswith(f"error: mlproject.audit.toml: {said or ''}")
 
 
-FORM = (
-    "the vulnerability service HOST answered with something that is not OSV's form"
-    " (asked about other 2.0+cpu)\n"
-    "hint: does MLLOCK_OSV_URL name its query URL (.../v1/query)?\n"
-)
-SILENT = (
-    "the vulnerability service HOST does not answer: {} (asked about other 2.0+cpu)\n"
-    "hint: try again, or name another service with MLLOCK_OSV_URL\n"
-)
-
-
-LATER = record("other", "GHSA-a", schema_version="2.0.0")
-
-
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (lambda: (200, b"<html>"), FORM),
-        (lambda: (200, b'{"vulns": [{"affected": 1}]}'), FORM),
-        (lambda: (200, b'{"vulns": 7}'), FORM),
-        (lambda: (200, b"[1, 2]"), FORM),
-        (lambda: (200, b'{"other": []}'), FORM),
-        (lambda: (200, b" " * (MAX_ANSWER + 1)), FORM),
-        (lambda: (200, json.dumps({"vulns": [LATER]}).encode()), FORM),
-        (lambda: (500, b"{}"), SILENT.format("status 500")),
-        (lambda: (404, b"{}"), SILENT.format("status 404")),
-    ],
-    ids=["html", "entry", "number", "list", "object", "endless", "schema", "500", "404"],
-)  # fmt: skip
-def test_a_service_that_does_not_answer_leaves_the_question_open(
-    typed: Typed, service: Osv, answer: Callable[[], tuple[int, bytes]], said: str
-) -> None:
-    service.answer = answer
-    code, out, err = typed("audit", "--only", "python")
-    host = service.url.split("/")[2]
-    assert (code, out) == (4, "")
-    assert err == (
-        f"{ASKING}warning: 2 Python packages not looked at: {said}".replace("HOST", host)
-    )
-
-
-@pytest.mark.parametrize("slow", ["silent", "drip"])
-def test_a_service_that_keeps_one_waiting(
-    typed: Typed, service: Osv, monkeypatch: pytest.MonkeyPatch, slow: str
-) -> None:
-    monkeypatch.setattr("mllock.audit.python._SECONDS", 0.3)
-    service.slow = slow
-    code, out, err = typed("audit", "--only", "python")
-    host = service.url.split("/")[2]
-    assert (code, out) == (4, "")
-    said = SILENT.format("timed out").replace("HOST", host)
-    assert err == f"{ASKING}warning: 2 Python packages not looked at: {said}"
-
-
 def test_what_was_withdrawn_is_not_known(typed: Typed, service: Osv) -> None:
     service.known["tiny-lib", "1.0"] = [
         record("tiny-lib", "GHSA-a", withdrawn="2026-01-05T00:00:00Z"),
@@ -246,6 +163,22 @@ def test_what_was_withdrawn_is_not_known(typed: Typed, service: Osv) -> None:
     )
     service.known["tiny-lib", "1.0"].pop()
     assert typed("audit", "--only", "python")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (os.mkfifo, "a FIFO"),
+        (os.mkdir, "a folder"),
+        (lambda path: os.symlink("/dev/zero", path), "a device"),
+    ],
+)
+def test_a_list_that_is_no_file(
+    ctx: Context, typed: Typed, make: Callable[[Path], None], found: str
+) -> None:
+    make(ctx.project / "mlproject.audit.toml")
+    code, _, err = typed("audit")
+    assert (code, err) == (2, f"error: mlproject.audit.toml: not a regular file\nfound: {found}\n")
 
 
 def test_no_service(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,9 @@ def test_a_realm_over_plain_http(server):
     )
 
 
-@pytest.mark.parametrize("realm", ["", "file:///x", "https://", "https://u:p@example.org/t"])
+@pytest.mark.parametrize(
+    "realm", ["", "file:///x", "https://", "https://[::1", "https://u:p@example.org/t"]
+)
 def test_realms_that_are_none(server, ada, realm):
     bearer(server, realm)
     with pytest.raises(SurroundingsError) as caught:

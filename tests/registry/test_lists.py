@@ -35,6 +35,17 @@ def test_a_list_that_goes_on_elsewhere(server):
     )
 
 
+def test_a_list_that_goes_on_at_no_url(server):
+    server.faults.append(
+        on("tags", lambda r: r.answer(200, b'{"tags": ["a"]}', Link='<http://[::1>; rel="next"'))
+    )
+    with opened(f"{server.host}/a") as client, pytest.raises(IntegrityError) as caught:
+        client.tags()
+    assert str(caught.value) == (
+        f"{server.host}/a: the registry {server.host} goes on with a list elsewhere"
+    )
+
+
 def test_tags_that_are_none(server):
     body = compact({"tags": ["ok", "../no", 7, "\x1b[2J"]})
     server.faults.append(on("tags", lambda r: r.answer(200, body)))

@@ -238,6 +238,7 @@ def test_redirects_are_followed(server: DataServer, bench) -> None:
         ("file:///etc/passwd", "redirects to something that is not http or https"),
         ("ftp://example.org/", "redirects to something that is not http or https"),
         ("", "redirects to something that is not http or https"),
+        ("http://[::1", "redirects to something that is not a URL"),
     ],
 )
 def test_redirects_are_bounded(location: str, reason: str, server: DataServer, bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import socket
@@ -17,7 +18,7 @@ from mllock.core.ports import Want
 from mllock.errors import IntegrityError, OfflineError
 from mllock.store.cache import Cache
 from mllock.store.fetch import HttpFetcher
-from mllock.store.transport import PermanentError, next_url
+from mllock.store.transport import PermanentError, new_session, next_url
 
 BODY = b"some bytes\n" * 1000
 HINT = "check the network, the proxy and the mirror, then run the same command again"
@@ -111,6 +112,11 @@ def test_transient_failures_are_tried_again(fetcher: HttpFetcher) -> None:
             "redirects to something that is not http or https",
         ),
         (Answer(status=302, headers={"Location": "/a"}), 11, "more than 10 redirects"),
+        (
+            Answer(status=302, headers={"Location": "http://[::1"}),
+            1,
+            "redirects to something that is not a URL",
+        ),
     ],
 )
 def test_failures(fetcher: HttpFetcher, answer: Answer, times: int, reason: str) -> None:
@@ -120,6 +126,21 @@ def test_failures(fetcher: HttpFetcher, answer: Answer, times: int, reason: str)
         host = server.url.removeprefix("http://")
         assert server.asked == ["/a"] * times
     assert str(caught.value) == f"cannot fetch a: {host}: {reason}\nhint: {HINT}"
+
+
+def test_the_body_of_a_redirect_is_not_read() -> None:
+    moved = Answer(status=302, headers={"Location": "/b"}, body=b"x" * 1000)
+    with serving({"/a": moved}) as server, new_session() as session:
+        response = session.get(f"{server.url}/a", stream=True, allow_redirects=False)
+        with contextlib.closing(response):
+            assert (response.status_code, response.raw.tell()) == (302, 0)
+        assert server.asked == ["/a"]
+
+
+def test_what_is_no_url(fetcher: HttpFetcher) -> None:
+    with pytest.raises(OfflineError) as caught:
+        fetcher.read("http://[::1/a", max_bytes=100)
+    assert str(caught.value) == f"cannot fetch ?: ?: not a URL that can be asked\nhint: {HINT}"
 
 
 def test_redirects(fetcher: HttpFetcher) -> None:

@@ -105,7 +105,10 @@ class Auth:
 
     def _token(self, asked: Mapping[str, str], deadline: Deadline) -> str:
         realm, credentials = asked.get("realm", ""), self._find()
-        parts = urllib.parse.urlsplit(realm)
+        try:
+            parts = urllib.parse.urlsplit(realm)
+        except ValueError:  # http://[::1
+            parts = urllib.parse.urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
             raise self._problem("names no address where a token can be had")
         if parts.scheme == "http":

@@ -270,8 +270,15 @@ class Registry:
         if match is None:
             return None
         here = urllib.parse.urlsplit(reply.url)
-        there = urllib.parse.urlsplit(urllib.parse.urljoin(reply.url, match[1]))
-        if (there.scheme, there.netloc, there.path) != (here.scheme, here.netloc, here.path):
+        try:
+            there = urllib.parse.urlsplit(urllib.parse.urljoin(reply.url, match[1]))
+        except ValueError:  # http://[::1
+            there = None
+        if there is None or (there.scheme, there.netloc, there.path) != (
+            here.scheme,
+            here.netloc,
+            here.path,
+        ):
             what = "goes on with a list elsewhere"
             raise problems.lies(self.reference.host, what, self.reference.name)
         return f"{there.path}?{there.query}"

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mllock.store.registry.trust import is_loopback, tls_context
+from mllock.store.transport import lone_session
 
 if TYPE_CHECKING:
     import requests
@@ -92,7 +93,7 @@ def new_session(connections: Connections) -> requests.Session:
 
     import requests
 
-    session = requests.Session()
+    session = lone_session()
     session.headers["Accept-Encoding"] = "identity"
     session.headers["User-Agent"] = "mllock"
     # Without it, requests would look for credentials in netrc, for redirects as well.
