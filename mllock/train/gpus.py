@@ -57,12 +57,13 @@ class NoDriverError(GpuError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gpu:
-    """What CUDA calls a device: a whole GPU, or a MIG device of one. `memory` is in bytes,
-    `capability` the compute capability ("9.0"), `whole` the UUID of the GPU that a part is of."""
+    """What CUDA calls a device: a whole GPU, or a MIG device of one. `memory` is in bytes, None if
+    it is the processor's; `capability` the compute capability ("9.0"), `whole` the UUID of the GPU
+    that a part is of."""
 
     uuid: str
     model: str
-    memory: int
+    memory: int | None
     capability: str
     whole: str | None = None
 
@@ -209,12 +210,13 @@ def gpu_facts(granted: Granted) -> dict[str, Any]:
     kind, in the order of the devices; nothing for a program without."""
     if granted.count == 0:
         return {}
-    kinds: dict[tuple[str, int, str], int] = {}
+    kinds: dict[tuple[str, int | None, str], int] = {}
     for device in granted.devices:
         kind = (device.model, device.memory, device.capability)
         kinds[kind] = kinds.get(kind, 0) + 1
     rows: list[dict[str, Any]] = [
-        {"count": count, "model": model, "memory": memory, "compute-capability": capability}
+        {"count": count, "model": model, "compute-capability": capability}
+        | ({} if memory is None else {"memory": memory})
         for (model, memory, capability), count in kinds.items()
     ]
     facts: dict[str, Any] = {"gpu": rows or [{"count": granted.count}]}

@@ -44,7 +44,7 @@ class _Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     # MIG-GPU-UUID/GI/CI is how drivers before 470 call a MIG device.
     uuid: Annotated[str, Meta(pattern=r"^(GPU|MIG)-[0-9A-Za-z/-]{1,91}\Z")]
     model: _Model
-    memory: Annotated[int, Meta(ge=0, lt=2**53)]
+    memory: Annotated[int, Meta(ge=0, lt=2**53)] | None
     capability: Annotated[str, Meta(pattern=r"^[0-9]{1,3}\.[0-9]{1,3}\Z")]
 
 

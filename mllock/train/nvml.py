@@ -104,11 +104,13 @@ def _device(library: _Library, index: int) -> dict[str, Any] | None:
 
 def _described(library: _Library, device: c_void_p, capability: str) -> dict[str, Any]:
     memory = _Memory()
-    library.call("nvmlDeviceGetMemoryInfo", device, byref(memory))
+    # GPUs that share the processor's memory have none to tell of.
+    asked = ("nvmlDeviceGetMemoryInfo", device, byref(memory))
+    has_own = library.call(*asked, fine=(_NOT_SUPPORTED,)) == 0
     return {
         "uuid": library.text("nvmlDeviceGetUUID", device),
         "model": library.text("nvmlDeviceGetName", device),
-        "memory": memory.total,
+        "memory": memory.total if has_own else None,
         "capability": capability,
     }
 

@@ -26,7 +26,7 @@ class Card:
 
     uuid: str
     model: str = "NVIDIA H100 80GB HBM3"
-    memory: int = 80 * GIB
+    memory: int | None = 80 * GIB
     capability: tuple[int, int] = (9, 0)
     parts: Sequence[Card] | None = None
     code: int = 0
@@ -59,7 +59,7 @@ int nvmlDeviceGetName(card *from, char *out, unsigned size) {{
     return put(from->model, out, size);
 }}
 int nvmlDeviceGetMemoryInfo(card *from, u64 *out) {{
-    out[0] = from->memory; out[1] = from->memory; out[2] = 0; return 0;
+    out[0] = from->memory; out[1] = from->memory; out[2] = 0; return from->memory ? 0 : 3;
 }}
 int nvmlDeviceGetCudaComputeCapability(card *from, int *major, int *minor) {{
     *major = from->major; *minor = from->minor; return 0;
@@ -134,5 +134,5 @@ def finds_a_driver() -> bool:
 
 def _row(card: Card, first: int, parts: int, *, mig: int) -> str:
     major, minor = card.capability
-    texts = f'"{card.uuid}", "{card.model}"'
-    return f"{{{texts}, {card.memory}ULL, {major}, {minor}, {card.code}, {mig}, {first}, {parts}}}"
+    known = f'"{card.uuid}", "{card.model}", {card.memory or 0}ULL, {major}, {minor}'
+    return f"{{{known}, {card.code}, {mig}, {first}, {parts}}}"

@@ -174,6 +174,10 @@ def test_facts_of_a_record() -> None:
         "2 x X, 1024 MiB, driver 580.1, CUDA 13.0",
         "1 x Y, 1024 MiB, driver 580.1, CUDA 13.0",
     )
+    shared = Gpu(uuid="GPU-1", model="NVIDIA GB10", memory=None, capability="12.1")
+    assert gpu_facts(Granted(count=1, devices=(shared,))) == {
+        "gpu": [{"count": 1, "model": "NVIDIA GB10", "compute-capability": "12.1"}]
+    }
     assert gpu_facts(Granted(count=2)) == {"gpu": [{"count": 2}]}
     assert shown_gpus({"gpu": [{"count": 2}]}) == ("2 of the engine's machine",)
     assert gpu_facts(Granted(count=0)) == {}

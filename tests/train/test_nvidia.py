@@ -74,6 +74,8 @@ def test_drivers_of_other_kinds(tmp_path: Path) -> None:
     assert (old.driver, len(old.gpus)) == (Driver(version="440.33", cuda="10.2"), 1)
     assert asked(tmp_path / "none").gpus == ()
     assert asked(tmp_path / "bare", replace(CUT, parts=())).gpus == ((),)
+    shared = asked(tmp_path / "shared", replace(ONE, model="NVIDIA GB10", memory=None)).gpus
+    assert shared == ((Gpu(uuid=ONE.uuid, model="NVIDIA GB10", memory=None, capability="9.0"),),)
     # CUDA does not see what this process may not use.
     gone = asked(tmp_path / "gone", replace(ONE, code=4), TWO)
     assert [[gpu.uuid for gpu in gpus] for gpus in gone.gpus] == [["GPU-1122-b"]]
