@@ -134,7 +134,7 @@ def _refuse_links(path: Path) -> None:
                 "a link where a model is expected" if part == path else "a link inside of a run",
                 file=str(part),
                 found=f"a link to {os.readlink(part)}",
-                hint=f"name what it leads to: path:{path.resolve()}",
+                hint=f"name what it leads to: path:{Path(os.path.realpath(path))}",
             )
 
 
@@ -142,7 +142,7 @@ def _in_runs(path: Path) -> bool:
     """Whether `path` lies in the folder of runs of a project, as it is written or in fact."""
     return any(
         (".mllock", "runs") in itertools.pairwise(folder.parts)
-        for folder in (path.parent, path.parent.resolve())
+        for folder in (path.parent, Path(os.path.realpath(path.parent)))
     )
 
 
@@ -176,7 +176,7 @@ def _registry(text: str, rest: str) -> Target:
 
 def _resolved(path: Path) -> Path:
     """Links above are followed once, here, and the result is what is printed and read."""
-    return path.resolve() if _has_link(path) else path
+    return Path(os.path.realpath(path)) if _has_link(path) else path
 
 
 def _has_link(path: Path) -> bool:

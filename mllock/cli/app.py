@@ -143,7 +143,7 @@ class App:
         error.line = lines.get(key)
 
     def _find_project(self, need_spec: bool) -> Path:
-        start = (self.project or Path.cwd()).resolve()
+        start = Path(os.path.realpath(self.project or Path.cwd()))
         if os.path.lexists(start / SPEC_NAME):
             return start
         if self.project is None:

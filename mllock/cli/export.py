@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -118,7 +119,7 @@ def pylock(app: App, *, platform: str | None, wheels: bool, output: Path | None)
         _refuse_other_names(output)
     from mllock.workflows.export_python import export_pylock
 
-    beside = output.resolve().parent if output is not None and wheels else None
+    beside = Path(os.path.realpath(output)).parent if output is not None and wheels else None
     deliver(export_pylock(app.context(), platform, beside), output)
 
 
@@ -167,5 +168,5 @@ def deliver(data: bytes, output: Path | None) -> None:
     from mllock.store import atomic
 
     # Through a link, so that it stays one.
-    atomic.write_bytes(output.resolve(), data)
+    atomic.write_bytes(Path(os.path.realpath(output)), data)
     say(f"wrote {output}")

@@ -158,7 +158,14 @@ def _begins(path: Path, mark: bytes) -> bool:
 
 def _read_ignore_file(project: Path) -> Callable[[str], bool]:
     try:
-        lines = (project / IGNORE_FILE).read_bytes().decode("utf-8").split("\n")
+        # A FIFO is not waited for, a device not read without end.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(project / IGNORE_FILE, flags)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise DataError("not a regular file", file=IGNORE_FILE)
+        with open(descriptor, "rb") as file:
+            lines = file.read().decode("utf-8").split("\n")
     except FileNotFoundError:
         return ignore_rules(())
     except (OSError, UnicodeDecodeError) as error:

@@ -58,7 +58,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
-_ROOT = Path(mllock.__file__).resolve().parents[1]
+_ROOT = Path(os.path.realpath(mllock.__file__)).parents[1]
 _Note = Callable[[int, Made], None]
 # None: there is nothing more.
 _Waiting = SimpleQueue[tuple[int, LayerTask] | None]

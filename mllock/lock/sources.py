@@ -63,7 +63,8 @@ def get_source(
     else:
         revision = _unpacked(name, reference, folder, pinned, environ, fetcher)
     place = folder / (reference.subdirectory or "")
-    if not place.resolve().is_relative_to(folder.resolve()) or not place.is_dir():
+    inside = Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder))
+    if not inside or not place.is_dir():
         raise ResolutionError(
             f"the sources of {name} have no such folder", found=reference.subdirectory
         )

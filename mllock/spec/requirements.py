@@ -10,6 +10,7 @@ Law: `canonical(canonical(text)) == canonical(text)`; order and layout never cha
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Iterator
@@ -255,8 +256,8 @@ def _read(
 
 def _problem(project: Path, name: str) -> str | None:
     """Why the file `name` cannot be read as part of the project."""
-    root = project.resolve()
-    path = (root / name).resolve()
+    root = Path(os.path.realpath(project))
+    path = Path(os.path.realpath(root / name))
     if not path.is_relative_to(root):
         return "this file is outside of the project"
     try:

@@ -7,6 +7,7 @@ by whoever uses what was chosen.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,9 +90,9 @@ def _reads(run: RunFolder) -> bool:
 
 def record_for_folder(asked: Asked, found: FoundTree) -> tuple[Source, str]:
     """The run that the folder belongs to, or whose model it is, else the newest."""
-    inside = asked.target.path.resolve()
+    inside = Path(os.path.realpath(asked.target.path))
     for run in list_runs(asked.ctx.runs):
-        if inside.is_relative_to(run.path.resolve()):
+        if inside.is_relative_to(Path(os.path.realpath(run.path))):
             return source_of(run), "the run that holds the target"
     runs = readable_runs(asked)
     newest = asked.released.records()

@@ -6,9 +6,11 @@ anybody's. Bounded: files by size, folders in git by number and size.
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mllock.core.digest import sha256_of
@@ -150,9 +152,9 @@ def _manifest(ctx: Context, side: Side, pin: DataPin) -> TreeManifest | None:
     name = next(name for name, one in side.lock.data.items() if one is pin)
     declared = side.lock.inputs.data.get(name, {})
     include, exclude = declared.get("include", ("**/*",)), declared.get("exclude", ())
-    root = (ctx.project / pin.path).resolve()
+    root = Path(os.path.realpath(ctx.project / pin.path))
     # Through a link: what is outside is not read for a lock that may be anybody's.
-    if root.is_relative_to(ctx.project.resolve()):
+    if root.is_relative_to(Path(os.path.realpath(ctx.project))):
         try:
             found = scan(root, include=include, exclude=exclude, name=pin.path)
         except (DataError, OSError):

@@ -7,6 +7,7 @@ InputError for what is nothing of these.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,15 +80,15 @@ def _starts_a_run(ctx: Context, text: str) -> bool:
 
 
 def _path(path: Path, text: str, policy: Policy) -> Side:
-    if path.is_dir() and is_run_id(path.resolve().name) and (path / "record.json").exists():
-        return side_of_run(RunFolder(path.resolve()), policy)
+    root = Path(os.path.realpath(path))
+    if path.is_dir() and is_run_id(root.name) and (path / "record.json").exists():
+        return side_of_run(RunFolder(root), policy)
     if path.is_dir() and (path / "mlproject.toml").exists():
         path /= LOCK
     if path.name.endswith(".lock") and not path.is_dir():
         return Side(
             title=SideTitle(kind="lock", name=text), lock=parse_lock(read_bytes(path), text)
         )
-    root = path.resolve()
     manifest = scan(root, name=text)
     what = "file" if manifest.is_single_file else f"{manifest.files} files"
     size = f"{manifest.size} bytes"

@@ -51,7 +51,7 @@ class FolderFiles:
     """Implements `mllock.spec.importing.documents.Files` over a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder.resolve()
+        self._folder = Path(os.path.realpath(folder))
         self._read: dict[str, bytes | None] = {}
 
     def read(self, name: str) -> bytes | None:
@@ -81,7 +81,7 @@ class FolderFiles:
     def _bytes(self, name: str) -> bytes | None:
         limit = MAX_LOCK if name.endswith((".lock", ".toml")) else MAX_FILE
         try:
-            path = (self._folder / name).resolve()
+            path = Path(os.path.realpath(self._folder / name))
             if not path.is_relative_to(self._folder):
                 raise InputError("leads outside of the folder, and is not read", file=name)
             if path.is_dir() or not os.path.lexists(path):

@@ -9,6 +9,7 @@ its successor is in its place, so that nothing new can be signed with it.
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -224,6 +225,6 @@ def _text(path: Path) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Through a link, where a person keeps such files elsewhere; the mode stays."""
-    place = path.resolve()
+    place = Path(os.path.realpath(path))
     mode = place.stat().st_mode & 0o777 if place.exists() else 0o644
     atomic.write_text(place, text, mode)

@@ -7,6 +7,7 @@ versions are chosen, and need not be later: the wheels may be in the cache, or i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ __all__ = ["absolute_links", "spec_links"]
 def absolute_links(project: Path, links: Sequence[str]) -> tuple[str, ...]:
     """Pages as they are, folders as file:// URLs. Raises InputError for one that is not there."""
     for link in links:
-        problem = None if is_page(link) else _problem(project.resolve(), link)
+        problem = None if is_page(link) else _problem(Path(os.path.realpath(project)), link)
         if problem is not None:
             raise InputError(
                 problem, file="mlproject.toml", key="environment.find-links", found=f'"{link}"'
@@ -33,7 +34,7 @@ def absolute_links(project: Path, links: Sequence[str]) -> tuple[str, ...]:
 def spec_links(ctx: Context) -> tuple[str, ...]:
     """Those that are there now. Raises SpecError."""
     loaded = load_spec(ctx.project / "mlproject.toml")
-    root = ctx.project.resolve()
+    root = Path(os.path.realpath(ctx.project))
     links = declared(ctx.project, loaded).find_links
     return _urls(ctx.project, [x for x in links if is_page(x) or _problem(root, x) is None])
 
@@ -44,7 +45,7 @@ def _urls(project: Path, links: Sequence[str]) -> tuple[str, ...]:
 
 
 def _problem(root: Path, name: str) -> str | None:
-    path = (root / name).resolve()
+    path = Path(os.path.realpath(root / name))
     if not path.is_relative_to(root):
         return "this folder is outside of the project"
     if not path.exists():

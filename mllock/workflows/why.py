@@ -150,9 +150,12 @@ def _line(loaded: LoadedSpec, asked: str) -> int | None:
 
 def _unknown(lock: Lock, name: str) -> InputError:
     import difflib
+    import re
 
     names = {item.name for item in lock.python.packages} | {item.name for item in lock.system}
-    near = difflib.get_close_matches(package_name(name), sorted(names), n=1)
+    # Extras, a version or an architecture may have been typed with it.
+    plain = re.split(r"[\[<>=!~;@:\s]", name, maxsplit=1)[0]
+    near = difflib.get_close_matches(package_name(plain), sorted(names), n=1)
     return InputError(
         f"nothing is locked under the name {name!r}",
         file=LOCK_NAME,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -312,6 +313,14 @@ def test_a_wrong_line_in_mllockignore(project: Path) -> None:
     with pytest.raises(DataError) as caught:
         select_code(project, SPEC, None)
     assert str(caught.value) == ".mllockignore: cannot be read as UTF-8 text"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_an_mllockignore_that_is_no_file(project: Path, make: Callable[[Path], None]) -> None:
+    make(project / ".mllockignore")
+    with pytest.raises(DataError) as caught:
+        select_code(project, SPEC, None)
+    assert str(caught.value) == ".mllockignore: not a regular file"
 
 
 @pytest.mark.parametrize("with_git", [False, True])

@@ -119,6 +119,12 @@ def test_files_stay_small() -> None:
     assert long == {}
 
 
+def test_no_place_of_a_user_is_resolved_by_pathlib() -> None:
+    """`Path.resolve` raises RuntimeError for a link that leads to itself: `os.path.realpath`."""
+    found = [str(path) for path in modules() if ".resolve()" in path.read_text()]
+    assert found == []
+
+
 def test_modules_say_what_they_are_for() -> None:
     silent = [
         str(path.relative_to(ROOT))

@@ -165,6 +165,9 @@ def test_what_is_not_locked(project: LockProject, capsys) -> None:
         "error: mlproject.lock: nothing is locked under the name 'libgom1'\n"
         'hint: did you mean "libgomp1"?\n',
     )
+    for typed in ("App[fast]", "app==2.0", "app:amd64", "app @ https://example.org/app.whl"):
+        assert run(["why", typed]) == 2
+        assert capsys.readouterr().err.endswith('hint: did you mean "app"?\n')
     assert run(["why", "zzz"]) == 2
     assert capsys.readouterr().err.endswith("hint: it lists what is\n")
 

@@ -155,6 +155,15 @@ def test_a_file_that_is_not_there_is_an_error_of_the_spec(tmp_path):
     )
 
 
+def test_a_link_to_itself_is_no_file(tmp_path):
+    (tmp_path / "requirements.in").symlink_to("requirements.in")
+    with pytest.raises(SpecError) as caught:
+        project(tmp_path)
+    assert str(caught.value) == (
+        "mlproject.toml:5: environment.requirements[0]: no such file\nfound: requirements.in"
+    )
+
+
 def test_a_link_out_of_the_project_is_refused(tmp_path):
     inside = tmp_path / "inside"
     inside.mkdir()
