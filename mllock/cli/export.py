@@ -159,7 +159,7 @@ def deliver(data: bytes, output: Path | None) -> None:
         return
     if output.exists() and not output.is_file():
         raise InputError("this is no file, and is not written over", file=str(output))
-    if output.resolve().name in ("mlproject.toml", "mlproject.lock"):
+    if Path(os.path.realpath(output)).name in ("mlproject.toml", "mlproject.lock"):
         raise InputError(
             "this is a project's own file, and is not written over",
             file=str(output),

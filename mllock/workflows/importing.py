@@ -128,7 +128,7 @@ def _lock_above(folder: Path, found: Found) -> Found:
     """A member of a workspace has its lock further up, which is not read: that is said."""
     if found.pins or "pyproject.toml" not in found.files:
         return found
-    folder = folder.resolve()
+    folder = Path(os.path.realpath(folder))
     for below, above in list(pairwise((folder, *folder.parents)))[:_MAX_ABOVE]:
         if os.path.lexists(below / ".git"):
             break  # what is above of it is not of the project
