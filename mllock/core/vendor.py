@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["MARK", "SUMS", "VENDOR"]
+__all__ = ["ANY_MARK", "MARK", "SUMS", "VENDOR"]
 
 SUMS = "SHA256SUMS"
-MARK = "# mllock vendor 1"
+# Of every version; a newer mllock may have made the folder.
+ANY_MARK = "# mllock vendor "
+MARK = f"{ANY_MARK}1"
 VENDOR = "MLLOCK_VENDOR"

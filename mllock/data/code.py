@@ -19,7 +19,7 @@ from pathlib import Path
 from mllock.core import safepath
 from mllock.core.globs import compile_globs, ignore_rules
 from mllock.core.tree import Entry, TreeManifest
-from mllock.core.vendor import MARK, SUMS
+from mllock.core.vendor import ANY_MARK, SUMS
 from mllock.data.git import Repository
 from mllock.data.hashing import hash_files
 from mllock.data.scan import labeller, valid_manifest
@@ -125,7 +125,7 @@ class _Rules:
     def _is_vendored(self, path: str) -> bool:
         """Whether "mllock vendor" made the folder: inputs of the lock, and no code."""
         if path not in self._vendored:
-            self._vendored[path] = _begins(self._project / path / SUMS, MARK.encode())
+            self._vendored[path] = _begins(self._project / path / SUMS, ANY_MARK.encode())
         return self._vendored[path]
 
 

@@ -66,6 +66,11 @@ _UV_CANNOT_READ = re.compile(
 _NO_URL = re.compile(r"Port could not be cast to integer|Port out of range|^Invalid IPv6 URL$")
 _NETWORK = ("requests", "urllib3", "http.client", "ssl", "socket", "TimeoutError", "Connection")
 
+_DENIED = re.compile(r"\b40[13] Client Error", re.IGNORECASE)
+_LOGIN = (
+    "check user and password: the variables that the URL of the index names, netrc, or the keyring"
+)
+_NETWORK_HINT = "check the network, the proxy and pip's settings (pip config debug)"
 _AGAIN = "try again later, or tell those who run the index"
 
 
@@ -125,7 +130,7 @@ def _offline(url: str, reason: str) -> OfflineError:
     return OfflineError(
         "the package index cannot be read" + (f": {name}" if name else ""),
         found=_cause(reason),
-        hint="check the network, the proxy and pip's settings (pip config debug)",
+        hint=_LOGIN if _DENIED.search(reason) else _NETWORK_HINT,
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from mllock.core.digest import Digest, from_hex, hex_of
 from mllock.core.ports import Blobs, Reporter
-from mllock.errors import ArchiveError, MllockError, ResolutionError
+from mllock.errors import ArchiveError, MllockError, OfflineError, ResolutionError
 from mllock.lock.chooser import Chooser, Question
 from mllock.lock.direct import (
     gather,
@@ -228,9 +228,10 @@ class WheelResolver:
                 if index is not None:
                     if isinstance(error, RequirementError):
                         error.unknown = None
-                    error.hint = (
-                        f"only the index {index.name} is asked for it: see [[environment.indexes]]"
-                    )
+                    only = f"only the index {index.name} is asked for it"
+                    where = f"{only}: see [[environment.indexes]]"
+                    login = isinstance(error, OfflineError) and error.hint
+                    error.hint = f"{error.hint}; {only}" if login else where
                 return error
         return None
 

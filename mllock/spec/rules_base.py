@@ -37,6 +37,22 @@ def check_base(loaded: LoadedSpec) -> None:
                 found=found,
             )
         return
+    if "@" in base and "/" in base.rpartition("@")[2]:  # not repeated: it may hold a password
+        raise loaded.error(
+            "user and password in the base",
+            *where,
+            expected='"HOST/REPO:TAG" or "HOST/REPO@sha256:..."',
+            hint='leave them out, and log in with "docker login HOST"',
+        )
+    prefix = re.match(r"[a-z+]+://|registry:|image:", base)
+    if prefix is not None:
+        raise loaded.error(
+            "not a base",
+            *where,
+            found=found,
+            expected=_EXPECTED,
+            hint=f'write "{base.removeprefix(prefix[0])}"',
+        )
     wrong = base.startswith(_DEBIAN) and not re.fullmatch(r"debian:[a-z][a-z0-9-]*", base)
     if wrong or re.fullmatch(r"[A-Za-z0-9][\w.:/@-]*", base) is None:
         raise loaded.error("not a base", *where, found=found, expected=_EXPECTED)

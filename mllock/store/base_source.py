@@ -85,7 +85,23 @@ def base_source(
 def _missing(wanted: Sequence[Descriptor], cache: Cache) -> list[Descriptor]:
     unique = {descriptor.digest: descriptor for descriptor in wanted}
     there = cache.get_all(unique)
+    for digest, path in there.items():
+        if path is not None:
+            _refuse_other_size(unique[digest], path.stat().st_size)
     return [descriptor for digest, descriptor in unique.items() if there[digest] is None]
+
+
+def _refuse_other_size(descriptor: Descriptor, size: int) -> None:
+    """What has the right digest came another way than by its descriptor: the images that are made
+    of it would have a size that engines refuse."""
+    if size != descriptor.size:
+        raise IntegrityError(
+            "the base says another size than it has",
+            file=descriptor.digest,
+            expected=f"{descriptor.size} bytes",
+            found=f"{size} bytes",
+            hint="whoever made the image has to push it again",
+        )
 
 
 class RegistrySource:
@@ -112,6 +128,7 @@ class RegistrySource:
                 entries = base_index(document.data, document.digest)
                 chosen = _choose(entries, platform, str(reference))
                 document = registry.document(chosen.digest, (chosen.media_type,))
+                _refuse_other_size(chosen, len(document.data))
             else:
                 raise ArchiveError("indexes within indexes", file=document.digest)
             manifest = base_manifest(document.data, document.digest)
@@ -245,6 +262,8 @@ def _choose(entries: Sequence[Descriptor], platform: str, name: str) -> Descript
         text = f"{names.get('os', '')}/{names.get('architecture', '')}"
         if text == platform and names.get("variant", "") in ("", wanted.variant):
             return entry
+        if entry.platform is None and entry.media_type in INDEXES:
+            there.append("an index within the index")
         if entry.platform is not None and text != "unknown/unknown":
             there.append("/".join(filter(None, (text, names.get("variant", "")))))
     raise ResolutionError(

@@ -123,6 +123,10 @@ class Cache:
         for folder in self.vendored:
             source = folder.find(digest)
             if source is None:
+                if folder.lists(digest):
+                    self._reporter.warn(
+                        f"a file of a vendored folder is led out of it by a link: {folder.root}"
+                    )
                 continue
             try:
                 with open_regular(source) as file, self.writer() as writer:

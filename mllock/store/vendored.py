@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mllock.core import safepath
 from mllock.core.digest import Digest, from_hex, hex_of
-from mllock.core.vendor import MARK, SUMS, VENDOR
+from mllock.core.vendor import ANY_MARK, MARK, SUMS, VENDOR
 from mllock.errors import InputError
 from mllock.store.regular import open_regular
 
@@ -26,6 +26,7 @@ FOLDER = "vendor"
 # Fifty million files, about.
 MAX_SUMS = 1 << 32
 
+_MARK = re.compile(rb"# mllock vendor [0-9]{1,9}\n?")
 _LINE = re.compile(r"(?P<hex>[0-9a-f]{64}) [ *](?P<path>.+)")
 
 
@@ -49,6 +50,10 @@ class Vendored:
         path = self._places.get(digest)
         return None if path is None else self.inside(path)
 
+    def lists(self, digest: Digest) -> bool:
+        """Whether its SHA256SUMS names a file of these bytes."""
+        return digest in self._places
+
     def inside(self, path: str) -> Path | None:
         """The place of `path`, unless a link leads it out of the folder."""
         found = self.root / path
@@ -68,12 +73,19 @@ def vendored_of(project: Path, environ: Mapping[str, str]) -> tuple[Vendored, ..
 
 
 def is_vendored(folder: Path) -> bool:
-    """Whether `mllock vendor` made it; cheap."""
+    """Whether `mllock vendor` made it, of this version or another; cheap."""
+    return _mark(folder) is not None
+
+
+def _mark(folder: Path) -> str | None:
+    """The line that SHA256SUMS begins with, if it is one of ours, of whatever version."""
     try:
         with open_regular(folder / SUMS) as file:
-            return file.readline(len(MARK) + 1) in (f"{MARK}\n".encode(), MARK.encode())
+            line = file.readline(len(ANY_MARK) + 20)
     except (OSError, InputError):
-        return False
+        return None
+    match = _MARK.fullmatch(line)
+    return None if match is None else match[0].decode().rstrip("\n")
 
 
 def read_sums(folder: Path) -> dict[str, Digest]:
@@ -84,6 +96,14 @@ def read_sums(folder: Path) -> dict[str, Digest]:
             file=str(folder),
             expected=f'a folder with {SUMS}, as "mllock vendor DIR" makes it',
             hint=f"correct the path ({VENDOR}?), or make the folder where there is a network",
+        )
+    if (mark := _mark(folder)) != MARK:
+        raise InputError(
+            "a newer mllock made this vendored folder",
+            file=str(folder / SUMS),
+            expected=MARK,
+            found=mark,
+            hint="update mllock, or make the folder again with this one",
         )
     with open_regular(folder / SUMS) as file:
         data = file.read(MAX_SUMS)

@@ -28,6 +28,7 @@ from mllock.train.runs import RunFolder
 from mllock.train.venv import FetchWheels
 from mllock.workflows.context import Context
 from mllock.workflows.looked import look_into_wheels, look_once
+from mllock.workflows.vendored_hint import looking_into_vendored
 
 __all__ = ["BuiltEnvironment", "environment_of", "locked_wheels", "packages_of", "platform_of"]
 
@@ -118,16 +119,17 @@ def locked_wheels(ctx: Context, lock: Lock) -> FetchWheels:
                 from mllock.workflows.builds import build_locked
 
                 build_locked(ctx, lock.inputs.environment, pin, package)
-        found = fetch_wheels(
-            packages,
-            ctx.cache,
-            target=target,
-            environ=ctx.environ,
-            reporter=ctx.reporter,
-            indexes=indexes_of(lock.inputs.environment),
-            links=lambda: spec_links(ctx),
-            references=locked_references(lock.inputs.environment, target),
-        )
+        with looking_into_vendored(ctx):
+            found = fetch_wheels(
+                packages,
+                ctx.cache,
+                target=target,
+                environ=ctx.environ,
+                reporter=ctx.reporter,
+                indexes=indexes_of(lock.inputs.environment),
+                links=lambda: spec_links(ctx),
+                references=locked_references(lock.inputs.environment, target),
+            )
         look_once(ctx, lock, found)
         return found
 
@@ -144,20 +146,22 @@ def packages_of(ctx: Context, loaded: LoadedSpec, lock: Lock) -> Packages:
     def debs(packages: Sequence[DebianPackage]) -> Mapping[str, Path]:
         from mllock.lock.debian import fetch_debs
 
-        return fetch_debs(
-            packages,
-            suite=lock.base.suite or "",
-            mirror=loaded.spec.environment.debian_mirror,
-            environ=ctx.environ,
-            fetcher=ctx.fetcher,
-            blobs=ctx.cache,
-        )
+        with looking_into_vendored(ctx):
+            return fetch_debs(
+                packages,
+                suite=lock.base.suite or "",
+                mirror=loaded.spec.environment.debian_mirror,
+                environ=ctx.environ,
+                fetcher=ctx.fetcher,
+                blobs=ctx.cache,
+            )
 
     def base(wanted: Sequence[Descriptor]) -> None:
         from mllock.store.base_source import base_source
 
         assert lock.base.reference is not None
         source = base_source(lock.base.reference, ctx.project, ctx.environ)
-        source.fetch(wanted, ctx.cache, ctx.reporter)
+        with looking_into_vendored(ctx):
+            source.fetch(wanted, ctx.cache, ctx.reporter)
 
     return Packages(wheels=locked_wheels(ctx, lock), debs=debs, base=base)

@@ -21,7 +21,7 @@ from typing import Literal
 from mllock.core import safepath
 from mllock.core.digest import Digest, from_hex, hex_of
 from mllock.core.tree import SINGLE, TreeManifest, parse
-from mllock.core.vendor import SUMS
+from mllock.core.vendor import SUMS, VENDOR
 from mllock.data.pin import locate, verify_source
 from mllock.errors import InputError, IntegrityError, LockError
 from mllock.lock.platforms import narrowed, platforms_of
@@ -102,7 +102,8 @@ def vendor(ctx: Context, folder: Path | None = None, *, prune: bool = False) -> 
     wanted = {item.path: item.digest for item in sources}
     stale = tuple(sorted(path for path in before if path not in wanted))
     left = {} if prune else {path: before[path] for path in stale}
-    atomic.write_bytes(folder / SUMS, sums_bytes({**left, **wanted}))
+    if {**left, **wanted} != before:  # what says the same already may be on read-only media
+        atomic.write_bytes(folder / SUMS, sums_bytes({**left, **wanted}))
     if prune:
         _remove(folder, stale)
     return VendorResult(
@@ -113,7 +114,7 @@ def vendor(ctx: Context, folder: Path | None = None, *, prune: bool = False) -> 
 def check_vendor(ctx: Context, folder: Path | None = None) -> VendorCheck:
     """Whether `folder` has all that the lock pins, by content; offline, and without the cache."""
     _, lock = _lock(ctx)
-    folder = ctx.project / FOLDER if folder is None else folder
+    folder = _looked_into(ctx) if folder is None else folder
     vendored = Vendored(folder)
     listed = vendored.files  # refuses what is no vendored folder
     items = list(_locked(lock))
@@ -138,6 +139,13 @@ def check_vendor(ctx: Context, folder: Path | None = None) -> VendorCheck:
     )
 
 
+def _looked_into(ctx: Context) -> Path:
+    """`vendor` of the project, or the folder that commands look into in its stead."""
+    own = ctx.project / FOLDER
+    named = [folder.root for folder in ctx.cache.vendored]
+    return own if own in named or not named else named[0]
+
+
 def _lock(ctx: Context) -> tuple[LoadedSpec, Lock]:
     loaded = load_spec(ctx.project / "mlproject.toml")
     lock, _ = current_lock(ctx, loaded, data=False)
@@ -147,6 +155,12 @@ def _lock(ctx: Context) -> tuple[LoadedSpec, Lock]:
 def _place(ctx: Context, folder: Path | None) -> Path:
     """Where to. Raises InputError for a folder that holds something else."""
     place = ctx.project / FOLDER if folder is None else folder
+    if place != ctx.project / FOLDER and os.pathsep in str(place):
+        raise InputError(
+            f"a name that {VENDOR} cannot have: {os.pathsep!r} stands between its folders",
+            file=str(place),
+            hint=f"name a folder without {os.pathsep!r}",
+        )
     if place.exists() and not is_vendored(place):
         if not place.is_dir():
             raise InputError("not a folder", file=str(place), hint="name another one")

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mllock.core.digest import Digest
+from mllock.core.digest import Digest, hex_of
 from mllock.core.globs import compile_globs, is_everything
 from mllock.core.tree import Entry, TreeManifest, parse
 from mllock.data.scan import labeller, valid_manifest
@@ -30,10 +30,9 @@ _MAX_MANIFEST = 1 << 34
 
 def is_only_vendored(ctx: Context, source: DataSource, pin: DataPin) -> bool:
     """Whether the source is missing here, and a vendored folder has all of it, by name and size:
-    as far as `lock --check` looks at data that is here."""
-    if not _missing(ctx, source):
-        return False
-    return any(_complete(folder, pin) is not None for folder in ctx.cache.vendored)
+    as far as `lock --check` looks at data that is here. Raises IntegrityError if one should have
+    it, and is damaged."""
+    return _missing(ctx, source) and _found(ctx, pin) is not None
 
 
 def vendored_tree(ctx: Context, source: DataSource, pin: DataPin) -> TreeManifest | None:
@@ -41,8 +40,8 @@ def vendored_tree(ctx: Context, source: DataSource, pin: DataPin) -> TreeManifes
     not missing, or in no vendored folder."""
     if not _missing(ctx, source):
         return None
-    found = (_complete(folder, pin) for folder in ctx.cache.vendored)
-    manifest = next((item for item in found if item is not None), None)
+    found = _found(ctx, pin)
+    manifest = None if found is None else found[1]
     if manifest is None or manifest.is_single_file:
         return manifest
     whole = is_everything(source.include, source.exclude)
@@ -60,12 +59,11 @@ def bring_vendored(
         pin = pins.get(name)
         if pin is None or not _missing(ctx, source):
             continue
-        for folder in ctx.cache.vendored:
-            manifest = _complete(folder, pin)
-            if manifest is not None:
-                ctx.reporter.note(f"data.{name}: brought back from {folder.root}")
-                _put(folder, manifest, ctx.project / source.source)
-                break
+        found = _found(ctx, pin)
+        if found is not None:
+            folder, manifest = found
+            ctx.reporter.note(f"data.{name}: brought back from {folder.root}")
+            _put(folder, manifest, ctx.project / source.source)
 
 
 def _missing(ctx: Context, source: DataSource) -> bool:
@@ -80,20 +78,52 @@ def _missing(ctx: Context, source: DataSource) -> bool:
     )
 
 
-def _complete(folder: Vendored, pin: DataPin) -> TreeManifest | None:
-    """The manifest of `pin`, verified, if all of its files are there by name and size."""
+def _found(ctx: Context, pin: DataPin) -> tuple[Vendored, TreeManifest] | None:
+    """The first folder that has all of `pin`, and the manifest; None if none names it.
+
+    Raises IntegrityError if those that name it do not have it: whoever relies on them would
+    otherwise hear of data that is missing in the project.
+    """
     tree = Digest(pin.tree)
+    broken: IntegrityError | None = None
+    for folder in ctx.cache.vendored:
+        if not folder.lists(tree):
+            continue
+        found = _complete(folder, tree)
+        if isinstance(found, TreeManifest):
+            return folder, found
+        broken = broken or _damaged(folder, found)
+    if broken is not None:
+        raise broken
+    return None
+
+
+def _complete(folder: Vendored, tree: Digest) -> TreeManifest | str:
+    """The manifest of `tree`, verified, if all of its files are there by name and size; else the
+    path of the first that is not."""
     path = folder.find(tree)
+    name = f"data/sha256/{hex_of(tree)}"
     try:
         if path is None or hash_regular(path, max_bytes=_MAX_MANIFEST) != tree:
-            return None
+            return name
         manifest = parse(path.read_bytes())
         for entry in manifest.entries:
-            if entry.digest is not None and _place(folder, entry).stat().st_size != entry.size:
-                return None
+            if entry.digest is not None:
+                name = f"data/sha256/{hex_of(entry.digest)}"
+                if _place(folder, entry).stat().st_size != entry.size:
+                    return name
     except (OSError, InputError, ValueError):
-        return None
+        return name
     return manifest
+
+
+def _damaged(folder: Vendored, path: str) -> IntegrityError:
+    return IntegrityError(
+        "the vendored data is not what its SHA256SUMS says",
+        file=str(folder.root),
+        key=path,
+        hint='bring the folder here anew, or look with "mllock vendor --check"',
+    )
 
 
 def _place(folder: Vendored, entry: Entry) -> Path:
@@ -108,12 +138,7 @@ def _put(folder: Vendored, manifest: TreeManifest, target: Path) -> None:
     from mllock.train.trees import copy_tree
 
     def changed(path: str) -> IntegrityError:
-        return IntegrityError(
-            "the vendored data is not what its SHA256SUMS says",
-            file=str(folder.root),
-            key=path,
-            hint='bring the folder here anew, or look with "mllock vendor --check"',
-        )
+        return _damaged(folder, path)
 
     with atomic.staging(target.parent) as staged:
         copy_tree(manifest, lambda entry: _place(folder, entry), staged / "data", changed)

@@ -94,7 +94,8 @@ def test_it_is_not_there(uv_bench: Bench, private: SimpleIndex, tmp_path: Path) 
     private.login = "someone:else"
     assert uv_bench.refusal(OfflineError, "torch", indexes=indexes) == (
         "the package index cannot be read: 127.0.0.1\nfound: 401 client error: unauthorized\n"
-        "hint: only the index torch-cpu is asked for it: see [[environment.indexes]]"
+        "hint: check user and password: the variables that the URL of the index names, netrc, or"
+        " the keyring; only the index torch-cpu is asked for it"
     )
     private.login = None
     private.add("torch", "7.0")

@@ -17,6 +17,7 @@ from support.small_registry import Request, SmallRegistry
 from mllock.errors import IntegrityError, SurroundingsError
 
 AMD64 = "linux/amd64"
+INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 def test_an_index_without_the_platform(server: SmallRegistry, tmp_path: Path) -> None:
@@ -151,6 +152,64 @@ def test_an_artifact_is_no_base(server: SmallRegistry, tmp_path: Path) -> None:
     project = BaseProject(tmp_path, f"{server.host}/py:3.11")
     assert project.refused() == (
         f"{base.digest}: an artifact, expected an image\nfound: application/vnd.example.chart"
+    )
+
+
+@pytest.mark.parametrize("more", [1, -1])
+def test_a_size_that_is_not_that_of_the_layer(
+    server: SmallRegistry, tmp_path: Path, more: int
+) -> None:
+    """Also where the layer is in the cache already, from an image that says its size right."""
+    wrong = image()
+    layer = wrong.manifest["layers"][0]
+    size = layer["size"]
+    layer["size"] += more
+    wrong.to_registry(server, "py", "wrong")
+    again = BaseProject(tmp_path, f"{server.host}/py:wrong")
+    again.ctx.cache.put_bytes(wrong.blobs[layer["digest"]])
+    assert again.refused() == (
+        f"{layer['digest']}: the base says another size than it has\n"
+        f"expected: {size + more} bytes\nfound: {size} bytes\n"
+        "hint: whoever made the image has to push it again"
+    )
+    assert isinstance(again.error, IntegrityError)
+
+
+def test_a_size_that_is_not_that_of_the_manifest(server: SmallRegistry, tmp_path: Path) -> None:
+    base = image()
+    base.to_registry(server, "py", "3.11")
+    entry = base.descriptor | {"size": base.descriptor["size"] + 1}
+    document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
+    server.put("py", "index", json.dumps(document).encode(), INDEX)
+    assert BaseProject(tmp_path, f"{server.host}/py:index").refused() == (
+        f"{base.digest}: the base says another size than it has\n"
+        f"expected: {entry['size']} bytes\nfound: {entry['size'] - 1} bytes\n"
+        "hint: whoever made the image has to push it again"
+    )
+
+
+def test_an_index_within_the_index(server: SmallRegistry, tmp_path: Path) -> None:
+    inner = image().to_registry(server, "py", "inner", index=True)
+    size = len(server.manifests["py", inner][1])
+    entry = {"mediaType": INDEX, "digest": inner, "size": size}
+    document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
+    server.put("py", "3.11", json.dumps(document).encode(), INDEX)
+    reference = f"{server.host}/py:3.11"
+    assert BaseProject(tmp_path, reference).refused() == (
+        "mlproject.toml: environment.base: the base has no image for linux/amd64\n"
+        "found: an index within the index\n"
+        "hint: take a base that has one, or leave the platform out of [environment] platforms"
+    )
+
+
+def test_dockers_first_format(server: SmallRegistry, tmp_path: Path) -> None:
+    kind = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+    server.put("py", "3.11", b'{"schemaVersion": 1}', kind)
+    reference = f"{server.host}/py:3.11"
+    assert BaseProject(tmp_path, reference).refused() == (
+        "mlproject.toml: environment.base: a manifest in Docker's first format, which is not read\n"
+        f"found: {kind}\n"
+        "hint: push the image again with a tool of today, e.g. skopeo copy --format oci"
     )
 
 

@@ -77,6 +77,17 @@ def test_not_references(text, message):
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("user", ["ada:hunter2", "ada:hun/ter2", "ada:p!@hunter2", "hunter2"])
+def test_a_password_is_not_repeated(user):
+    with pytest.raises(InputError) as caught:
+        parse_reference(f"{user}@example.org/a:1")
+    assert str(caught.value) == (
+        "user and password in the name of an image or registry\n"
+        "expected: HOST[:PORT]/REPO[:TAG|@DIGEST]\n"
+        'hint: leave them out, and log in with "docker login HOST"'
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -16,10 +16,18 @@ from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 from mllock.errors import InputError
 from mllock.lock.debian.suites import SUITES
 
-__all__ = ["APT", "SNAPSHOT", "Archive", "find_archives", "find_snapshots", "without_credentials"]
+__all__ = [
+    "APT",
+    "MIRROR",
+    "SNAPSHOT",
+    "Archive",
+    "find_archives",
+    "find_snapshots",
+    "without_credentials",
+]
 
 APT = Path("/etc/apt")
-VARIABLE = "MLLOCK_DEBIAN_MIRROR"
+MIRROR = "MLLOCK_DEBIAN_MIRROR"
 SNAPSHOT = "MLLOCK_DEBIAN_SNAPSHOT"
 _POCKETS = ("", "-updates", "-security")
 
@@ -67,14 +75,14 @@ def find_archives(
     one is `needed`."""
     if mirror:
         return _declared(suite, mirror, "environment.debian-mirror", environ)
-    if environ.get(VARIABLE, "").strip():
-        return _declared(suite, environ[VARIABLE], VARIABLE, environ)
+    if environ.get(MIRROR, "").strip():
+        return _declared(suite, environ[MIRROR], MIRROR, environ)
     found = tuple(_from_apt(suite, apt))
     if needed and not any(archive.suite == suite for archive in found):
         raise InputError(
-            f"no Debian mirror for {suite}: neither debian-mirror, {VARIABLE} nor this machine's"
+            f"no Debian mirror for {suite}: neither debian-mirror, {MIRROR} nor this machine's"
             " apt sources name one",
-            hint=f"set {VARIABLE} to the URLs of a mirror and of its security archive, e.g."
+            hint=f"set {MIRROR} to the URLs of a mirror and of its security archive, e.g."
             ' "http://mirror.example.org/debian http://mirror.example.org/debian-security"',
         )
     return found

@@ -25,7 +25,7 @@ from mllock.lock.debian.deb import identify, open_deb
 from mllock.lock.debian.fetch import fetch_debs
 from mllock.lock.debian.index import Available, Index, Universe
 from mllock.lock.debian.kept import keep, refuse_other_bytes
-from mllock.lock.debian.mirror import APT, Archive, find_archives
+from mllock.lock.debian.mirror import APT, MIRROR, Archive, find_archives
 from mllock.lock.debian.release import MAX_INRELEASE, Listed, Release, read_release
 from mllock.lock.debian.script_table import notes
 from mllock.lock.debian.scripts import examine
@@ -65,6 +65,7 @@ class DebianResolver:
         self._keyring = keyring
         self._now = now
         self._apt = apt
+        self._told = False
 
     def resolve(self, request: SystemRequest) -> SystemResolution:
         """Choose, fetch and examine the packages. See `SystemResolver` for what it raises."""
@@ -121,6 +122,13 @@ class DebianResolver:
     ) -> tuple[tuple[ReleaseIndex, ...], Solution]:
         archives = find_archives(suite, request.mirror, self._environ, self._apt)
         self._reporter.step(f"reading the indexes of debian {suite}")
+        security = f"{suite}-security"
+        if not self._told and not any(archive.suite == security for archive in archives):
+            self._told = True  # once, and not for each platform
+            self._reporter.warn(
+                f"no security archive of {suite} is named: Debian's security updates are left out;"
+                f" add its URL to debian-mirror or {MIRROR}"
+            )
         before = request.locked if request.locked and request.locked.suite == suite else None
         seen = _seen(before.indexes if before else ())
         releases, offers = self._open(suite, archives, architecture, seen)

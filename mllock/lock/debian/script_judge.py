@@ -90,15 +90,26 @@ class _State:
             case Case():
                 return self._case(node)
             case Loop():
-                if node.variable:
-                    self.variables[node.variable] = None
-                # Twice: what the first round sets is not known in the second.
-                self._unsure(node.body)
-                self._unsure(node.body)
+                self._loop(node)
                 return None
             case Function():
                 self.functions[node.name] = node.body
                 return True
+
+    def _loop(self, node: Loop) -> None:
+        values = [self._value(word) for word in node.words]
+        named = [v for v in values if v is not None and re.fullmatch(r"[\w./+:-]+", v)]
+        if node.variable and named and named == values and not _jumps(node.body):
+            # Each round is known: nothing in the list is a pattern, and no round ends the loop.
+            for value in named:
+                self.variables[node.variable] = None if self.maybe else value
+                self.run(node.body)
+            return
+        if node.variable:
+            self.variables[node.variable] = None
+        # Twice: what the first round sets is not known in the second.
+        self._unsure(node.body)
+        self._unsure(node.body)
 
     def _unsure(self, nodes: Sequence[Node]) -> None:
         """Follow what may or may not run."""
@@ -306,6 +317,27 @@ class _State:
             )
         )
         return True
+
+
+def _jumps(nodes: Sequence[Node]) -> bool:
+    """Whether "break" or "continue" stands anywhere in `nodes`, whichever loop it is for."""
+    inside: list[Node] = []
+    for node in nodes:
+        match node:
+            case Command():
+                if node.words and node.words[0].text in ("break", "continue"):
+                    return True
+            case Chain():
+                inside += [node.first, *([node.second] if node.second else [])]
+            case If():
+                for condition, body in node.branches:
+                    inside += [*(condition or ()), *body]
+            case Case():
+                for _, body in node.branches:
+                    inside += body
+            case Loop() | Function():
+                inside += node.body
+    return bool(inside) and _jumps(inside)
 
 
 def _compare(left: str | None, op: str | None, right: str | None) -> bool | None:

@@ -181,6 +181,9 @@ TABLE: dict[tuple[str, str], Accepted] = {
     ("libc-bin", "postinst"): Accepted(("*",), _DONE, "/etc/nsswitch.conf; ldconfig"),
     ("libc6", "postinst"): Accepted(("*",), _NOT, "restarts services after an upgrade"),
     ("libc6", "preinst"): Accepted(("*",), _NOT, "asks before an upgrade; checks the kernel"),
+    ("mysql-common", "postinst"): Accepted(
+        ("*",), _MISSING, "there is no /etc/mysql/my.cnf: clients have their built-in settings"
+    ),
     ("netbase", "postinst"): Accepted(("*",), _NOT, "/etc/hosts is written by the engine"),
     ("openssl", "postinst"): Accepted(("ln",), _NOT, "/usr/lib/ssl, which the package ships"),
     ("readline-common", "postinst"): Accepted(("cp",), _DONE, "/etc/inputrc"),

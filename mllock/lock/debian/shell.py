@@ -59,11 +59,13 @@ class Case:
 class Loop:
     """What runs any number of times, or apart: for, while, until, a subshell, a pipeline.
 
-    `variable` is what a for loop sets; the condition of while and until begins the body.
+    `variable` is what a for loop sets, in turn to each of `words`; the condition of while and until
+    begins the body.
     """
 
     body: tuple[Node, ...]
     variable: str | None = None
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +224,11 @@ class _Parser:
     def _loop(self) -> Loop:
         kind = self.next().text
         variable = None
+        words: list[Word] = []
         if kind == "for":
             variable = self.next().text
             while not self.at("do", "\n", ";"):
-                self.next()
+                words.append(self.next())
             while self.at("\n", ";"):
                 self.next()
             condition: tuple[Node, ...] = ()
@@ -235,7 +238,8 @@ class _Parser:
         body = self.list_until(("done",))
         self.expect("done")
         self._redirected()
-        return Loop(condition + body, variable)
+        # Without "in" it goes over the arguments of the script.
+        return Loop(condition + body, variable, tuple(words[1:]))
 
     def _function(self) -> Function:
         name = self.next().text

@@ -36,6 +36,8 @@ __all__ = ["Document", "Registry"]
 MAX_PAGES = 100
 _CHUNK = 256 * 1024
 _DOCKER = "application/vnd.docker."
+# Schema 1, with and without its signature.
+_FIRST = f"{_DOCKER}distribution.manifest.v1+"
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 
 
@@ -128,6 +130,13 @@ class Registry:
             what = "says another digest than that of the bytes it sent"
             raise problems.lies(host, what, name, expected=digest, found=said)
         sent_as = reply.headers.get("Content-Type", "").partition(";")[0].strip()
+        if sent_as.startswith(_FIRST):
+            raise NotAvailableError(
+                "a manifest in Docker's first format, which is not read",
+                file=f"{self.reference.name}{'@' if is_digest(name) else ':'}{name}",
+                found=sent_as,
+                hint="push the image again with a tool of today, e.g. skopeo copy --format oci",
+            )
         if sent_as.startswith(_DOCKER) and sent_as not in media_types:
             raise NotAvailableError(
                 "manifests of Docker's own type are not read in this version",

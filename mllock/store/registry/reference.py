@@ -56,6 +56,12 @@ def is_tag(text: str) -> bool:
 
 def parse_reference(text: str) -> Reference:
     """Read a reference. Raises InputError that says what is wrong with it."""
+    if "/" in text.rpartition("@")[2] and "@" in text:  # not repeated: it may hold a password
+        raise InputError(
+            "user and password in the name of an image or registry",
+            expected=_FORM,
+            hint='leave them out, and log in with "docker login HOST"',
+        )
     host, slash, rest = text.partition("/")
     match = _HOST.fullmatch(host.lower())
     if not slash or match is None or int(match["port"] or 1) not in range(1, 65536):

@@ -110,6 +110,20 @@ def test_the_security_archive_is_verified_as_well(tmp_path: Path) -> None:
     )
 
 
+def test_a_mirror_without_its_security_archive_is_told_of(tmp_path: Path) -> None:
+    """Once, also for several platforms: otherwise a lock is behind on fixes, and nobody knows."""
+    with machine(tmp_path, archive()) as (place, _):
+        place.resolve()
+        assert not any(line.startswith("warn") for line in place.reporter.lines)
+        url = place.environ["MLLOCK_DEBIAN_MIRROR"].split()[0]
+        place.environ["MLLOCK_DEBIAN_MIRROR"] = url
+        place.resolve(upgrade=Upgrade(all=True))
+        assert [line for line in place.reporter.lines if line.startswith("warn")] == [
+            "warn: no security archive of bookworm is named: Debian's security updates are left"
+            " out; add its URL to debian-mirror or MLLOCK_DEBIAN_MIRROR"
+        ]
+
+
 ALTERED = {
     "changed": lambda body: body[:-1] + bytes([body[-1] ^ 1]),
     "cut off": lambda body: body[:-1],

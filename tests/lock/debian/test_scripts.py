@@ -212,6 +212,43 @@ update-alternatives --remove old /usr/bin/old
     ]
 
 
+@pytest.mark.parametrize("words", ["one two", "one \\\n  two", '"one" two'])
+def test_a_list_that_is_written_out_is_gone_through(words: str) -> None:
+    """As imagemagick's postinst makes its alternatives."""
+    body = 'update-alternatives --install /usr/bin/$p $p "/usr/bin/$p-6" 10'
+    assert found(f"for p in {words}; do\n {body}\ndone\n{body}") == [
+        "one /usr/bin/one /usr/bin/one-6 10",
+        "two /usr/bin/two /usr/bin/two-6 10",
+        "two /usr/bin/two /usr/bin/two-6 10",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "more"),
+    [
+        ("in one*", ""),
+        ("in $(ls)", ""),
+        ("in one {two,three}", ""),
+        ("in ~/one", ""),
+        ("in $unknown one", ""),
+        ("", ""),
+        ("in one two", "; [ -e /x ] && break"),
+        ("in one two", "; if [ -e /x ]; then continue; fi"),
+        ("in one two", "; case $p in one) break ;; esac"),
+        ("in one two", "; while [ -e /x ]; do break; done"),
+    ],
+)
+def test_a_list_that_is_not_known_is_not_guessed(words: str, more: str) -> None:
+    body = "update-alternatives --install /usr/bin/x x /usr/bin/x-$p 10"
+    assert refused(f"for p {words}; do {body}{more}; done") == (
+        "update-alternatives that is not literal"
+    )
+    # Nor is what a list sets that may not be reached at all.
+    assert refused(f"if [ -e /x ]; then for p in one; do {body}; done; fi") == (
+        "update-alternatives that is not literal"
+    )
+
+
 def test_a_package_whose_script_cannot_be_replaced(tmp_path: Path) -> None:
     path = tmp_path / "x.deb"
     path.write_bytes(make_deb("x", scripts={"postinst": "#!/bin/sh\nset -e\nadduser x\n"}))
