@@ -126,6 +126,9 @@ class StaleLockError(LockError):
 class ResolutionError(InputError):
     """The declared dependencies or system packages cannot be pinned."""
 
+    # Packages, by normalised name, that it is about: who has the spec can say where they stand.
+    names: tuple[str, ...] = ()
+
 
 class DataError(InputError):
     """A declared data source is missing, unreadable, or not allowed."""

@@ -6,8 +6,9 @@ import re
 
 __all__ = ["printable", "printable_lines"]
 
-# user:password@ of a URL, up to its last @; a reference to the environment (${NAME}) is no secret.
-_CREDENTIALS = re.compile(r"(?<=://)(?!(?:\$\{\w+\}:?)+@)[^/\s\"']+@")
+# user:password@ of a URL, up to its last @; a reference to the environment (${NAME}) is no secret,
+# nor are the dots of a form (https://...@REVISION).
+_CREDENTIALS = re.compile(r"(?<=://)(?!\.{3}@)(?!(?:\$\{\w+\}:?)+@)[^/\s\"']+@")
 
 
 def printable(text: str) -> str:

@@ -30,8 +30,7 @@ def blame(
             error.hint = f'did you mean "{name}"? {PRIVATE}'
     if error.file is not None:
         return
-    names: tuple[str, ...] = getattr(error, "names", ())
-    for name in names:
+    for name in error.names:
         for index, text in enumerate(loaded.spec.environment.dependencies):
             if parts_of(text)[0] == name:
                 error.file = loaded.path.name

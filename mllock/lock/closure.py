@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mllock.errors import ArchiveError
+from mllock.lock.extras import NoExtra
 from mllock.lock.target import Target
 
 if TYPE_CHECKING:  # slow to import, and only needed to resolve
@@ -40,14 +41,18 @@ class WheelMetadata:
     name: str
     version: str
     requires: tuple[str, ...]
+    # Normalised names of the extras that it has.
+    extras: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Closure:
-    """`needed` are names; `missing` are PEP 508 texts without markers, sorted."""
+    """`needed` are names; `missing` are PEP 508 texts without markers, sorted; `no_extras` are
+    extras that are asked for and that their packages do not have."""
 
     needed: frozenset[str]
     missing: tuple[str, ...]
+    no_extras: frozenset[NoExtra] = frozenset()
 
 
 def read_metadata(wheel: Path, name: str) -> WheelMetadata:
@@ -61,6 +66,9 @@ def read_metadata(wheel: Path, name: str) -> WheelMetadata:
         name=str(canonicalize_name(str(message["Name"]))),
         version=str(message["Version"]),
         requires=tuple(str(item) for item in message.get_all("Requires-Dist", [])),
+        extras=frozenset(
+            str(canonicalize_name(str(item))) for item in message.get_all("Provides-Extra", [])
+        ),
     )
 
 
@@ -108,6 +116,7 @@ def closure(
     needed: set[str] = set()
     missing: set[str] = set()
     seen: set[tuple[str, str]] = set()
+    no_extras: set[NoExtra] = set()
     waiting = [(parse_requirement(text, "the spec"), "", "the spec") for text in requirements]
     while waiting:
         requirement, extra, source = waiting.pop()
@@ -122,11 +131,17 @@ def closure(
         needed.add(name)
         for wanted in ("", *requirement.extras):
             if (name, wanted) not in seen:
+                if wanted and str(canonicalize_name(wanted)) not in wheel.extras:
+                    no_extras.add(NoExtra(name=name, version=wheel.version, extra=wanted))
                 seen.add((name, wanted))
                 waiting += [
                     (parse_requirement(text, name), wanted, name) for text in wheel.requires
                 ]
-    return Closure(needed=frozenset(needed), missing=tuple(sorted(missing)))
+    return Closure(
+        needed=frozenset(needed),
+        missing=tuple(sorted(missing)),
+        no_extras=frozenset(no_extras),
+    )
 
 
 def parse_requirement(text: str, source: str, file: str | None = None) -> Requirement:

@@ -26,6 +26,7 @@ from mllock.spec.direct import DIRECT, Reference, reference_in
 
 __all__ = [
     "DirectWheel",
+    "about",
     "fetch_direct",
     "gather",
     "localised",
@@ -36,6 +37,7 @@ __all__ = [
 
 _FOLDER = "direct"
 _FILE = f"{DIRECT}file:"
+_GONE = re.compile(r"because of HTTP error (?P<why>4\d\d [\w: ]+?) for url")
 _OTHER = re.compile(r"Expected sha256 (?P<expected>[0-9a-f]{64})\s+Got\s+(?P<found>[0-9a-f]{64})")
 
 
@@ -122,6 +124,7 @@ def _download(pip: Pip, folder: Path, target: Target, name: str, reference: Refe
 
     if reference.kind != "wheel":
         raise ResolutionError(f"{name} has to be built", found=str(reference))
+    _refuse_other_name(name, reference)
     (folder / "direct.txt").write_text(f"{_line(name, reference)}\n")
     variables = _variables(name, reference, pip.environ)
     pip = replace(pip, environ={**pip.environ, **variables})
@@ -133,24 +136,65 @@ def _download(pip: Pip, folder: Path, target: Target, name: str, reference: Refe
     raise _failure(pip, folder, target, name, reference)
 
 
+def _refuse_other_name(name: str, reference: Reference) -> None:
+    """What the file name says needs no download. Raises ResolutionError."""
+    from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+    try:
+        found = str(canonicalize_name(parse_wheel_filename(reference.file)[0]))
+    except InvalidWheelFilename:
+        raise about(
+            name,
+            ResolutionError(
+                f"the URL of {name} does not end in the file name of a wheel",
+                expected=f"e.g. {name.replace('-', '_')}-1.0-py3-none-any.whl",
+                found=reference.file,
+            ),
+        ) from None
+    if found != name:
+        raise about(
+            name,
+            ResolutionError(
+                f"the URL of {name} is that of another package",
+                found=reference.file,
+                hint=f'did you mean "{found} @ ..."?',
+            ),
+        )
+
+
+def about(name: str, error: ResolutionError) -> ResolutionError:
+    """The same error, for who can say where in the spec `name` stands (`mllock.lock.blame`)."""
+    error.names = (name,)
+    return error
+
+
 def _failure(
     pip: Pip, folder: Path, target: Target, name: str, reference: Reference
 ) -> MllockError:
     again = pip.download(folder, "direct.txt", target, ("--no-deps", *AGAIN))
     other = _OTHER.search(again.text)
     if other is not None:
+        asked = f"sha256={other['expected']}" in reference.text
         return IntegrityError(
-            f"the URL of {name} serves other bytes than those that are locked",
+            f"the URL of {name} serves other bytes than "
+            + ("its #sha256= says" if asked else "those that are locked"),
             expected=f"sha256:{other['expected']}",
             found=f"sha256:{other['found']}",
-            hint="find out why before you lock them anew: a released wheel never changes",
+            hint="find out which of both is right: a released wheel never changes"
+            if asked
+            else "find out why before you lock them anew: a released wheel never changes",
         )
     error = why_not(again.text, target, folder)
-    if error.message.startswith("pip could not"):
+    if (gone := _GONE.search(again.text)) is not None:
+        error = OfflineError(
+            f"the URL of {name} is not served", expected=str(reference), found=gone["why"].lower()
+        )
+        error.hint = "check the URL; a file that has moved has another one"
+    elif error.message.startswith("pip could not"):
         error.message = f"the wheel of {name} cannot be taken from its URL"
         error.hint = "check the URL, and that the wheel is for the Python and platform of the image"
     error.expected = error.expected or str(reference)
-    return error
+    return about(name, error) if isinstance(error, ResolutionError) else error
 
 
 def fetch_direct(

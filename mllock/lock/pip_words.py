@@ -49,9 +49,8 @@ _REASONS = ((_SDIST, "sdist"), (_TAGS, "tags"), (_PYTHON, "python"), (_NEWER, "n
 
 
 class RequirementError(ResolutionError):
-    """A ResolutionError about `names`, normalised: whoever has the spec can say where they are."""
+    """A ResolutionError about `names`."""
 
-    names: tuple[str, ...] = ()
     # The name that no index has and that somebody typed; None if a package asks for it.
     unknown: str | None = None
 
@@ -159,7 +158,9 @@ def _no_version(text: str, target: Target) -> MllockError | None:
             hint=f"check the spelling; {PRIVATE}",
         )
         error.unknown = None if _names_in(match["source"]) else _normal(requirement.name)
-    return _named(error, [requirement.name, *_names_in(match["source"])])
+    source = _names_in(match["source"])
+    above = [asker for name in source for asker in reversed(_askers(text).get(name, ()))]
+    return _named(error, [requirement.name, *source, *above])
 
 
 def _only_others(
@@ -242,13 +243,15 @@ def _python(text: str) -> MllockError | None:
     match = _NEEDS_PYTHON.search(text)
     if match is None:
         return None
+    askers = _askers(text).get(_normal(match["name"]), ())
+    who = f", asked for by {askers[-1]}" if askers else ""
     error = RequirementError(
-        f"{match['name']} does not run on the Python of the image",
+        f"{match['name']} does not run on the Python of the image{who}",
         expected=f"Python {match['spec']}",
         found=f"Python {match['have']}",
         hint=f"ask for another version of {match['name']}",
     )
-    return _named(error, [match["name"]])
+    return _named(error, [match["name"], *reversed(askers)])
 
 
 def _skipped(text: str, name: str) -> list[_Skipped]:

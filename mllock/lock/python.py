@@ -10,7 +10,7 @@ What is locked is fetched elsewhere (`mllock.lock.locked`). See ADR 0004, 0056 a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from mllock.lock.direct import (
     references_for,
 )
 from mllock.lock.download import AGAIN, PINS, asking, by_index, download, why_not
+from mllock.lock.extras import NoExtra, told_by_uv, warnings
 from mllock.lock.indexes import assigned
 from mllock.lock.least import PIN, choose, pins_in
 from mllock.lock.links import link_lines
@@ -46,11 +47,13 @@ _CONSTRAINTS = "constraints.txt"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Chosen:
-    """Versions by normalised name; `offers` and `whole` are as in `mllock.lock.pip.Output`."""
+    """Versions by normalised name; `offers` and `whole` are as in `mllock.lock.pip.Output`,
+    `no_extras` as far as the chooser tells."""
 
     names: Mapping[str, str]
     offers: Offers
     whole: bool
+    no_extras: frozenset[NoExtra]
 
 
 class WheelResolver:
@@ -62,6 +65,7 @@ class WheelResolver:
         self._pip = pip
         self._blobs = blobs
         self._reporter = reporter
+        self._warned: set[str] = set()
 
     def version(self) -> str:
         return self._chooser.version()
@@ -102,6 +106,7 @@ class WheelResolver:
                 wheels = self._wheels(folder, names, hashes, target, request) | files
                 metadata = _metadata(wheels)
                 if whole:
+                    self._warn(chosen.no_extras, chosen.names)
                     packages = [
                         locked_offer(n, v, stated[n])
                         for n, v in chosen.names.items()
@@ -111,6 +116,7 @@ class WheelResolver:
                     return tuple(sorted(packages, key=lambda item: item.name))
                 found = closure(request.requirements, metadata, target)
                 if not found.missing:
+                    self._warn(found.no_extras, chosen.names)
                     return tuple(
                         self._keep(folder, wheels[name], known.get(name))
                         for name in sorted(found.needed)
@@ -207,7 +213,14 @@ class WheelResolver:
                 raise error
             raise self._chooser.explain(chosen.text, target)
         names = pins_in((folder / PINS).read_text())
-        return _Chosen(names=names, offers=chosen.offers, whole=chosen.whole)
+        said = told_by_uv(chosen.text)
+        return _Chosen(names=names, offers=chosen.offers, whole=chosen.whole, no_extras=said)
+
+    def _warn(self, found: Iterable[NoExtra], chosen: Mapping[str, str]) -> None:
+        for line in warnings(found, chosen):
+            if line not in self._warned:  # each platform is asked for by itself
+                self._warned.add(line)
+                self._reporter.warn(line)
 
     def _of_one_index(
         self, folder: Path, asked: Sequence[str], target: Target, request: PythonRequest

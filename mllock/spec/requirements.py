@@ -22,6 +22,7 @@ from mllock.spec.builds import check_builds
 from mllock.spec.direct import DIRECT, parse_reference
 from mllock.spec.links import is_page, link_problem
 from mllock.spec.loaded import LoadedSpec
+from mllock.spec.pip_lines import instead_of_line, instead_of_option
 from mllock.spec.pyproject import file_and_extras, is_pyproject, own_requirements
 
 __all__ = [
@@ -39,14 +40,6 @@ MAX_FILE = 1024 * 1024
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s+|(?<=-[rc]))(\S.*)")
 _LINKS = re.compile(r"(?:-f|--find-links)(?:\s*=\s*|\s+|(?<=-f))(\S.*)")
 _COMMENT = re.compile(r"(^|\s)#.*$")
-_OPTIONS = {
-    "-e": "make a wheel of it, publish it on an index of yours, and name it here",
-    "--editable": "make a wheel of it, publish it on an index of yours, and name it here",
-    "--hash": "mlproject.lock holds the hashes; leave them out here",
-    "-i": "say it in pip's settings (PIP_INDEX_URL or pip.conf): an index is not part of the lock",
-}
-_OPTIONS |= {"--index-url": _OPTIONS["-i"], "--extra-index-url": _OPTIONS["-i"]}
-_OPTIONS |= {"--no-index": _OPTIONS["-i"]}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,7 +195,7 @@ def _canonical_line(line: _Line) -> str:
             line=line.number,
             expected="PEP 508 requirements, comments, -r FILE, -c FILE and --find-links FOLDER",
             found=option[1],
-            hint=_OPTIONS.get(option[1]),
+            hint=instead_of_option(option[1], line.text),
         )
     try:
         name, extras, specifier, _ = parts_of(line.text)
@@ -214,6 +207,7 @@ def _canonical_line(line: _Line) -> str:
             line=line.number,
             expected='PEP 508, e.g. "pandas>=2,<3"',
             found=shown(line.text),
+            hint=instead_of_line(line.text),
         ) from None
     if line.constraint and specifier.startswith(DIRECT):
         raise SpecError(

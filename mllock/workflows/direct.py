@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from mllock.errors import ResolutionError
-from mllock.lock.direct import DirectWheel, locked_references
+from mllock.lock.direct import DirectWheel, about, locked_references
 from mllock.lock.platforms import narrowed, platforms_of, ranks
 from mllock.lock.ports import Upgrade
 from mllock.lock.target import Target
@@ -71,7 +71,10 @@ class DirectWheels:
     def _built(self, name: str, reference: Reference, target: Target) -> DirectWheel:
         made = self._made.get(str(reference))
         if made is None:
-            made = build_new(self._ctx, self._environment, name, reference)
+            try:
+                made = build_new(self._ctx, self._environment, name, reference)
+            except ResolutionError as error:
+                raise about(name, error) if not error.names else error from None
             self._made[str(reference)] = made
         self._builds[name] = made.build
         _fits(name, made.file, target)

@@ -79,7 +79,8 @@ def lock_project(
     loaded, wanted, means = _spec(ctx)
     path = ctx.project / LOCK_NAME
     previous = previous_lock(ctx, path, fresh=fresh)
-    upgrade = checked_upgrade(upgrade or Upgrade(), previous.pins)
+    asked = (*wanted.requirements, *loaded.spec.environment.system_packages)
+    upgrade = checked_upgrade(upgrade or Upgrade(), previous.pins, asked)
     if previous.parts is not None and loaded.spec.data and not dry_run:
         from mllock.workflows.vendored_data import bring_vendored
 

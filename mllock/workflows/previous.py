@@ -6,7 +6,8 @@ is refused. Not for anybody who builds or trains: they need a lock that is whole
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from mllock.spec.meaning import package_name
 from mllock.workflows.context import Context
 
 __all__ = ["Previous", "checked_upgrade", "previous_lock"]
+
+# What may follow a name in PEP 508.
+_AFTER_NAME = re.compile(r"[\[<>=!~;@ ]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +60,10 @@ def previous_lock(ctx: Context, path: Path, *, fresh: bool) -> Previous:
     return Previous(pins=lock, parts=lock, shown=lock)
 
 
-def checked_upgrade(upgrade: Upgrade, old: Lock | None) -> Upgrade:
-    """The same upgrade with names as the lock writes them. Raises InputError for unknown ones."""
+def checked_upgrade(upgrade: Upgrade, old: Lock | None, asked: Iterable[str] = ()) -> Upgrade:
+    """The same upgrade with names as the lock writes them. Raises InputError for unknown ones.
+    `asked` is what the spec asks for: what of it is not locked yet comes in its newest version
+    anyway."""
     if old is None or not upgrade.names:
         return upgrade
     python, system = (set(pins) for pins in pins_of(old))
@@ -66,10 +72,15 @@ def checked_upgrade(upgrade: Upgrade, old: Lock | None) -> Upgrade:
     for name in sorted(upgrade.names):
         normal = package_name(name)
         found = {normal} & python or {name} & system or {name} & data
+        if not found and normal in {_AFTER_NAME.split(text)[0] for text in asked}:
+            continue
         if not found:
             import difflib
 
-            near = difflib.get_close_matches(normal, sorted(python | system | data), n=1)
+            plain = _AFTER_NAME.split(name)[0]
+            near = difflib.get_close_matches(
+                package_name(plain), sorted(python | system | data), n=1
+            )
             raise InputError(
                 f"no locked package is named {name!r}",
                 file=LOCK_NAME,

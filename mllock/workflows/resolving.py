@@ -143,21 +143,21 @@ def resolve_python(
         ctx.reporter.step(what if len(targets) == 1 else f"{what} for {target.platform}")
         # What comes from a URL was kept, or is asked for anew.
         free = upgrade.names | references_for(wanted.requirements, target).keys()
-        request = PythonRequest(
-            requirements=wanted.requirements,
-            constraints=wanted.constraints,
-            python=target.python,
-            platform=target.platform,
-            glibc=target.glibc,
-            pins=wishes.pins,
-            upgrade=wishes.upgrade,
-            exclude_newer=loaded.spec.environment.exclude_newer,
-            indexes=indexes_of(means.environment),
-            known=stays(stay, target, Upgrade(all=upgrade.all, names=free)),
-            find_links=absolute_links(ctx.project, wanted.find_links),
-            direct=() if direct is None else direct.wheels(target),
-        )
         try:
+            request = PythonRequest(
+                requirements=wanted.requirements,
+                constraints=wanted.constraints,
+                python=target.python,
+                platform=target.platform,
+                glibc=target.glibc,
+                pins=wishes.pins,
+                upgrade=wishes.upgrade,
+                exclude_newer=loaded.spec.environment.exclude_newer,
+                indexes=indexes_of(means.environment),
+                known=stays(stay, target, Upgrade(all=upgrade.all, names=free)),
+                find_links=absolute_links(ctx.project, wanted.find_links),
+                direct=() if direct is None else direct.wheels(target),
+            )
             packages = resolver.resolve(request)
         except ResolutionError as error:
             from mllock.lock.blame import blame

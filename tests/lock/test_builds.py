@@ -287,13 +287,14 @@ def test_what_goes_wrong(tmp_path: Path, index: SimpleIndex, repo: Repository) -
         project.change(f"{repo.url}@{revision}", f"{repo.url}@x")
         return lines
 
+    at = "mlproject.toml:8: environment.dependencies[0]: "
     assert said("gone") == [
-        "the repository of ours has no such revision",
+        f"{at}the repository of ours has no such revision",
         "found: gone",
         "hint: name a branch, a tag, or a whole commit: git+https://...@REVISION",
     ]
     assert said("broken")[:2] == [
-        "no wheel of ours could be built",
+        f"{at}no wheel of ours could be built",
         "found: Backend subprocess exited when trying to invoke build_wheel",
     ]
     assert "detail: ours: the compiler is on holiday" in project.reporter.lines

@@ -224,13 +224,16 @@ def test_what_is_wrong_with_a_wheel_at_a_url(tmp_path: Path, index: SimpleIndex)
 
         digest = sha256_of(answer.body)
         assert said(f"{server.url}{path}#sha256={'0' * 64}") == (
-            "the URL of ours serves other bytes than those that are locked\n"
+            "the URL of ours serves other bytes than its #sha256= says\n"
             f"expected: sha256:{'0' * 64}\nfound: {digest}\n"
-            "hint: find out why before you lock them anew: a released wheel never changes"
+            "hint: find out which of both is right: a released wheel never changes"
         )
-        for gone in ("/w/gone-1.2-py3-none-any.whl", foreign):
+        for gone, what in (
+            ("/w/ours-9-py3-none-any.whl", "the URL of ours is not served"),
+            (foreign, "the wheel of ours cannot be taken from its URL"),
+        ):
             lines = said(f"{server.url}{gone}").splitlines()
-            assert lines[0].endswith("the wheel of ours cannot be taken from its URL"), lines
+            assert lines[0].endswith(what), lines
             assert lines[1] == f"expected: {server.url}{gone}"
             assert lines[2].startswith("found: ")
         at = "mlproject.toml:8: environment.dependencies[0]: not a requirement: "

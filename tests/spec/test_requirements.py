@@ -89,8 +89,8 @@ def test_what_a_constraints_file_includes_is_a_constraint(tmp_path):
             ("requirements.in:1: this option of pip's is not read here\n"
             "expected: PEP 508 requirements, comments, -r FILE, -c FILE and --find-links FOLDER\n"
             "found: --index-url\n"
-            "hint: say it in pip's settings (PIP_INDEX_URL or pip.conf): an index is not part of "
-            "the lock"),
+            "hint: name it in [[environment.indexes]]; an index for all projects of this machine "
+            "is said in pip's settings (PIP_INDEX_URL or pip.conf)"),
         ),
         (
             "a==1 \\\n  --hash=sha256:00\n",
@@ -104,7 +104,9 @@ def test_what_a_constraints_file_includes_is_a_constraint(tmp_path):
             ("requirements.in:1: this option of pip's is not read here\n"
             "expected: PEP 508 requirements, comments, -r FILE, -c FILE and --find-links FOLDER\n"
             "found: -e\n"
-            "hint: make a wheel of it, publish it on an index of yours, and name it here"),
+            "hint: of the project's own package write requirements = [\"pyproject.toml\"] in "
+            "[environment]: its code needs no installation; a wheel of another is put into a "
+            "folder that find-links names"),
         ),
         ("a\n-r gone.txt", "requirements.in:2: no such file\nfound: gone.txt"),
         (
