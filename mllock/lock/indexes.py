@@ -10,7 +10,7 @@ user of a machine can read those. netrc and keyring are pip's and uv's own affai
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +25,7 @@ __all__ = [
     "indexes_of",
     "pip_variables",
     "shared",
+    "slips",
     "url_for",
     "uv_variables",
     "with_user",
@@ -59,6 +60,24 @@ def assigned(indexes: Iterable[PackageIndex]) -> dict[str, PackageIndex]:
 def shared(indexes: Iterable[PackageIndex]) -> tuple[PackageIndex, ...]:
     """Those for every package that has no index of its own."""
     return tuple(index for index in indexes if not index.packages)
+
+
+def slips(indexes: Iterable[PackageIndex], locked: Collection[str]) -> Iterator[str]:
+    """Sentences about names in lists of packages that nothing locked has, where something nearly
+    has them: that came from any index, and was to come from this one."""
+    from mllock.spec.hints import near
+
+    own = assigned(indexes)
+    for name, index in sorted(own.items()):
+        if name in locked:
+            continue
+        # A list may well have what is not needed here; a slip is one letter or two.
+        guess = near(name, set(locked) - own.keys(), likeness=0.85)
+        if guess is not None:
+            yield (
+                f'the index {index.name} is for "{name}", which is not locked: if "{guess}" is '
+                "meant, that may have come from another index; see [[environment.indexes]]"
+            )
 
 
 def pip_variables(

@@ -178,12 +178,12 @@ def alias(
     return None
 
 
-def near(word: str, allowed: Iterable[str]) -> str | None:
-    """The allowed word that `word` is a slip of, by likeness."""
+def near(word: str, allowed: Iterable[str], *, likeness: float = 0.65) -> str | None:
+    """The allowed word that `word` is a slip of, by likeness (1 is the same word)."""
     import difflib
 
     plain = word.strip().lower().replace("_", "-")
-    found = difflib.get_close_matches(plain, list(allowed), n=1, cutoff=0.65)
+    found = difflib.get_close_matches(plain, list(allowed), n=1, cutoff=likeness)
     return found[0] if found else None
 
 

@@ -12,7 +12,7 @@ from mllock.core.offline import is_offline
 from mllock.errors import ResolutionError
 from mllock.lock.direct import references_for
 from mllock.lock.imported import moved_pins
-from mllock.lock.indexes import indexes_of
+from mllock.lock.indexes import indexes_of, slips
 from mllock.lock.make import keep_wheels, locked_debian, pins_of, same_sources, stays
 from mllock.lock.platforms import merge_python, merge_system
 from mllock.lock.ports import (
@@ -174,5 +174,7 @@ def resolve_python(
     for line in () if upgrade.all else moved_pins(previous.imported, merged):
         ctx.reporter.warn(line)
     names = {package.name for package in merged}
+    for line in slips(indexes_of(means.environment), names):
+        ctx.reporter.warn(line)
     builds = () if direct is None else direct.builds
     return merged, tuple(build for build in builds if build.name in names)

@@ -11,7 +11,7 @@ from support.lock_project import LockProject
 from support.wheels import SimpleIndex, pip_environ, simple_index, write_wheel
 
 from mllock.errors import InputError, MllockError, OfflineError, ResolutionError
-from mllock.lock.indexes import PackageIndex
+from mllock.lock.indexes import PackageIndex, slips
 from mllock.lock.types import PythonPackage
 
 __all__ = ["each_bench", "uv_bench"]
@@ -44,6 +44,31 @@ def test_a_package_comes_from_its_index_alone(uv_bench: Bench, private: SimpleIn
     assert {item.name: item.version for item in found} == {"helper": "1.0", "torch": "2.1+cpu"}
     assert asked(uv_bench.index, "torch") == []
     assert asked(private, "helper") == []
+
+
+def test_a_slip_in_a_list_of_packages(private: SimpleIndex) -> None:
+    listed = only(private, "torc", "torchvision", "numpy", "audio")
+    assert [*slips(listed, {"torch", "torchmetrics", "numpy", "alpha"})] == [
+        'the index torch-cpu is for "torc", which is not locked: if "torch" is meant, that may '
+        "have come from another index; see [[environment.indexes]]"
+    ]
+    # One that is there has its own place, whatever is written beside it.
+    assert [*slips(only(private, "torch", "torchs"), {"torch"})] == []
+
+
+def test_a_slip_is_said_when_it_is_locked(tmp_path: Path) -> None:
+    project = LockProject(tmp_path)
+    index = '[[environment.indexes]]\nname = "own"\nurl = "https://own.example.org/simple"\n'
+    project.change('system-packages = ["libgomp1"]', 'resolver = "uv"')
+    project.change("[data.train]", f'{index}packages = ["alphas"]\n\n[data.train]')
+    project.lock()
+    assert [line for line in project.reporter.lines if line.startswith("warn")] == [
+        'warn: the index own is for "alphas", which is not locked: if "alpha" is meant, that may '
+        "have come from another index; see [[environment.indexes]]"
+    ]
+    project.reporter.lines.clear()
+    project.lock()
+    assert project.reporter.lines == []  # nothing was resolved
 
 
 def test_whoever_needs_it(uv_bench: Bench, private: SimpleIndex) -> None:
