@@ -26,6 +26,7 @@ from mllock.lock.offers import Offers
 from mllock.lock.pip_conf import home_of, seconds, settings_of
 from mllock.lock.places import as_variables, placed, rooted
 from mllock.lock.target import Target
+from mllock.lock.yanked import yanked_in
 
 __all__ = [
     "Output",
@@ -83,6 +84,8 @@ class Pip:
     patience: float = 300.0
     # Where the caller is: what relative places in settings are relative to.
     here: Path = field(default_factory=Path.cwd)
+    # What was said to be yanked, by whoever was run; one for all copies of this object.
+    yanked: dict[tuple[str, str], str] = field(default_factory=dict, compare=False)
 
     def compile(
         self, folder: Path, source: str, output: str, options: Sequence[str] = ()
@@ -169,6 +172,7 @@ class Pip:
         return hidden(text, self.environ, self.settings(folder))
 
     def _tell(self, module: str, text: str) -> None:
+        self.yanked.update(yanked_in(text))
         for line in _lines(text):
             self.reporter.detail(f"{module}: {line}")
 

@@ -34,6 +34,7 @@ from mllock.lock.pip import Pip, published_before
 from mllock.lock.ports import PythonRequest
 from mllock.lock.target import Target
 from mllock.lock.types import PythonPackage, Wheel
+from mllock.lock.yanked import told
 
 if TYPE_CHECKING:
     from mllock.lock.closure import WheelMetadata
@@ -73,6 +74,13 @@ class WheelResolver:
     def resolve(self, request: PythonRequest) -> tuple[PythonPackage, ...]:
         if not request.requirements:
             return ()
+        packages = self._resolve(request)
+        for package in packages:
+            if (line := told(package.name, package.version, self._pip.yanked)) is not None:
+                self._reporter.warn(line)
+        return packages
+
+    def _resolve(self, request: PythonRequest) -> tuple[PythonPackage, ...]:
         target = Target(python=request.python, platform=request.platform, glibc=request.glibc)
         self._chooser.check(target)
         with self._blobs.scratch() as folder:

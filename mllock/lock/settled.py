@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -144,10 +144,13 @@ def _reported(
             timeout=pip.limit,
         )
     if done.code == 0:
-        yield from _read(done.output)
+        yield from _read(done.output, pip.yanked)
 
 
-def _read(report: bytes) -> Iterator[tuple[tuple[str, str], Offer]]:
+def _read(
+    report: bytes, yanked: MutableMapping[tuple[str, str], str]
+) -> Iterator[tuple[tuple[str, str], Offer]]:
+    """`yanked` is what uv said of versions: pip takes another file of them if there is one."""
     from packaging.utils import canonicalize_name
 
     try:
@@ -155,8 +158,11 @@ def _read(report: bytes) -> Iterator[tuple[tuple[str, str], Offer]]:
         for item in items:
             about, came = item["metadata"], item["download_info"]
             offer = offer_in({"url": came["url"], "hashes": came["archive_info"]["hashes"]})
+            key = str(canonicalize_name(about["name"])), str(about["version"])
+            if item.get("is_yanked") is False:
+                yanked.pop(key, None)
             if offer is not None:
-                yield (str(canonicalize_name(about["name"])), str(about["version"])), offer
+                yield key, offer
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return
 

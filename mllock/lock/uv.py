@@ -36,6 +36,7 @@ from mllock.lock.target import Target
 from mllock.lock.toml import write
 from mllock.lock.uv_project import write_project
 from mllock.lock.uv_told import TOLD, bound_names, selected, with_chosen
+from mllock.lock.yanked import yanked_in
 from mllock.spec.meaning import package_name
 
 __all__ = ["UvChooser", "platform_of", "variables_of"]
@@ -137,6 +138,7 @@ class UvChooser:
             )
         said = done.errors.decode("utf-8", "replace")
         files, text = selected(hidden(said, self._environ, settings, variables))
+        self._pip.yanked.update(yanked_in(text))
         for line in text.splitlines():
             if line.strip():
                 self._reporter.detail(f"uv: {line}")

@@ -219,9 +219,10 @@ def test_only_declared_variables(ctx: Context) -> None:
         seen = json.loads(ask(str(served.server.address))["weights"])  # type: ignore[index]
     seen.pop("LC_CTYPE", None)
     assert sorted(seen) == [
-        "HOME", "LANG", "OMP_NUM_THREADS", "PATH", "PYTHONDONTWRITEBYTECODE",
-        "PYTHONNOUSERSITE", "TOKEN", "TZ",
+        "CUDA_VISIBLE_DEVICES", "HOME", "LANG", "OMP_NUM_THREADS", "PATH",
+        "PYTHONDONTWRITEBYTECODE", "PYTHONNOUSERSITE", "TOKEN", "TZ",
     ]  # fmt: skip
+    assert seen["CUDA_VISIBLE_DEVICES"] == ""  # no GPU is declared for serving
     assert (seen["TOKEN"], seen["OMP_NUM_THREADS"]) == ("t", "1")
     assert "UNSET" not in seen
 
