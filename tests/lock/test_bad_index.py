@@ -93,7 +93,9 @@ CASES: dict[str, tuple[Mapping[str, Answer], type[MllockError], str]] = {
     "403 for the page": (
         {PAGE: Answer(status=403)},
         OfflineError,
-        CANNOT + "403 client error: forbidden" + CHECK,
+        CANNOT
+        + "403 client error: forbidden\nhint: check user and password: the variables that the "
+        "URL of the index names, netrc, or the keyring",
     ),
     "no such wheel": (
         {PAGE: page(GOOD)},
