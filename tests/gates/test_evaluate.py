@@ -52,8 +52,8 @@ def test_what_is_run_and_what_is_kept(tmp_path: Path) -> None:
             "train.py",
         ],
         "variables": [
-            *("HOME", "LANG", "MLLOCK_DATA", "MLLOCK_PARAMS", "OMP_NUM_THREADS", "PATH"),
-            *("PYTHONDONTWRITEBYTECODE", "PYTHONNOUSERSITE", "TZ"),
+            *("CUDA_VISIBLE_DEVICES", "HOME", "LANG", "MLLOCK_DATA", "MLLOCK_PARAMS"),
+            *("OMP_NUM_THREADS", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONNOUSERSITE", "TZ"),
         ],
         "params": {"alpha": 0.5},
         "data": {"name": "test", "path": "data/test.csv"},

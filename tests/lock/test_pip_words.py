@@ -21,6 +21,10 @@ def could_not_fetch(reason: str) -> str:
     )
 
 
+NETWORK = "the network, the proxy and pip's settings (pip config debug)"
+ACCOUNT = "user and password: the variables that the URL of the index names, netrc, or the keyring"
+
+
 @pytest.mark.parametrize(
     ("reason", "cause"),
     [
@@ -50,7 +54,7 @@ def test_the_index_cannot_be_read(reason: str, cause: str) -> None:
     assert str(error) == (
         "the package index cannot be read: index.example.org\n"
         f"found: {cause.strip()}\n"
-        "hint: check the network, the proxy and pip's settings (pip config debug)"
+        f"hint: check {ACCOUNT if cause.startswith('403') else NETWORK}"
     )
 
 
