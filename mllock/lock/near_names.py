@@ -8,11 +8,14 @@ another one is how malware gets installed. See ADR 0081. Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from mllock.spec.meaning import package_name
 
-__all__ = ["installed_as", "meant"]
+__all__ = ["bare", "installed_as", "locked_as", "meant"]
+
+_AFTER_NAME = re.compile(r"[\[<>=!~;@:\s]")
 
 # import name, or another name for it -> package
 _INSTALLED_AS = {
@@ -74,6 +77,19 @@ _COMMON = (
 def installed_as(name: str) -> str | None:
     """The package that `name` is another name for."""
     return _INSTALLED_AS.get(package_name(name))
+
+
+def bare(text: str) -> str:
+    """The name that `text` begins with: extras, a version or an architecture may follow it."""
+    return _AFTER_NAME.split(text, maxsplit=1)[0]
+
+
+def locked_as(typed: str, locked: Iterable[str]) -> str | None:
+    """The locked name that whoever typed `typed` may have meant: no other one will do there."""
+    import difflib
+
+    near = difflib.get_close_matches(package_name(bare(typed)), sorted(locked), n=1)
+    return near[0] if near else None
 
 
 def meant(name: str, known: Iterable[str]) -> str | None:

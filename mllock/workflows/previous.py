@@ -6,7 +6,6 @@ is refused. Not for anybody who builds or trains: they need a lock that is whole
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from mllock.errors import InputError, LockError
 from mllock.lock.format import LOCK_NAME, NEWER, parse_lock, read_bytes
 from mllock.lock.make import pins_of
+from mllock.lock.near_names import bare, locked_as
 from mllock.lock.ports import Upgrade
 from mllock.lock.types import Lock
 from mllock.spec.meaning import package_name
@@ -22,7 +22,6 @@ from mllock.workflows.context import Context
 __all__ = ["Previous", "checked_upgrade", "previous_lock"]
 
 # What may follow a name in PEP 508.
-_AFTER_NAME = re.compile(r"[\[<>=!~;@ ]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,19 +71,14 @@ def checked_upgrade(upgrade: Upgrade, old: Lock | None, asked: Iterable[str] = (
     for name in sorted(upgrade.names):
         normal = package_name(name)
         found = {normal} & python or {name} & system or {name} & data
-        if not found and normal in {_AFTER_NAME.split(text)[0] for text in asked}:
+        if not found and normal in {bare(text) for text in asked}:
             continue
         if not found:
-            import difflib
-
-            plain = _AFTER_NAME.split(name)[0]
-            near = difflib.get_close_matches(
-                package_name(plain), sorted(python | system | data), n=1
-            )
+            near = locked_as(name, python | system | data)
             raise InputError(
                 f"no locked package is named {name!r}",
                 file=LOCK_NAME,
-                hint=f'did you mean "{near[0]}"?' if near else f"{LOCK_NAME} lists them",
+                hint=f'did you mean "{near}"?' if near else f"{LOCK_NAME} lists them",
             )
         names |= found
     return Upgrade(all=upgrade.all, names=frozenset(names))

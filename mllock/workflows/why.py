@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from mllock.errors import InputError
 from mllock.lock.compare import stale_reasons
 from mllock.lock.format import LOCK_NAME, read_lock
+from mllock.lock.near_names import locked_as
 from mllock.lock.platforms import narrowed, platforms_of
 from mllock.lock.target import target_of
 from mllock.lock.types import Lock
@@ -149,15 +150,10 @@ def _line(loaded: LoadedSpec, asked: str) -> int | None:
 
 
 def _unknown(lock: Lock, name: str) -> InputError:
-    import difflib
-    import re
-
     names = {item.name for item in lock.python.packages} | {item.name for item in lock.system}
-    # Extras, a version or an architecture may have been typed with it.
-    plain = re.split(r"[\[<>=!~;@:\s]", name, maxsplit=1)[0]
-    near = difflib.get_close_matches(package_name(plain), sorted(names), n=1)
+    near = locked_as(name, names)
     return InputError(
         f"nothing is locked under the name {name!r}",
         file=LOCK_NAME,
-        hint=f'did you mean "{near[0]}"?' if near else "it lists what is",
+        hint=f'did you mean "{near}"?' if near else "it lists what is",
     )

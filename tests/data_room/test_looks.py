@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.hashed import hashed
 from support.settling import settle
 
 from mllock.core.digest import sha256_of
@@ -22,6 +23,8 @@ from mllock.data.scan import scan
 from mllock.data.statcache import Row, StatCache, look_of, row_of, rows_of
 from mllock.errors import DataError
 from mllock.spec.types import DataSource
+
+__all__ = ["hashed"]
 
 FOLDER = DataSource(source="data")
 FIELDS = ("mode", "size", "mtime", "ctime", "inode", "device")
@@ -44,6 +47,15 @@ def counted(project: Path) -> tuple[int, int]:
     return len(files), sum(path.stat().st_size for path in files)
 
 
+def changed_meanwhile(project: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        facts(project)
+    assert str(caught.value) == (
+        "data/sub: changed while it was hashed\n"
+        "hint: wait until nothing writes to it, then run the same command again"
+    )
+
+
 def read(project: Path) -> str:
     return scan(project / "data", name="data").digest
 
@@ -57,20 +69,6 @@ def project(tmp_path: Path) -> Path:
         path.write_text(name)
     settle(project)
     return project
-
-
-@pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of files that were read."""
-    names: list[str] = []
-    real = hashing.hash_file
-
-    def spy(path: bytes, *rest: object) -> object:
-        names.append(os.path.basename(path).decode())
-        return real(path, *rest)  # type: ignore[arg-type] # passed through
-
-    monkeypatch.setattr(hashing, "hash_file", spy)
-    return names
 
 
 def status(*visible: int, mtime: int = 7, ctime: int = 8) -> os.stat_result:
@@ -329,12 +327,7 @@ def test_a_folder_that_changes_while_it_is_looked_at(
         return row_of(status)
 
     monkeypatch.setattr(remembered, "row_of", meanwhile)
-    with pytest.raises(DataError) as caught:
-        facts(project)
-    assert str(caught.value) == (
-        "data/sub: changed while it was hashed\n"
-        "hint: wait until nothing writes to it, then run the same command again"
-    )
+    changed_meanwhile(project)
 
 
 def test_a_file_that_goes_while_its_folder_is_looked_at(
@@ -349,9 +342,4 @@ def test_a_file_that_goes_while_its_folder_is_looked_at(
         return row_of(status)
 
     monkeypatch.setattr(remembered, "row_of", meanwhile)
-    with pytest.raises(DataError) as caught:
-        facts(project)
-    assert str(caught.value) == (
-        "data/sub: changed while it was hashed\n"
-        "hint: wait until nothing writes to it, then run the same command again"
-    )
+    changed_meanwhile(project)

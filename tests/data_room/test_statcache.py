@@ -10,13 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
+from support.hashed import hashed
 from support.settling import settle
 
-from mllock.data import hashing, remembered
 from mllock.data.remembered import Remembered
 from mllock.data.scan import scan
 from mllock.data.statcache import Kept, StatCache, look_of
 from mllock.spec.types import DataSource
+
+__all__ = ["hashed"]
 
 FOLDER = DataSource(source="data")
 
@@ -30,21 +32,6 @@ def project(tmp_path: Path) -> Path:
         path.write_text(name)
     settle(project)
     return project
-
-
-@pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of files that were read."""
-    names: list[str] = []
-    real = hashing.hash_file
-
-    def spy(path: bytes, *rest: object) -> object:
-        names.append(os.path.basename(path).decode())
-        return real(path, *rest)  # type: ignore[arg-type] # passed through
-
-    monkeypatch.setattr(hashing, "hash_file", spy)
-    monkeypatch.setattr(remembered, "hash_file", spy)
-    return names
 
 
 def tree(project: Path, source: DataSource = FOLDER) -> str:
